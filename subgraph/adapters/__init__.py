@@ -1,0 +1,1 @@
+"""The ports' real implementations: SQL, Redis, embedded servers."""

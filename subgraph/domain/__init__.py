@@ -1,0 +1,1 @@
+"""Rules as functions of values: synchronous, without I/O, clock or framework."""

@@ -1,0 +1,98 @@
+"""Owns every failure a caller can expect, each with its facts; `api/errors.py` translates them once, at the edge."""
+
+from collections.abc import Sequence
+
+
+class SessionManagerFailure(Exception):
+    """An expected failure. `message` is for people; `path` names the input field it is about, outermost first."""
+
+    def __init__(self, message: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+
+
+class NotFound(SessionManagerFailure):
+    """Nothing of that kind and id is visible to the caller."""
+
+    def __init__(self, entity: str, entity_id: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{entity} {entity_id!r} does not exist", path)
+        self.entity = entity
+        self.entity_id = entity_id
+
+
+class IllegalState(SessionManagerFailure):
+    """The entity is in a state that does not allow what was asked."""
+
+    def __init__(self, message: str, state: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__(message, path)
+        self.state = state
+
+
+class InvalidInput(SessionManagerFailure):
+    """A value is malformed or beyond a limit; `limit` states the bound it broke, where there is one."""
+
+    def __init__(self, message: str, path: tuple[str, ...] = (), limit: str | None = None) -> None:
+        super().__init__(message, path)
+        self.limit = limit
+
+
+class RevisionConflict(SessionManagerFailure):
+    """The session changed since the caller read it."""
+
+    def __init__(self, session_id: str, current_revision: int, path: tuple[str, ...] = ()) -> None:
+        super().__init__(f"session {session_id!r} is at revision {current_revision} by now", path)
+        self.current_revision = current_revision
+
+
+class NameTaken(SessionManagerFailure):
+    """Another session of the tenant bears the name."""
+
+    def __init__(self, display_name: str, conflicting_id: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__(f"the name {display_name!r} is taken by session {conflicting_id!r}", path)
+        self.conflicting_id = conflicting_id
+
+
+class EpochStale(SessionManagerFailure):
+    """The caller speaks for a term of ownership that is not in force (any more)."""
+
+    def __init__(self, tile_id: str, epoch: int, current_epoch: int, path: tuple[str, ...] = ()) -> None:
+        super().__init__(f"epoch {epoch} of tile {tile_id!r} is stale: {current_epoch} is in force", path)
+        self.tile_id = tile_id
+        self.current_epoch = current_epoch
+
+
+class PlanStale(SessionManagerFailure):
+    """What a rebalance plan touches has changed since it was made, or the plan has expired."""
+
+    def __init__(self, message: str, tile_ids: Sequence[str], pod_ids: Sequence[str]) -> None:
+        super().__init__(message, ("planId",))
+        self.changed_tile_ids = tuple(tile_ids)
+        self.changed_pod_ids = tuple(pod_ids)
+
+
+class LeaseLost(SessionManagerFailure):
+    """The lease token is not the one of the pod's running instance, or the pod was declared lost: register again."""
+
+    def __init__(self, pod_id: str, message: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__(message, path)
+        self.pod_id = pod_id
+
+
+class QuotaExceeded(SessionManagerFailure):
+    """A stated limit on how many there may be is reached."""
+
+    def __init__(self, quota: str, limit: int, current: int, path: tuple[str, ...] = ()) -> None:
+        super().__init__(f"at most {limit:,} {quota}; this would make {current:,}", path)
+        self.quota = quota
+        self.limit = limit
+        self.current = current
+
+
+class Unavailable(SessionManagerFailure):
+    """A store cannot be reached, or this process cannot vouch for its picture of the fleet; try again."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+

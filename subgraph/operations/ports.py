@@ -1,0 +1,106 @@
+"""Owns the promises the operations rely on; adapters keep them, and one contract suite per port holds every adapter to it."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.sessions import Session, SessionChange, SessionEvent
+
+Clock = Callable[[], datetime]
+"""The wall clock, in UTC. Leases never use it: they live by Redis time and by the pod's own boot clock."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A stretch of a list in a stable order; `cursor_of` of an item resumes after it."""
+
+    items: tuple[T, ...]
+    cursors: tuple[str, ...]
+    has_next: bool
+    total_count: int | None
+
+
+class SessionStore(Protocol):
+    """The truth about sessions and their journal, in SQL. Every method sees one tenant only."""
+
+    async def sessions(self, tenant_id: TenantId, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
+        """The tenant's sessions among the ids, in one query; absent and foreign ids are simply not in the answer."""
+        ...
+
+    async def main_session(self, tenant_id: TenantId) -> Session | None:
+        """The tenant's main session, or None before its first contact."""
+        ...
+
+    async def current_sessions(
+        self, tenant_id: TenantId, data_source: str | None, first: int, after: str | None
+    ) -> Page[Session]:
+        """ACTIVE sessions, newest first (created_at, then id), by keyset; `total_count` is exact.
+
+        Raises:
+            InvalidInput: `after` is not a cursor of this list.
+        """
+        ...
+
+    async def commit(self, change: SessionChange) -> None:
+        """Write sessions and events in one transaction, or nothing at all.
+
+        Raises:
+            NameTaken: another session of the tenant bears the name of a created one.
+            MainExists: the tenant has a main session already (two first contacts raced): read it.
+            RevisionConflict: an updated session is not at the revision before the change's.
+            Unavailable: the database did not answer, or stayed busy beyond its bound.
+        """
+        ...
+
+    async def unrelayed_events(self, limit: int) -> list[SessionEvent]:
+        """The oldest journal entries, of all tenants, not yet marked as relayed, in commit order."""
+        ...
+
+    async def mark_relayed(self, event_ids: Sequence[str]) -> None:
+        """Remember that these entries were announced. Marking twice is harmless."""
+        ...
+
+
+class MainExists(Exception):
+    """Two first contacts of a tenant raced; the other one made its main session."""
+
+
+class FleetRegister(Protocol):
+    """What of the fleet must outlive Redis: its incarnation, in SQL."""
+
+    async def incarnation(self, fleet_id: str) -> int:
+        """The current incarnation; 0 for a fleet nobody has led yet."""
+        ...
+
+    async def raise_incarnation(self, fleet_id: str) -> int:
+        """Add one, durably, and return the new incarnation: no two callers ever get the same.
+
+        Raises:
+            Unavailable: SQL did not confirm. Then nobody may lead.
+        """
+        ...
+
+
+class EventBus(Protocol):
+    """Best-effort, at-once delivery of small messages between processes. Who needs certainty reads the store."""
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        """Hand the message to every subscriber of the channel, in every process.
+
+        Raises:
+            Unavailable: the bus did not take it.
+        """
+        ...
+
+    def subscribe(self, channel: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Messages published after entry. The iterator ends by raising SlowConsumer when its bounded buffer is full."""
+        ...
+
+
+class SlowConsumer(Exception):
+    """A subscriber read too slowly and its bounded buffer filled: it is cut off and should subscribe again."""
