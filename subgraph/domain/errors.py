@@ -95,4 +95,3 @@ class Unavailable(SessionManagerFailure):
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
-

@@ -1,0 +1,50 @@
+"""Owns how a change of the fleet is described: the versions it links, and the records it leaves behind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import msgspec
+
+from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.ownership import TileRecord
+from subgraph.domain.pods import PodRecord
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetChange:
+    """One committed change. It follows the change of version `previous`; None in place of a record: it is gone."""
+
+    previous: int
+    version: int
+    tiles: Mapping[TileId, TileRecord | None] = field(default_factory=dict)
+    pods: Mapping[PodId, PodRecord | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned(Generic[T]):
+    """A record and the version of the change that wrote it: what a later commit compares."""
+
+    version: int
+    record: T
+
+
+class CycleReport(msgspec.Struct, frozen=True, array_like=True):
+    """What the leader tells of a control cycle. Times are Redis time, milliseconds; `skip` says why nothing moved."""
+
+    number: int
+    leader: str
+    at_ms: int
+    duration_ms: float
+    skip: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSnapshot:
+    """All of the fleet at or after `version`: changes up to it are in, later ones may be in already."""
+
+    version: int
+    tiles: Mapping[TileId, Versioned[TileRecord]]
+    pods: Mapping[PodId, Versioned[PodRecord]]

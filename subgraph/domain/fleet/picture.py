@@ -1,0 +1,204 @@
+"""Owns the fleet as one process sees it: applies snapshots, ordered changes, leases and load reports; answers sums."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot
+from subgraph.domain.fleet.pod_table import PodRow, PodTable
+from subgraph.domain.fleet.tile_table import NOBODY, TileTable
+from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.loads import LoadBatch, LoadMetric
+from subgraph.domain.ownership import AssignmentState, Term, TileRecord, ended_terms, terms_of
+from subgraph.domain.pods import PodStatus
+
+SMOOTHING = 0.3
+"""Weight of a new report in the exponentially weighted moving average of a tile's load."""
+
+_METRIC_COLUMN = {
+    LoadMetric.RECORDS: "records_per_second",
+    LoadMetric.BYTES: "bytes_per_second",
+    LoadMetric.BACKLOG: "backlog",
+}
+
+
+class GapInChanges(Exception):
+    """A change does not follow the last one applied: changes were missed, and a snapshot is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class TermChange:
+    """A pod's term as a change left it."""
+
+    tile_id: TileId
+    term: Term
+    state: AssignmentState
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a change did, for whoever watches: tiles touched and removed, and per pod its terms that are new or other."""
+
+    version: int
+    touched: set[TileId] = field(default_factory=set)
+    removed: set[TileId] = field(default_factory=set)
+    terms_of_pod: dict[PodId, list[TermChange]] = field(default_factory=dict)
+    previous_of_pod: dict[PodId, int] = field(default_factory=dict)
+    """Per pod in `terms_of_pod`: the version of the change before this one that concerned it."""
+
+
+class Fleet:
+    """Pods and tiles at `version`. Not for concurrent use: whoever reads, reads between two changes."""
+
+    def __init__(self, load_metric: LoadMetric = LoadMetric.RECORDS) -> None:
+        self.version = 0
+        self.tiles = TileTable()
+        self.pods = PodTable()
+        self.last_cycle: CycleReport | None = None
+        self._load_metric = load_metric
+
+    def adopt(self, snapshot: FleetSnapshot) -> None:
+        """Become the snapshot. Loads known so far stay with their tiles."""
+        former = self.tiles
+        self.tiles, self.pods = TileTable(), PodTable()
+        for pod_id, pod in snapshot.pods.items():
+            self.pods.put(pod_id, pod.record, pod.version)
+        for tile_id, tile in snapshot.tiles.items():
+            row = self._put_tile(tile_id, tile.record, tile.version)
+            former_row = former.row(tile_id)
+            if former_row is not None:
+                _carry_loads(former, former_row, self.tiles, row)
+            for term, _ in terms_of(tile.record):
+                pod_row = self.pods.rows[self.pods.row_or_new(term.pod_id)]
+                assert pod_row is not None
+                pod_row.concerned_at = max(pod_row.concerned_at, tile.version)
+        self.version = snapshot.version
+
+    def apply(self, change: FleetChange) -> Effects:
+        """Apply the next change.
+
+        Raises:
+            GapInChanges: it follows another one than the last applied; nothing was applied.
+        """
+        if change.previous != self.version:
+            raise GapInChanges(f"at {self.version}, but the change {change.version} follows {change.previous}")
+        effects = Effects(change.version)
+        for pod_id, pod in change.pods.items():
+            if pod is None:
+                self.pods.remove(pod_id)
+            else:
+                self.pods.put(pod_id, pod, change.version)
+        for tile_id, after in change.tiles.items():
+            before = self.record(tile_id)
+            if after is None:
+                self.tiles.remove(tile_id)
+                effects.removed.add(tile_id)
+            else:
+                self._put_tile(tile_id, after, change.version)
+                effects.touched.add(tile_id)
+            self._note_terms(effects, tile_id, before, after)
+        for pod_id in effects.terms_of_pod:
+            row = self.pods.rows[self.pods.row_or_new(pod_id)]
+            assert row is not None
+            effects.previous_of_pod[pod_id] = row.concerned_at
+            row.concerned_at = change.version
+        self.version = change.version
+        return effects
+
+    def record(self, tile_id: TileId) -> TileRecord | None:
+        """A tile as the live store holds it, or None."""
+        row = self.tiles.row(tile_id)
+        return None if row is None else self.tiles.record(row, self.owner_id(row))
+
+    def owner_id(self, row: int) -> PodId | None:
+        """The pod that owns the tile of a row, or None."""
+        return self.pods.id_at(int(self.tiles.owner[row]))
+
+    def terms_of_pod(self, pod_id: PodId) -> list[TermChange]:
+        """All living terms of a pod: what it should be doing."""
+        pod_row = self.pods.row(pod_id)
+        if pod_row is None:
+            return []
+        tiles = self.tiles
+        owned = np.flatnonzero(tiles.owner[: tiles.rows_used] == pod_row)
+        changes = [
+            TermChange(tiles.ids[r], tiles.owner_term(r, pod_id), AssignmentState.ACTIVE) for r in owned.tolist()
+        ]
+        for terms, state in ((tiles.next, AssignmentState.PREPARING), (tiles.draining, AssignmentState.DRAINING)):
+            changes += [TermChange(tiles.ids[row], term, state) for row, term in terms.items() if term.pod_id == pod_id]
+        return changes
+
+    def renew(self, leases: Mapping[PodId, int], applied: Mapping[PodId, int]) -> None:
+        """Take over the leases' ends (Redis time, milliseconds) and the versions that pods say they have applied."""
+        for pod in self.pods:
+            pod.lease_expires_at_ms = leases.get(pod.id, 0)
+            pod.applied_version = applied.get(pod.id)
+
+    def ingest(self, batch: LoadBatch, at_ms: int) -> list[int]:
+        """Take over the loads a pod reported for terms in force; entries of other terms are passed over.
+
+        Returns:
+            The rows taken over.
+        """
+        tiles = self.tiles
+        pod_row = self.pods.row(batch.pod_id)
+        found = [tiles.row(TileId(tile_id)) for tile_id in batch.tile_ids]
+        entries = [
+            (index, row)
+            for index, row in enumerate(found)
+            if row is not None and tiles.owner[row] == pod_row and tiles.owner_epoch[row] == batch.epochs[index]
+        ]
+        if not entries:
+            return []
+        indices = [index for index, _ in entries]
+        rows = [row for _, row in entries]
+        for name in ("records_per_second", "bytes_per_second", "volume_bytes", "backlog"):
+            getattr(tiles, name)[rows] = np.asarray(getattr(batch, name))[indices]
+        fresh = getattr(tiles, _METRIC_COLUMN[self._load_metric])[rows].astype(np.float64)
+        known = tiles.smoothed[rows]
+        tiles.smoothed[rows] = np.where(np.isnan(known), fresh, known + SMOOTHING * (fresh - known))
+        tiles.reported_at_ms[rows] = at_ms
+        return rows
+
+    def pod_loads(self) -> npt.NDArray[np.float64]:
+        """Smoothed load per pod row; tiles without a report add nothing."""
+        tiles = self.tiles
+        owner = tiles.owner[: tiles.rows_used]
+        owned = owner != NOBODY
+        loads = np.nan_to_num(tiles.smoothed[: tiles.rows_used][owned])
+        return np.bincount(owner[owned], weights=loads, minlength=len(self.pods.rows))
+
+    def pod_tile_counts(self) -> npt.NDArray[np.int64]:
+        """Owned tiles per pod row."""
+        owner = self.tiles.owner[: self.tiles.rows_used]
+        return np.bincount(owner[owner != NOBODY], minlength=len(self.pods.rows))
+
+    def ready_pods(self) -> list[PodRow]:
+        """The pods that may receive tiles."""
+        return [pod for pod in self.pods if pod.record.status is PodStatus.READY]
+
+    def tile_capacity_default(self) -> float:
+        """Half the median ready pod's capacity: what a tile may carry when its coverage does not say. NaN: no pod."""
+        capacities = [pod.record.capacity for pod in self.ready_pods()]
+        return float(np.median(capacities)) / 2 if capacities else math.nan
+
+    def _put_tile(self, tile_id: TileId, record: TileRecord, version: int) -> int:
+        owner_row = self.pods.row_or_new(record.owner.pod_id) if record.owner else NOBODY
+        return self.tiles.put(tile_id, record, version, owner_row)
+
+    @staticmethod
+    def _note_terms(effects: Effects, tile_id: TileId, before: TileRecord | None, after: TileRecord | None) -> None:
+        known = {(term, state) for term, state in terms_of(before)} if before else set()
+        now: Iterable[tuple[Term, AssignmentState]] = terms_of(after) if after else ()
+        for term, state in (*ended_terms(before, after), *now):
+            if (term, state) not in known:
+                change = TermChange(tile_id, term, state)
+                effects.terms_of_pod.setdefault(term.pod_id, []).append(change)
+
+
+def _carry_loads(source: TileTable, source_row: int, target: TileTable, target_row: int) -> None:
+    for name in ("smoothed", "records_per_second", "bytes_per_second", "volume_bytes", "backlog", "reported_at_ms"):
+        getattr(target, name)[target_row] = getattr(source, name)[source_row]

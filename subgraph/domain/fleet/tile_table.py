@@ -1,0 +1,194 @@
+"""Owns the tiles of all sessions as numpy columns: one row a tile, rows of removed tiles reused."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, parse_tile_id
+from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
+
+REASONS = tuple(AssignmentReason)
+_REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
+_ROWS_FIRST = 1024
+NOBODY = -1
+"""In `owner`: no pod owns the tile."""
+
+_COLUMNS: dict[str, tuple[type[np.generic], float]] = {
+    "cell": (np.uint64, 0),
+    "exists": (np.bool_, False),
+    "capacity": (np.float64, math.nan),
+    "changed_at": (np.int64, 0),
+    "owner": (np.int32, NOBODY),
+    "owner_epoch": (np.int64, 0),
+    "owner_reason": (np.int8, 0),
+    "owner_since_ms": (np.int64, 0),
+    "owner_acknowledged_ms": (np.int64, 0),
+    "smoothed": (np.float64, math.nan),
+    "records_per_second": (np.float64, 0),
+    "bytes_per_second": (np.float64, 0),
+    "volume_bytes": (np.int64, 0),
+    "backlog": (np.int64, 0),
+    "reported_at_ms": (np.int64, 0),
+}
+
+
+class TileTable:
+    """Columns of tiles, indexed by row. What few tiles have (a next or former owner) is kept beside the columns.
+
+    `pod_row` and `pod_id` translate pods; they belong to the pod table.
+    """
+
+    cell: npt.NDArray[np.uint64]
+    exists: npt.NDArray[np.bool_]
+    capacity: npt.NDArray[np.float64]
+    changed_at: npt.NDArray[np.int64]
+    owner: npt.NDArray[np.int32]
+    owner_epoch: npt.NDArray[np.int64]
+    owner_reason: npt.NDArray[np.int8]
+    owner_since_ms: npt.NDArray[np.int64]
+    owner_acknowledged_ms: npt.NDArray[np.int64]
+    smoothed: npt.NDArray[np.float64]
+    records_per_second: npt.NDArray[np.float64]
+    bytes_per_second: npt.NDArray[np.float64]
+    volume_bytes: npt.NDArray[np.int64]
+    backlog: npt.NDArray[np.int64]
+    reported_at_ms: npt.NDArray[np.int64]
+
+    def __init__(self) -> None:
+        for name, (dtype, empty) in _COLUMNS.items():
+            setattr(self, name, np.full(_ROWS_FIRST, empty, dtype))
+        self.ids: list[TileId] = []
+        self.next: dict[int, Term] = {}
+        self.draining: dict[int, Term] = {}
+        self.retiring: set[int] = set()
+        self.rows_of_session: dict[SessionId, dict[int, int]] = {}
+        """Session to {cell: row}, in order of arrival."""
+        self._tenants: dict[SessionId, TenantId] = {}
+        self._rows: dict[TileId, int] = {}
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def rows_used(self) -> int:
+        """The length of the columns' used part; some of these rows may not exist (see `exists`)."""
+        return len(self.ids)
+
+    def row(self, tile_id: TileId) -> int | None:
+        """The row of a tile, or None."""
+        return self._rows.get(tile_id)
+
+    def items(self) -> Iterator[tuple[TileId, int]]:
+        """All tiles with their rows."""
+        return iter(self._rows.items())
+
+    def session_of(self, row: int) -> SessionId:
+        """The session a tile belongs to."""
+        return SessionId(self.ids[row].rpartition(":")[0])
+
+    def tenant_of(self, row: int) -> TenantId:
+        """The tenant whose session the tile belongs to."""
+        return self._tenants[self.session_of(row)]
+
+    def put(self, tile_id: TileId, record: TileRecord, version: int, owner_row: int) -> int:
+        """Write a tile's record into its row, taking a new row for a new tile. Loads stay as they are.
+
+        Args:
+            tile_id: the tile.
+            record: what it now is.
+            version: of the change that wrote the record.
+            owner_row: the owner's row in the pod table, or NOBODY.
+        """
+        row = self._rows.get(tile_id)
+        if row is None:
+            row = self._take_row(tile_id, record.tenant_id)
+        self.changed_at[row] = version
+        self.capacity[row] = math.nan if record.capacity is None else record.capacity
+        owner = record.owner
+        self.owner[row] = owner_row
+        self.owner_epoch[row] = owner.epoch if owner else 0
+        self.owner_reason[row] = _REASON_CODES[owner.reason] if owner else 0
+        self.owner_since_ms[row] = owner.assigned_at_ms if owner else 0
+        self.owner_acknowledged_ms[row] = (owner.acknowledged_at_ms or 0) if owner else 0
+        _put_or_drop(self.next, row, record.next)
+        _put_or_drop(self.draining, row, record.draining)
+        if record.retiring:
+            self.retiring.add(row)
+        else:
+            self.retiring.discard(row)
+        return row
+
+    def record(self, row: int, owner_id: PodId | None) -> TileRecord:
+        """The record of a row, as the live store holds it."""
+        capacity = float(self.capacity[row])
+        return TileRecord(
+            tenant_id=self.tenant_of(row),
+            capacity=None if math.isnan(capacity) else capacity,
+            owner=self.owner_term(row, owner_id) if owner_id is not None else None,
+            next=self.next.get(row),
+            draining=self.draining.get(row),
+            retiring=row in self.retiring,
+        )
+
+    def owner_term(self, row: int, owner_id: PodId) -> Term:
+        """The term in force of an owned tile."""
+        acknowledged_ms = int(self.owner_acknowledged_ms[row])
+        return Term(
+            pod_id=owner_id,
+            epoch=int(self.owner_epoch[row]),
+            reason=REASONS[self.owner_reason[row]],
+            assigned_at_ms=int(self.owner_since_ms[row]),
+            # A term in force has passed READY, or needed none; either way nothing waits for it any more.
+            ready=True,
+            acknowledged_at_ms=acknowledged_ms or None,
+        )
+
+    def remove(self, tile_id: TileId) -> int | None:
+        """Forget a tile; its row is cleared and reused. Returns the row it had, or None if there was none."""
+        row = self._rows.pop(tile_id, None)
+        if row is None:
+            return None
+        session_id = self.session_of(row)
+        cells = self.rows_of_session[session_id]
+        del cells[int(self.cell[row])]
+        if not cells:
+            del self.rows_of_session[session_id], self._tenants[session_id]
+        for name, (_, empty) in _COLUMNS.items():
+            getattr(self, name)[row] = empty
+        self.next.pop(row, None)
+        self.draining.pop(row, None)
+        self.retiring.discard(row)
+        self._free.append(row)
+        return row
+
+    def _take_row(self, tile_id: TileId, tenant_id: TenantId) -> int:
+        session_id, cell = parse_tile_id(tile_id)
+        if self._free:
+            row = self._free.pop()
+            self.ids[row] = tile_id
+        else:
+            row = len(self.ids)
+            self.ids.append(tile_id)
+            if row == len(self.cell):
+                self._double()
+        self._rows[tile_id] = row
+        self.cell[row] = cell
+        self.exists[row] = True
+        self.rows_of_session.setdefault(session_id, {})[cell] = row
+        self._tenants[session_id] = tenant_id
+        return row
+
+    def _double(self) -> None:
+        for name, (_, empty) in _COLUMNS.items():
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate([column, np.full(len(column), empty, column.dtype)]))
+
+
+def _put_or_drop(terms: dict[int, Term], row: int, term: Term | None) -> None:
+    if term is None:
+        terms.pop(row, None)
+    else:
+        terms[row] = term

@@ -1,0 +1,64 @@
+"""Owns what a load report is, what makes one acceptable, and how loads are smoothed."""
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from subgraph.domain.errors import InvalidInput
+from subgraph.domain.ids import PodId
+
+LOADS_PER_REPORT_MAX = 10_000
+RATE_MAX = 1e15
+COUNT_MAX = 2**53 - 1
+
+
+class LoadMetric(StrEnum):
+    """What is balanced: the tile's own work, never the CPU of the pod it happens to be on."""
+
+    RECORDS = "records"
+    BYTES = "bytes"
+    BACKLOG = "backlog"
+
+
+class LoadBatch(msgspec.Struct, frozen=True, array_like=True):
+    """One pod's report, in columns of equal length. Rates are per second; `volume_bytes` and `backlog` are totals."""
+
+    pod_id: PodId
+    tile_ids: Sequence[str]
+    epochs: Sequence[int]
+    records_per_second: Sequence[float]
+    bytes_per_second: Sequence[float]
+    volume_bytes: Sequence[int]
+    backlog: Sequence[int]
+
+
+def check_batch(batch: LoadBatch) -> None:
+    """Refuse a report with a value that is no load.
+
+    Raises:
+        InvalidInput: naming the entry, the field and the limit.
+    """
+    if len(batch.tile_ids) > LOADS_PER_REPORT_MAX:
+        raise InvalidInput(
+            f"at most {LOADS_PER_REPORT_MAX:,} loads a report, not {len(batch.tile_ids):,}",
+            ("loads",),
+            f"{LOADS_PER_REPORT_MAX} loads",
+        )
+    for name, rates in (("recordsPerSecond", batch.records_per_second), ("bytesPerSecond", batch.bytes_per_second)):
+        for index, rate in enumerate(rates):
+            if not math.isfinite(rate) or not 0 <= rate <= RATE_MAX:
+                raise InvalidInput(
+                    f"{name} must be a number from 0 to {RATE_MAX:g}, not {rate}",
+                    ("loads", str(index), name),
+                    f"0 to {RATE_MAX:g}",
+                )
+    for name, counts in (("volumeBytes", batch.volume_bytes), ("backlog", batch.backlog)):
+        for index, count in enumerate(counts):
+            if not 0 <= count <= COUNT_MAX:
+                raise InvalidInput(
+                    f"{name} must lie between 0 and {COUNT_MAX}, not {count}",
+                    ("loads", str(index), name),
+                    f"0 to {COUNT_MAX}",
+                )

@@ -1,0 +1,180 @@
+"""Owns who may work on a tile: its terms of ownership and the one table of steps a handoff takes.
+
+A tile has at most three terms at a time: the owner's (in force), the next one's (PREPARING) and the former one's
+(DRAINING). Every step is a function from record to record; epochs come in as values, already reserved.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from subgraph.domain.errors import EpochStale, IllegalState
+from subgraph.domain.ids import PodId, TenantId, TileId
+
+
+class AssignmentState(StrEnum):
+    """Where one term of ownership stands."""
+
+    PREPARING = "PREPARING"
+    ACTIVE = "ACTIVE"
+    DRAINING = "DRAINING"
+    RELEASED = "RELEASED"
+    LOST = "LOST"
+    ABORTED = "ABORTED"
+
+
+class AssignmentReason(StrEnum):
+    """Why a tile was given to a pod."""
+
+    INITIAL = "INITIAL"
+    LOAD_BALANCE = "LOAD_BALANCE"
+    POD_LOST = "POD_LOST"
+    POD_DRAINED = "POD_DRAINED"
+    MANUAL = "MANUAL"
+
+
+class AcknowledgedPhase(StrEnum):
+    """What a pod says it has done for a term."""
+
+    READY = "READY"
+    ACTIVE = "ACTIVE"
+    RELEASED = "RELEASED"
+
+
+class Term(msgspec.Struct, frozen=True, array_like=True):
+    """One term of ownership of one tile by one pod. Times are Redis time, milliseconds since 1970."""
+
+    pod_id: PodId
+    epoch: int
+    reason: AssignmentReason
+    assigned_at_ms: int
+    ready: bool = False
+    acknowledged_at_ms: int | None = None
+
+
+class TileRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A tile as the live store holds it. `retiring`: its session has stopped; it goes when nobody works on it."""
+
+    tenant_id: TenantId
+    capacity: float | None = None
+    owner: Term | None = None
+    next: Term | None = None
+    draining: Term | None = None
+    retiring: bool = False
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Whether a move of this tile is under way: one at a time."""
+        return self.next is not None or self.draining is not None
+
+    @property
+    def epoch_in_force(self) -> int:
+        """The owner's epoch; 0 when nobody owns the tile."""
+        return self.owner.epoch if self.owner else 0
+
+
+def place(record: TileRecord, term: Term) -> TileRecord:
+    """Give a tile whose owner is gone (or that never had one) to a pod at once: there is nobody to wait for."""
+    _require(not record.retiring, "a retiring tile takes no owner")
+    _require(term.epoch > _highest_epoch(record), "an epoch must rise")
+    return msgspec.structs.replace(record, owner=term, next=None)
+
+
+def prepare(record: TileRecord, term: Term) -> TileRecord:
+    """Begin a make-before-break move: the next owner prepares while the present one works on."""
+    _require(
+        record.owner is not None and not record.is_handing_over and not record.retiring, "only a settled tile moves"
+    )
+    _require(term.epoch > _highest_epoch(record), "an epoch must rise")
+    return msgspec.structs.replace(record, next=term)
+
+
+def cut_over(record: TileRecord) -> TileRecord:
+    """Put the next owner's epoch in force. The former owner drains; a lost one has been dropped before."""
+    _require(record.next is not None, "nobody prepares")
+    return msgspec.structs.replace(record, owner=record.next, next=None, draining=record.owner)
+
+
+def abort(record: TileRecord) -> TileRecord:
+    """Give up a move whose next owner is gone or too slow; the present owner never noticed."""
+    return msgspec.structs.replace(record, next=None)
+
+
+def drop_owner(record: TileRecord) -> TileRecord:
+    """The owner is lost: its term ends here. A next owner that prepares is kept, and can be cut over to at once."""
+    return msgspec.structs.replace(record, owner=None)
+
+
+def drop_draining(record: TileRecord) -> TileRecord | None:
+    """The former owner is lost or silent: the fence at the sinks holds it off. None: a retiring tile is gone with it."""
+    return _gone_if_empty(msgspec.structs.replace(record, draining=None))
+
+
+def retire(record: TileRecord) -> TileRecord | None:
+    """The session stopped: the owner drains and nobody follows. None: nobody owned it, so the tile is gone."""
+    draining = record.owner or record.draining
+    return _gone_if_empty(
+        msgspec.structs.replace(record, owner=None, next=None, draining=draining, retiring=True),
+    )
+
+
+def acknowledge(
+    tile_id: TileId, record: TileRecord, pod_id: PodId, epoch: int, phase: AcknowledgedPhase, now_ms: int
+) -> TileRecord | None:
+    """What a pod's acknowledgement makes of a tile. Repeated and late ones change nothing; None: the tile is gone.
+
+    Raises:
+        EpochStale: the pod has no such term, now or a moment ago.
+    """
+    named = (pod_id, epoch)
+    owner, following, draining = record.owner, record.next, record.draining
+    match phase:
+        case AcknowledgedPhase.READY if following and (following.pod_id, following.epoch) == named:
+            return msgspec.structs.replace(record, next=msgspec.structs.replace(following, ready=True))
+        case AcknowledgedPhase.ACTIVE if owner and (owner.pod_id, owner.epoch) == named:
+            if owner.acknowledged_at_ms is not None:
+                return record
+            return msgspec.structs.replace(record, owner=msgspec.structs.replace(owner, acknowledged_at_ms=now_ms))
+        case AcknowledgedPhase.RELEASED if draining and (draining.pod_id, draining.epoch) == named:
+            return drop_draining(record)
+        case AcknowledgedPhase.READY if owner and (owner.pod_id, owner.epoch) == named:
+            return record
+        case AcknowledgedPhase.RELEASED if epoch < _highest_epoch(record):
+            return record
+    raise EpochStale(tile_id, epoch, record.epoch_in_force)
+
+
+def terms_of(record: TileRecord) -> list[tuple[Term, AssignmentState]]:
+    """The living terms of a tile with their states: owner, next, former."""
+    pairs = (
+        (record.owner, AssignmentState.ACTIVE),
+        (record.next, AssignmentState.PREPARING),
+        (record.draining, AssignmentState.DRAINING),
+    )
+    return [(term, state) for term, state in pairs if term is not None]
+
+
+def ended_terms(before: TileRecord | None, after: TileRecord | None) -> list[tuple[Term, AssignmentState]]:
+    """The terms that a change ended, each with the state it ended in: RELEASED, LOST or ABORTED."""
+    if before is None:
+        return []
+    living = {term.epoch for term, _ in terms_of(after)} if after else set()
+    end_of = {
+        AssignmentState.ACTIVE: AssignmentState.LOST,
+        AssignmentState.PREPARING: AssignmentState.ABORTED,
+        AssignmentState.DRAINING: AssignmentState.RELEASED,
+    }
+    return [(term, end_of[state]) for term, state in terms_of(before) if term.epoch not in living]
+
+
+def _highest_epoch(record: TileRecord) -> int:
+    return max((term.epoch for term, _ in terms_of(record)), default=0)
+
+
+def _gone_if_empty(record: TileRecord) -> TileRecord | None:
+    return record if record.draining is not None or not record.retiring else None
+
+
+def _require(condition: bool, why: str) -> None:
+    if not condition:
+        raise IllegalState(f"this step of a handoff is not open: {why}", "HANDOFF")
