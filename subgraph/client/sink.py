@@ -1,0 +1,196 @@
+"""Owns the fence where a tile's records arrive: whatever a paused former owner still believes, it can write nothing.
+
+A sink takes a record if and only if its epoch is at least the highest the sink has seen for the tile, and takes each
+record once. The records of a tile carry a sequence that counts up from 1 and comes in order: one at or below the last
+accepted is a duplicate, and one that jumps ahead gives up those in between as missed. A new owner raises the epoch
+before it works, and so learns where to go on.
+
+This sink lives in Redis, and its fence lasts as long as what that Redis keeps. Of the payloads it holds only the newest
+of each tile: it shows the fence and is no database. A service with a store of its own keeps epoch and sequence in that
+store, in the transaction that writes its records.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+
+RECORDS_PER_WRITE_MAX = 1_000
+"""Most records of one tile in one write; a larger batch is refused unsent."""
+
+WRITES_PER_CALL_MAX = 1_000
+RECORDS_PER_CALL_MAX = 10_000
+"""With `WRITES_PER_CALL_MAX`, bounds how long one call can keep Redis from others."""
+
+PAYLOAD_BYTES_MAX = 1_048_576
+ACCEPTED_LENGTH_MAX = 100_000
+TEXT_LENGTH_MAX = 256
+NUMBER_BELOW = 1 << 53
+"""Epochs and sequences stay below: the script's numbers are doubles."""
+
+
+class SinkRecord(NamedTuple):
+    """One record of a tile."""
+
+    sequence: int
+    payload: bytes
+
+
+class SinkWrite(NamedTuple):
+    """Records of one tile, in order, by the owner of an epoch."""
+
+    tile_id: str
+    epoch: int
+    records: Sequence[SinkRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class SinkReceipt:
+    """What became of a write: `missed` sequences were jumped over, and can no longer be accepted."""
+
+    accepted: int
+    duplicates: int
+    missed: int
+    last_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPosition:
+    """Where a tile stands in the sink: the highest epoch seen, and the last sequence accepted (0: none yet)."""
+
+    epoch: int
+    last_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class SinkTotals:
+    """Records since ever; `refused` are those of writes that the fence turned away."""
+
+    accepted: int
+    duplicates: int
+    refused: int
+    missed: int
+
+
+class EpochRefused(Exception):
+    """The sink has seen a higher epoch for the tile: somebody else owns it, and the caller must stop working on it."""
+
+    def __init__(self, tile_id: str, highest_epoch: int) -> None:
+        super().__init__(f"epoch refused: the sink has seen {highest_epoch} for tile {tile_id!r}")
+        self.tile_id = tile_id
+        self.highest_epoch = highest_epoch
+
+
+class WriteTooLarge(ValueError):
+    """A batch is beyond a bound of the sink; nothing of it was sent."""
+
+
+def sink_key(name: str, part: str) -> str:
+    """A key of a sink; its name is the hash tag, so that one script may touch all of them in a cluster."""
+    return f"session-manager:{{{name}}}:sink:{part}"
+
+
+class FencedSink:
+    """One sink, as seen by one writer. The client must not decode responses: payloads are bytes.
+
+    `writer` labels what this process wrote in the stream `...:sink:accepted`, which keeps about the last
+    `accepted_length_max` entries for the audit.
+    """
+
+    def __init__(self, redis: Redis, name: str, writer: str, accepted_length_max: int = ACCEPTED_LENGTH_MAX) -> None:
+        if not 0 < len(name) <= TEXT_LENGTH_MAX or "{" in name or "}" in name:
+            raise ValueError(f"a sink's name has 1 to {TEXT_LENGTH_MAX} characters and no braces, unlike {name!r}")
+        if len(writer) > TEXT_LENGTH_MAX:
+            raise ValueError(f"a writer's label has at most {TEXT_LENGTH_MAX} characters")
+        if accepted_length_max < 1:
+            raise ValueError("the stream of accepted records must be allowed at least one entry")
+        self._redis = redis
+        self._keys = [sink_key(name, part) for part in ("positions", "payloads", "totals", "accepted")]
+        self._head: list[str | int] = [writer, accepted_length_max]
+        self._script = redis.register_script(
+            (files("subgraph.client") / "scripts" / "write.lua").read_text(encoding="utf-8")
+        )
+
+    async def raise_epoch(self, tile_id: str, epoch: int) -> SinkPosition:
+        """Shut out every lower epoch. A new owner calls this before it works and goes on after `last_sequence`.
+
+        Raises:
+            EpochRefused: a higher epoch has been seen; the caller's term is over.
+        """
+        receipt = await self.write(tile_id, epoch, ())
+        return SinkPosition(epoch, receipt.last_sequence)
+
+    async def write(self, tile_id: str, epoch: int, records: Sequence[SinkRecord]) -> SinkReceipt:
+        """Write records of a tile, all or none of them past the fence; writing them again is safe.
+
+        Raises:
+            EpochRefused: a higher epoch has been seen; no record was taken.
+            WriteTooLarge: more than `RECORDS_PER_WRITE_MAX` records, or a payload beyond `PAYLOAD_BYTES_MAX`.
+        """
+        [answer] = await self.write_many([SinkWrite(tile_id, epoch, records)])
+        if isinstance(answer, EpochRefused):
+            raise answer
+        return answer
+
+    async def write_many(self, writes: Sequence[SinkWrite]) -> list[SinkReceipt | EpochRefused]:
+        """Write to many tiles in one round trip; a refused write is answered in its place and hinders no other.
+
+        Raises:
+            WriteTooLarge: a write is too large, or all together are (`WRITES_PER_CALL_MAX`, `RECORDS_PER_CALL_MAX`).
+        """
+        if len(writes) > WRITES_PER_CALL_MAX:
+            raise WriteTooLarge(f"at most {WRITES_PER_CALL_MAX:,} writes a call, not {len(writes):,}")
+        records_count = sum(len(write.records) for write in writes)
+        if records_count > RECORDS_PER_CALL_MAX:
+            raise WriteTooLarge(f"at most {RECORDS_PER_CALL_MAX:,} records a call, not {records_count:,}")
+        arguments: list[str | int | bytes] = [*self._head]
+        for write in writes:
+            arguments += _arguments(write)
+        if not writes:
+            return []
+        answers = await self._script(keys=self._keys, args=arguments)
+        return [_answer(write.tile_id, answer) for write, answer in zip(writes, answers, strict=True)]
+
+    async def newest_payload(self, tile_id: str) -> bytes | None:
+        """The payload of the last record accepted for the tile."""
+        payload = await self._redis.hget(self._keys[1], tile_id)
+        return payload.encode() if isinstance(payload, str) else payload
+
+    async def totals(self) -> SinkTotals:
+        """What this sink has taken and turned away since ever, from all writers."""
+        counts = await self._redis.hmget(self._keys[2], ["accepted", "duplicates", "refused", "missed"])
+        return SinkTotals(*(int(count or 0) for count in counts))
+
+
+def _arguments(write: SinkWrite) -> list[str | int | bytes]:
+    tile_id, epoch, records = write
+    if not 0 < len(tile_id) <= TEXT_LENGTH_MAX:
+        raise ValueError(f"a tile id has 1 to {TEXT_LENGTH_MAX} characters")
+    if not 0 < epoch < NUMBER_BELOW:
+        raise ValueError(f"epoch {epoch} of tile {tile_id!r} is not from 1 to below 2**53")
+    if len(records) > RECORDS_PER_WRITE_MAX:
+        raise WriteTooLarge(f"at most {RECORDS_PER_WRITE_MAX:,} records a write, not {len(records):,} of {tile_id!r}")
+    # Only the newest payload is stored, so only that one travels; consecutive sequences travel as one run.
+    newest = SinkRecord(0, b"")
+    runs: list[int] = []
+    following = 0
+    for record in records:
+        if not 0 < record.sequence < NUMBER_BELOW:
+            raise ValueError(f"sequence {record.sequence} of tile {tile_id!r} is not from 1 to below 2**53")
+        if len(record.payload) > PAYLOAD_BYTES_MAX:
+            raise WriteTooLarge(f"a payload has at most {PAYLOAD_BYTES_MAX:,} bytes, not {len(record.payload):,}")
+        if record.sequence > newest.sequence:
+            newest = record
+        if record.sequence == following:
+            runs[-1] += 1
+        else:
+            runs += (record.sequence, 1)
+        following = record.sequence + 1
+    return [tile_id, epoch, newest.payload, len(runs) // 2, *runs]
+
+
+def _answer(tile_id: str, answer: list[Any]) -> SinkReceipt | EpochRefused:
+    is_accepted, *numbers = answer
+    return SinkReceipt(*numbers) if is_accepted else EpochRefused(tile_id, *numbers)

