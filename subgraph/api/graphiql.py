@@ -34,7 +34,7 @@ query MainSession {
     id
     displayName
     state
-    expiresAt
+    createdAt
     tiles(first: 10) {
       totalCount
       edges {
@@ -66,8 +66,6 @@ query Fleet {
     unassignedTiles
     imbalance
     rebalancing {
-      paused
-      reason
       lastSkip
     }
     pods(first: 20) {
@@ -87,12 +85,10 @@ query Fleet {
 
 CREATE_SESSION_EXAMPLE = """\
 # An experiment over three tiles near San Francisco.
-# Called again, it makes "bay-2".
 mutation CreateSession {
   createSession(
     input: {
-      displayName: "bay"
-      nameConflict: SUFFIX
+      dataSource: "bay"
       coverage: {
         cells: ["8528308ffffffff", "85283083fffffff", "8528309bfffffff"]
       }

@@ -28,6 +28,7 @@ class AssignmentReason(StrEnum):
 
     INITIAL = "INITIAL"
     LOAD_BALANCE = "LOAD_BALANCE"
+    POD_JOINED = "POD_JOINED"
     POD_LOST = "POD_LOST"
     POD_DRAINED = "POD_DRAINED"
     MANUAL = "MANUAL"
@@ -50,10 +51,15 @@ class Term(msgspec.Struct, frozen=True, array_like=True):
     assigned_at_ms: int
     ready: bool = False
     acknowledged_at_ms: int | None = None
+    draining_since_ms: int | None = None
 
 
 class TileRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A tile as the live store holds it. `retiring`: its session has stopped; it goes when nobody works on it."""
+    """A tile as the live store holds it.
+
+    `retiring`: its session has stopped; it goes when nobody works on it any more. `last_epoch`: the highest that was
+    ever in force; 0 while nobody ever owned the tile.
+    """
 
     tenant_id: TenantId
     capacity: float | None = None
@@ -61,6 +67,7 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
     next: Term | None = None
     draining: Term | None = None
     retiring: bool = False
+    last_epoch: int = 0
 
     @property
     def is_handing_over(self) -> bool:
@@ -77,7 +84,7 @@ def place(record: TileRecord, term: Term) -> TileRecord:
     """Give a tile whose owner is gone (or that never had one) to a pod at once: there is nobody to wait for."""
     _require(not record.retiring, "a retiring tile takes no owner")
     _require(term.epoch > _highest_epoch(record), "an epoch must rise")
-    return msgspec.structs.replace(record, owner=term, next=None)
+    return msgspec.structs.replace(record, owner=_in_force(term), next=None, last_epoch=term.epoch)
 
 
 def prepare(record: TileRecord, term: Term) -> TileRecord:
@@ -89,10 +96,17 @@ def prepare(record: TileRecord, term: Term) -> TileRecord:
     return msgspec.structs.replace(record, next=term)
 
 
-def cut_over(record: TileRecord) -> TileRecord:
+def cut_over(record: TileRecord, now_ms: int) -> TileRecord:
     """Put the next owner's epoch in force. The former owner drains; a lost one has been dropped before."""
     _require(record.next is not None, "nobody prepares")
-    return msgspec.structs.replace(record, owner=record.next, next=None, draining=record.owner)
+    assert record.next is not None
+    return msgspec.structs.replace(
+        record,
+        owner=_in_force(record.next),
+        next=None,
+        draining=_drained(record.owner, now_ms) or record.draining,
+        last_epoch=record.next.epoch,
+    )
 
 
 def abort(record: TileRecord) -> TileRecord:
@@ -106,13 +120,13 @@ def drop_owner(record: TileRecord) -> TileRecord:
 
 
 def drop_draining(record: TileRecord) -> TileRecord | None:
-    """The former owner is lost or silent: the fence at the sinks holds it off. None: a retiring tile is gone with it."""
+    """The former owner is lost or silent: the sinks fence it off. None: a retiring tile is gone with it."""
     return _gone_if_empty(msgspec.structs.replace(record, draining=None))
 
 
-def retire(record: TileRecord) -> TileRecord | None:
+def retire(record: TileRecord, now_ms: int) -> TileRecord | None:
     """The session stopped: the owner drains and nobody follows. None: nobody owned it, so the tile is gone."""
-    draining = record.owner or record.draining
+    draining = _drained(record.owner, now_ms) or record.draining
     return _gone_if_empty(
         msgspec.structs.replace(record, owner=None, next=None, draining=draining, retiring=True),
     )
@@ -168,7 +182,15 @@ def ended_terms(before: TileRecord | None, after: TileRecord | None) -> list[tup
 
 
 def _highest_epoch(record: TileRecord) -> int:
-    return max((term.epoch for term, _ in terms_of(record)), default=0)
+    return max((record.last_epoch, *(term.epoch for term, _ in terms_of(record))))
+
+
+def _drained(term: Term | None, now_ms: int) -> Term | None:
+    return term and msgspec.structs.replace(term, draining_since_ms=now_ms)
+
+
+def _in_force(term: Term) -> Term:
+    return msgspec.structs.replace(term, ready=True)
 
 
 def _gone_if_empty(record: TileRecord) -> TileRecord | None:

@@ -43,6 +43,11 @@ class PodRecord(msgspec.Struct, frozen=True, array_like=True):
     zone: str | None = None
     labels: Mapping[str, str] = {}
     tiles_max: int | None = None
+    status_at_ms: int = 0
+
+    def with_status(self, status: PodStatus, now_ms: int) -> "PodRecord":
+        """The record with another status from now on."""
+        return msgspec.structs.replace(self, status=status, status_at_ms=now_ms)
 
 
 def check_registration(

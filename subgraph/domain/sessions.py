@@ -217,7 +217,7 @@ def _check_new_session(wanted: NewSession, display_name: str) -> None:
     for index, (key, value) in enumerate(wanted.details.items()):
         if not 1 <= len(key) <= TEXT_LENGTH_MAX or len(value) > DETAIL_VALUE_LENGTH_MAX:
             raise InvalidInput(
-                f"a detail has a key of 1 to {TEXT_LENGTH_MAX} characters and a value of at most {DETAIL_VALUE_LENGTH_MAX:,}",
+                f"a detail's key has 1 to {TEXT_LENGTH_MAX} characters, its value at most {DETAIL_VALUE_LENGTH_MAX:,}",
                 ("details", str(index)),
                 f"{DETAIL_VALUE_LENGTH_MAX} characters",
             )

@@ -1,4 +1,4 @@
-"""Owns the promises the operations rely on; adapters keep them, and one contract suite per port holds every adapter to it."""
+"""Owns the promises about sessions and events that adapters keep; one contract suite per port holds them to it."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager

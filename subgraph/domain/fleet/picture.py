@@ -40,14 +40,12 @@ class TermChange:
 
 @dataclass(slots=True)
 class Effects:
-    """What a change did, for whoever watches: tiles touched and removed, and per pod its terms that are new or other."""
+    """What a change did, for whoever watches: tiles touched and removed, and per pod the terms that became other."""
 
     version: int
     touched: set[TileId] = field(default_factory=set)
     removed: set[TileId] = field(default_factory=set)
     terms_of_pod: dict[PodId, list[TermChange]] = field(default_factory=dict)
-    previous_of_pod: dict[PodId, int] = field(default_factory=dict)
-    """Per pod in `terms_of_pod`: the version of the change before this one that concerned it."""
 
 
 class Fleet:
@@ -92,6 +90,9 @@ class Fleet:
             else:
                 self.pods.put(pod_id, pod, change.version)
         for tile_id, after in change.tiles.items():
+            row = self.tiles.row(tile_id)
+            if row is not None and self.tiles.changed_at[row] > change.version:
+                continue  # a snapshot taken while changes went on may hold a tile's later record already
             before = self.record(tile_id)
             if after is None:
                 self.tiles.remove(tile_id)
@@ -101,10 +102,9 @@ class Fleet:
                 effects.touched.add(tile_id)
             self._note_terms(effects, tile_id, before, after)
         for pod_id in effects.terms_of_pod:
-            row = self.pods.rows[self.pods.row_or_new(pod_id)]
-            assert row is not None
-            effects.previous_of_pod[pod_id] = row.concerned_at
-            row.concerned_at = change.version
+            pod_row = self.pods.rows[self.pods.row_or_new(pod_id)]
+            assert pod_row is not None
+            pod_row.concerned_at = change.version
         self.version = change.version
         return effects
 
@@ -169,9 +169,9 @@ class Fleet:
         owner = tiles.owner[: tiles.rows_used]
         owned = owner != NOBODY
         loads = np.nan_to_num(tiles.smoothed[: tiles.rows_used][owned])
-        return np.bincount(owner[owned], weights=loads, minlength=len(self.pods.rows))
+        return np.bincount(owner[owned], weights=loads, minlength=len(self.pods.rows)).astype(np.float64)
 
-    def pod_tile_counts(self) -> npt.NDArray[np.int64]:
+    def pod_tile_counts(self) -> npt.NDArray[np.intp]:
         """Owned tiles per pod row."""
         owner = self.tiles.owner[: self.tiles.rows_used]
         return np.bincount(owner[owner != NOBODY], minlength=len(self.pods.rows))

@@ -79,7 +79,6 @@ class PodTable:
         pod = self.rows[row]
         assert pod is not None
         pod.record, pod.changed_at = record, version
-        pod.concerned_at = max(pod.concerned_at, version)
         return pod
 
     def remove(self, pod_id: PodId) -> None:

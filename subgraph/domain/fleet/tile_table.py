@@ -25,6 +25,7 @@ _COLUMNS: dict[str, tuple[type[np.generic], float]] = {
     "owner_reason": (np.int8, 0),
     "owner_since_ms": (np.int64, 0),
     "owner_acknowledged_ms": (np.int64, 0),
+    "last_epoch": (np.int64, 0),
     "smoothed": (np.float64, math.nan),
     "records_per_second": (np.float64, 0),
     "bytes_per_second": (np.float64, 0),
@@ -49,6 +50,7 @@ class TileTable:
     owner_reason: npt.NDArray[np.int8]
     owner_since_ms: npt.NDArray[np.int64]
     owner_acknowledged_ms: npt.NDArray[np.int64]
+    last_epoch: npt.NDArray[np.int64]
     smoothed: npt.NDArray[np.float64]
     records_per_second: npt.NDArray[np.float64]
     bytes_per_second: npt.NDArray[np.float64]
@@ -113,6 +115,7 @@ class TileTable:
         self.owner_reason[row] = _REASON_CODES[owner.reason] if owner else 0
         self.owner_since_ms[row] = owner.assigned_at_ms if owner else 0
         self.owner_acknowledged_ms[row] = (owner.acknowledged_at_ms or 0) if owner else 0
+        self.last_epoch[row] = record.last_epoch
         _put_or_drop(self.next, row, record.next)
         _put_or_drop(self.draining, row, record.draining)
         if record.retiring:
@@ -131,6 +134,7 @@ class TileTable:
             next=self.next.get(row),
             draining=self.draining.get(row),
             retiring=row in self.retiring,
+            last_epoch=int(self.last_epoch[row]),
         )
 
     def owner_term(self, row: int, owner_id: PodId) -> Term:

@@ -1,0 +1,1 @@
+"""The fleet's live state, leases and events in Redis."""

@@ -1,0 +1,77 @@
+"""Owns how records, changes and the pulse are written in Redis: `version|JSON`, readable with any Redis client."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from subgraph.domain.fleet.changes import CycleReport, FleetChange, Versioned
+from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.ownership import TileRecord
+from subgraph.domain.pods import PodRecord
+from subgraph.operations.live_fleet import Beat
+
+_encoder = msgspec.json.Encoder()
+_tile_decoder = msgspec.json.Decoder(TileRecord)
+_pod_decoder = msgspec.json.Decoder(PodRecord)
+_message_decoder = msgspec.msgpack.Decoder()
+
+
+def encode_record(record: TileRecord | PodRecord | None) -> bytes:
+    """A record as JSON; nothing for one that is to be removed."""
+    return b"" if record is None else _encoder.encode(record)
+
+
+def decode_tile(stored: bytes) -> Versioned[TileRecord]:
+    """A tile as stored."""
+    version, _, record = stored.partition(b"|")
+    return Versioned(int(version), _tile_decoder.decode(record))
+
+
+def decode_pod(stored: bytes) -> Versioned[PodRecord]:
+    """A pod as stored."""
+    version, _, record = stored.partition(b"|")
+    return Versioned(int(version), _pod_decoder.decode(record))
+
+
+def decode_message(message: bytes) -> FleetChange | CycleReport:
+    """A message of the fleet's channel."""
+    kind, *facts = _message_decoder.decode(message)
+    if kind == "cycle":
+        return msgspec.json.decode(facts[0], type=CycleReport)
+    previous, version, tiles, pods = facts
+    return FleetChange(
+        int(previous),
+        int(version),
+        {TileId(key): _tile_decoder.decode(record) if record else None for key, record in _pairs(tiles)},
+        {PodId(key): _pod_decoder.decode(record) if record else None for key, record in _pairs(pods)},
+    )
+
+
+def decode_beat(answer: list[Any]) -> Beat:
+    """What the pulse script returns."""
+    now_ms, run_id, incarnation, published, leader, cycle, leases, applied = answer
+    return Beat(
+        now_ms=int(now_ms),
+        run_id=run_id.decode(),
+        incarnation=int(incarnation),
+        published_version=int(published),
+        leader=leader.decode() or None,
+        leases={PodId(pod.decode()): int(float(end)) for pod, end in _pairs(leases)},
+        applied={PodId(pod.decode()): int(version) for pod, version in _pairs(applied)},
+        last_cycle=msgspec.json.decode(cycle, type=CycleReport) if cycle else None,
+    )
+
+
+def stream_entries(answer: Any) -> Iterator[tuple[str, dict[bytes, bytes]]]:
+    """The entries of a read of one stream, whichever protocol version shaped the answer."""
+    streams = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer or ()]
+    for entries in streams:
+        # RESP3 wraps the entries of each stream in one more list.
+        for entry in entries[0] if isinstance(answer, dict) and entries and isinstance(entries[0], list) else entries:
+            entry_id, fields = entry
+            yield entry_id.decode(), fields
+
+
+def _pairs(flat: list[Any]) -> Iterator[tuple[Any, Any]]:
+    return zip(flat[::2], flat[1::2], strict=True)

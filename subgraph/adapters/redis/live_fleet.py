@@ -1,0 +1,279 @@
+"""Owns the fleet's live state in Redis: translates the port's calls into scripts, and what they return into values."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from secrets import token_urlsafe
+from typing import Any, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+from redis.exceptions import ResponseError
+
+from subgraph.adapters.redis import codec
+from subgraph.adapters.redis.connection import told_as_unavailable
+from subgraph.adapters.redis.event_bus import RedisEventBus
+from subgraph.adapters.redis.keys import fleet_key, fleet_keys
+from subgraph.domain.errors import LeaseLost, Unavailable
+from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Versioned
+from subgraph.domain.fleet.plans import FleetPlan
+from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.loads import LoadBatch
+from subgraph.domain.ownership import TileRecord
+from subgraph.domain.pods import PodRecord
+from subgraph.operations.live_fleet import (
+    TILES_PER_COMMIT_MAX,
+    Beat,
+    Committed,
+    Guard,
+    Leadership,
+    NotLeading,
+    PodLease,
+    PodWrite,
+    TileWrite,
+)
+
+CHANGES_BUFFERED_MAX = 20_000
+LOAD_REPORTS_KEPT_MAX = 20_000
+LOAD_REPORTS_REPLAYED_MS = 5_000
+LOAD_REPORTS_PER_READ = 1_000
+LOAD_READ_BLOCK_MS = 1_000
+TILES_PER_SCAN = 2_000
+ANSWERS_KEPT_MS = 30_000
+
+_SCRIPTS = (
+    "announce_cycle",
+    "beat",
+    "begin_term",
+    "commit",
+    "end_pod",
+    "keep_leading",
+    "register_pod",
+    "renew_lease",
+    "reserve",
+    "take_requests",
+    "try_lead",
+)
+
+
+class RedisLiveFleet:
+    """The LiveFleet port on one Redis and one fleet id."""
+
+    def __init__(self, redis: Redis, bus: RedisEventBus, fleet_id: str) -> None:
+        self._redis = redis
+        self._bus = bus
+        self._fleet_id = fleet_id
+        self._keys = fleet_keys(fleet_id)
+        by_name = {key.rpartition(":")[2]: key for key in self._keys}
+        self._meta, self._tiles, self._pods = by_name["meta"], by_name["tiles"], by_name["pods"]
+        self._loads, self._channel = by_name["loads"], by_name["changes"]
+        sources = files("subgraph.adapters.redis") / "scripts"
+        prelude = (sources / "prelude.lua").read_text()
+        self._scripts: dict[str, AsyncScript] = {
+            name: redis.register_script(prelude + (sources / f"{name}.lua").read_text()) for name in _SCRIPTS
+        }
+
+    async def follow(self) -> AsyncIterator[FleetSnapshot | FleetChange | CycleReport]:
+        """First a snapshot, then every change in order and the cycle reports."""
+        async with self._bus.subscribe(self._channel, CHANGES_BUFFERED_MAX) as messages:
+            snapshot = await self._snapshot()
+            yield snapshot
+            async for message in messages:
+                told = codec.decode_message(message)
+                if isinstance(told, CycleReport) or told.version > snapshot.version:
+                    yield told
+
+    async def _snapshot(self) -> FleetSnapshot:
+        with told_as_unavailable():
+            # The version is read first: what is committed while the rest is read comes again as a change.
+            version = int(await _answer(self._redis.hget(self._meta, "published")) or 0)
+            pods = await _answer(self._redis.hgetall(self._pods))
+            tiles: dict[TileId, Versioned[TileRecord]] = {}
+            async for tile_id, stored in self._redis.hscan_iter(self._tiles, count=TILES_PER_SCAN):
+                tiles[TileId(tile_id.decode())] = codec.decode_tile(stored)
+        return FleetSnapshot(
+            version, tiles, {PodId(pod_id.decode()): codec.decode_pod(stored) for pod_id, stored in pods.items()}
+        )
+
+    async def follow_loads(self) -> AsyncIterator[tuple[int, LoadBatch]]:
+        """Load reports with their times: those of the last seconds, then all to come."""
+        cursor = f"{(await self.beat()).now_ms - LOAD_REPORTS_REPLAYED_MS}-0"
+        while True:
+            with told_as_unavailable():
+                answer = await self._redis.xread({self._loads: cursor}, LOAD_REPORTS_PER_READ, LOAD_READ_BLOCK_MS)
+            for entry_id, fields in codec.stream_entries(answer):
+                cursor = entry_id
+                yield int(entry_id.partition("-")[0]), msgspec.msgpack.decode(fields[b"batch"], type=LoadBatch)
+            if not answer:
+                # A blocking read that times out at once (a closing client) must not spin.
+                await asyncio.sleep(0)
+
+    async def beat(self) -> Beat:
+        """The pulse, as of one instant."""
+        return codec.decode_beat(await self._run("beat"))
+
+    async def read_tiles(self, tile_ids: Sequence[TileId]) -> dict[TileId, Versioned[TileRecord]]:
+        """The tiles' records as stored now; absent ones are not in the answer."""
+        if not tile_ids:
+            return {}
+        with told_as_unavailable():
+            stored = await _answer(self._redis.hmget(self._tiles, cast("list[str]", list(tile_ids))))
+        return {
+            tile_id: codec.decode_tile(raw) for tile_id, raw in zip(tile_ids, stored, strict=True) if raw is not None
+        }
+
+    async def read_pod(self, pod_id: PodId) -> Versioned[PodRecord] | None:
+        """A pod's record as stored now."""
+        with told_as_unavailable():
+            stored = await _answer(self._redis.hget(self._pods, pod_id))
+        return None if stored is None else codec.decode_pod(stored)
+
+    async def commit(self, guard: Guard, tiles: Sequence[TileWrite], pods: Sequence[PodWrite] = ()) -> Committed:
+        """Write what still compares equal, as one change, and announce it."""
+        if len(tiles) > TILES_PER_COMMIT_MAX:
+            raise ValueError(f"at most {TILES_PER_COMMIT_MAX} tiles a commit, not {len(tiles)}")
+        arguments: list[str | bytes | int] = [*_guard_arguments(guard), len(pods)]
+        for pod in pods:
+            arguments += [pod.pod_id, pod.expected, int(pod.if_lease_ended), codec.encode_record(pod.record)]
+        for tile in tiles:
+            arguments += [tile.tile_id, tile.expected, codec.encode_record(tile.record)]
+        with _told_as_lease_lost(guard):
+            version, pod_conflicts, tile_conflicts = await self._run("commit", arguments)
+        return Committed(
+            int(version),
+            frozenset(TileId(tile_id.decode()) for tile_id in tile_conflicts),
+            frozenset(PodId(pod_id.decode()) for pod_id in pod_conflicts),
+        )
+
+    async def reserve_versions(self, leadership: Leadership, count: int) -> int:
+        """Reserve `count` consecutive versions as epochs, and return the first."""
+        return int(await self._run("reserve", [leadership.incarnation, leadership.token, count]))
+
+    async def register_pod(self, pod_id: PodId, record: PodRecord) -> tuple[int, PodRecord]:
+        """Make the record's lease token the pod's one instance, with a fresh lease."""
+        now_ms = (await self.beat()).now_ms
+        stamped = msgspec.structs.replace(record, registered_at_ms=now_ms, status_at_ms=now_ms)
+        arguments: list[str | bytes | int] = [pod_id, record.lease_token, record.lease_ms, codec.encode_record(stamped)]
+        return int(await self._run("register_pod", arguments)), stamped
+
+    async def renew_lease(self, lease: PodLease, applied_version: int | None, loads: LoadBatch | None = None) -> None:
+        """Renew a pod's lease; with `loads`, append them to the load reports in the same step."""
+        applied = "" if applied_version is None else str(applied_version)
+        report = b"" if loads is None else msgspec.msgpack.encode(loads)
+        with _told_as_lease_lost(lease):
+            await self._run("renew_lease", [lease.pod_id, lease.token, applied, report, LOAD_REPORTS_KEPT_MAX])
+
+    async def end_pod(self, lease: PodLease, record: PodRecord) -> int:
+        """Write the record of a pod that leaves, and forget its token and lease."""
+        with _told_as_lease_lost(lease):
+            return int(await self._run("end_pod", [lease.pod_id, lease.token, codec.encode_record(record)]))
+
+    async def try_lead(self, name: str, token: str, lease_ms: int) -> bool:
+        """Take the leader's lease if it is free or already the token's."""
+        return bool(await self._run("try_lead", [token, name, lease_ms]))
+
+    async def begin_term(self, leadership: Leadership) -> None:
+        """Put a raised incarnation in force."""
+        await self._run("begin_term", [leadership.incarnation, leadership.token])
+
+    async def keep_leading(self, leadership: Leadership, lease_ms: int) -> None:
+        """Renew the leader's lease."""
+        await self._run("keep_leading", [leadership.incarnation, leadership.token, lease_ms])
+
+    async def stop_leading(self, leadership: Leadership) -> None:
+        """Give the lease up."""
+        try:
+            await self._run("keep_leading", [leadership.incarnation, leadership.token, 0])
+        except NotLeading:
+            return
+
+    async def keep_plan(self, plan: FleetPlan) -> None:
+        """Keep a plan until it expires."""
+        lifetime_ms = max(1, plan.expires_at_ms - plan.created_at_ms)
+        with told_as_unavailable():
+            await self._redis.set(self._key(f"plan:{plan.id}"), msgspec.msgpack.encode(plan), px=lifetime_ms)
+
+    async def read_plan(self, plan_id: str) -> FleetPlan | None:
+        """A plan that was kept, or None once it has expired."""
+        with told_as_unavailable():
+            stored = await self._redis.get(self._key(f"plan:{plan_id}"))
+        return None if stored is None else msgspec.msgpack.decode(cast("bytes", stored), type=FleetPlan)
+
+    async def ask_leader(self, request: bytes, timeout_seconds: float) -> bytes | None:
+        """Hand a request to whoever leads, and wait for the answer."""
+        request_id = token_urlsafe(12)
+        deadline_ms = (await self.beat()).now_ms + int(timeout_seconds * 1_000)
+        asked = msgspec.msgpack.encode((request_id, deadline_ms, request))
+        with told_as_unavailable():
+            await _answer(self._redis.rpush(self._key("requests"), asked))
+            give_up_at = time.monotonic() + timeout_seconds
+            while (left := give_up_at - time.monotonic()) > 0:
+                # Shorter than the client's own time-out for any answer, which would end the wait with an error.
+                answered = await _answer(self._redis.blpop([self._key(f"answer:{request_id}")], min(left, 1.0)))
+                if answered:
+                    return bytes(answered[1])
+        return None
+
+    async def take_requests(self, leadership: Leadership, requests_max: int) -> list[tuple[str, bytes]]:
+        """Requests to the leader with their ids, each taken once."""
+        arguments: list[str | bytes | int] = [leadership.incarnation, leadership.token]
+        arguments += [self._key("requests"), requests_max]
+        now_ms, *taken = await self._run("take_requests", arguments)
+        decoded = [msgspec.msgpack.decode(raw, type=tuple[str, int, bytes]) for raw in taken]
+        return [(request_id, request) for request_id, deadline_ms, request in decoded if deadline_ms > int(now_ms)]
+
+    async def answer_request(self, request_id: str, answer: bytes) -> None:
+        """Answer a request taken before."""
+        key = self._key(f"answer:{request_id}")
+        with told_as_unavailable():
+            await _answer(self._redis.rpush(key, answer))
+            await self._redis.pexpire(key, ANSWERS_KEPT_MS)
+
+    async def announce_cycle(self, leadership: Leadership, report: CycleReport) -> None:
+        """Tell every process of a finished cycle, and keep the report."""
+        await self._run("announce_cycle", [leadership.incarnation, leadership.token, msgspec.json.encode(report)])
+
+    def _key(self, name: str) -> str:
+        return fleet_key(self._fleet_id, name)
+
+    async def _run(self, script: str, arguments: Sequence[str | bytes | int] = ()) -> Any:
+        with told_as_unavailable():
+            try:
+                return await self._scripts[script](keys=self._keys, args=list(arguments))
+            except ResponseError as error:
+                code, _, message = str(error).partition(" ")
+                if code == "NOTLEADING":
+                    raise NotLeading(message) from error
+                if code == "NOINCARNATION":
+                    raise Unavailable(message, retry_after_seconds=1.0) from error
+                raise
+
+
+async def _answer(reply: Awaitable[Any] | Any) -> Any:
+    # redis-py types its commands for the blocking and the asyncio client at once.
+    return await reply
+
+
+def _guard_arguments(guard: Guard) -> tuple[str, str | int, str]:
+    match guard:
+        case Leadership(incarnation, token):
+            return "leader", incarnation, token
+        case PodLease(pod_id, token):
+            return "pod", pod_id, token
+        case None:
+            return "none", "", ""
+
+
+@contextmanager
+def _told_as_lease_lost(guard: Guard) -> Iterator[None]:
+    try:
+        yield
+    except ResponseError as error:
+        if not str(error).startswith("LEASELOST") or not isinstance(guard, PodLease):
+            raise
+        raise LeaseLost(
+            guard.pod_id, f"the lease token is not that of a live instance of pod {guard.pod_id!r}: register again"
+        ) from error

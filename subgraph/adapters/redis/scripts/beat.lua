@@ -1,0 +1,12 @@
+-- The pulse. Returns: {now, run id, incarnation, published version, leader's name, cycle report, leases, applied versions}
+local holder = redis.call('GET', LEADER)
+return {
+  digits(now_ms()),
+  string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '',
+  redis.call('HGET', META, 'incarnation') or '0',
+  redis.call('HGET', META, 'published') or '0',
+  holder and string.match(holder, '|(.*)$') or '',
+  redis.call('GET', CYCLE) or '',
+  redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES'),
+  redis.call('HGETALL', APPLIED),
+}

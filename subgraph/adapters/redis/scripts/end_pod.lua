@@ -1,0 +1,8 @@
+-- The pod leaves. ARGV: pod id, token, record. Returns the version.
+if not is_instance(ARGV[1], ARGV[2]) then return LEASE_LOST end
+local version = reserve(1)
+if not version then return NO_INCARNATION end
+forget_instance(ARGV[1])
+redis.call('HSET', PODS, ARGV[1], digits(version) .. '|' .. ARGV[3])
+publish_change(version, {}, {ARGV[1], ARGV[3]})
+return digits(version)

@@ -1,0 +1,67 @@
+-- What every script of the fleet shares. All keys of a fleet have one hash tag, so a script may touch any of them.
+--   META     hash    incarnation, counter (of versions given out), published (version of the newest change)
+--   TILES    hash    tile id -> "version|record as JSON"
+--   PODS     hash    pod id  -> "version|record as JSON"
+--   TOKENS   hash    pod id  -> "lease token|lease in ms"; present while an instance is live
+--   LEASES   zset    pod id  -> end of its lease, ms
+--   APPLIED  hash    pod id  -> version the pod has applied
+--   LEADER   string  "token|name", with the lease as its time to live
+--   LOADS    stream  load reports
+--   CYCLE    string  report of the last control cycle
+--   CHANNEL  channel on which changes and cycle reports are published
+local META, TILES, PODS, TOKENS, LEASES, APPLIED, LEADER, LOADS, CYCLE, CHANNEL = unpack(KEYS)
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Versions stay below 2^53, so a Lua number holds them; `..` would print large ones in scientific notation.
+local function digits(number)
+  return string.format('%.0f', number)
+end
+
+local function reserve(count)
+  local incarnation = redis.call('HGET', META, 'incarnation')
+  if not incarnation then
+    return nil
+  end
+  local last = redis.call('HINCRBY', META, 'counter', count)
+  return tonumber(incarnation) * 4294967296 + last - count + 1
+end
+
+local function version_of(stored)
+  return stored and string.match(stored, '^(%d+)|') or '0'
+end
+
+local function publish_change(version, tiles, pods)
+  local previous = redis.call('HGET', META, 'published') or '0'
+  redis.call('HSET', META, 'published', digits(version))
+  redis.call('PUBLISH', CHANNEL, cmsgpack.pack({'change', previous, digits(version), tiles, pods}))
+end
+
+local function leads(incarnation, token)
+  local holder = redis.call('GET', LEADER)
+  return holder and string.match(holder, '^([^|]*)|') == token
+    and redis.call('HGET', META, 'incarnation') == incarnation
+end
+
+local function is_instance(pod_id, token)
+  local held = redis.call('HGET', TOKENS, pod_id)
+  return held and string.match(held, '^([^|]*)|') == token
+end
+
+local function renew(pod_id)
+  local lease_ms = tonumber(string.match(redis.call('HGET', TOKENS, pod_id), '|(%d+)$'))
+  redis.call('ZADD', LEASES, digits(now_ms() + lease_ms), pod_id)
+end
+
+local function forget_instance(pod_id)
+  redis.call('HDEL', TOKENS, pod_id)
+  redis.call('HDEL', APPLIED, pod_id)
+  redis.call('ZREM', LEASES, pod_id)
+end
+
+local NOT_LEADING = {err = 'NOTLEADING another process leads, or a newer incarnation is in force'}
+local LEASE_LOST = {err = 'LEASELOST the token is not that of a live instance'}
+local NO_INCARNATION = {err = 'NOINCARNATION no leader has set an incarnation yet'}

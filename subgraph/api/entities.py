@@ -1,0 +1,84 @@
+"""Owns how other subgraphs' references resolve: one batched load per type, errors per index, unknown fields ignored."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from graphql import GraphQLError
+
+from subgraph.api.context import Info
+from subgraph.api.errors import to_graphql_error
+from subgraph.api.queries import load_assignments
+from subgraph.api.types.pod import Pod
+from subgraph.api.types.session import Session
+from subgraph.api.types.tile import Tile
+from subgraph.domain.errors import InvalidInput, SessionManagerFailure
+
+REPRESENTATIONS_MAX = 10_000
+
+References = Sequence[dict[str, object]]
+
+
+async def _assignments(info: Info, keys: References) -> Sequence[object | None]:
+    return await load_assignments(info, [str(key.get("id")) for key in keys])
+
+
+Load = Callable[[Info, References], Awaitable[Sequence[object | None]]]
+
+RESOLVERS: Mapping[str, tuple[Load, Sequence[frozenset[str]]]] = {
+    "Session": (Session.resolve_references, (frozenset({"id"}),)),
+    "Tile": (Tile.resolve_references, (frozenset({"id"}), frozenset({"sessionId", "h3Index"}))),
+    "Pod": (Pod.resolve_references, (frozenset({"id"}),)),
+    "PodAssignment": (_assignments, (frozenset({"id"}),)),
+}
+"""Per entity: its batched load, and the sets of key fields any one of which must be there."""
+
+
+async def resolve_entities(info: Info, representations: Sequence[Any]) -> list[Any]:
+    """Entities in the order of their references; null for an absent one, a GraphQLError for a malformed one.
+
+    Raises:
+        InvalidInput: there are more references than REPRESENTATIONS_MAX.
+    """
+    if len(representations) > REPRESENTATIONS_MAX:
+        raise InvalidInput(
+            f"at most {REPRESENTATIONS_MAX:,} representations a request, not {len(representations):,}",
+            ("representations",),
+            f"{REPRESENTATIONS_MAX} representations",
+        )
+    answers: list[Any] = [None] * len(representations)
+    indices_of_type: defaultdict[str, list[int]] = defaultdict(list)
+    for index, representation in enumerate(representations):
+        problem = _problem(representation)
+        if problem:
+            answers[index] = GraphQLError(problem, extensions={"code": "INVALID_INPUT"})
+        else:
+            indices_of_type[representation["__typename"]].append(index)
+    loads = [_load(info, name, [representations[i] for i in at]) for name, at in indices_of_type.items()]
+    for indices, found in zip(indices_of_type.values(), await asyncio.gather(*loads), strict=True):
+        for index, entity in zip(indices, found, strict=True):
+            answers[index] = entity
+    return answers
+
+
+async def _load(info: Info, type_name: str, references: References) -> Sequence[object | None]:
+    load, _ = RESOLVERS[type_name]
+    try:
+        return await load(info, references)
+    except SessionManagerFailure as failure:
+        # One store that is away takes only its own type's entities with it.
+        return [to_graphql_error(failure)] * len(references)
+
+
+def _problem(representation: object) -> str | None:
+    if not isinstance(representation, dict):
+        return "a representation must be an object with __typename and the fields of a key"
+    type_name = representation.get("__typename")
+    if not isinstance(type_name, str) or type_name not in RESOLVERS:
+        return f"{str(type_name)[:64]!r} is not an entity of this subgraph that can be resolved"
+    _, keys = RESOLVERS[type_name]
+    if not any(all(isinstance(representation.get(name), str | int) for name in key) for key in keys):
+        wanted = " or ".join(" and ".join(sorted(key)) for key in keys)
+        return f"a representation of {type_name} needs {wanted}"
+    return None

@@ -1,0 +1,218 @@
+"""Owns how failures are shown: those of mutations as items of `payload.errors`, of queries as GraphQL errors."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from enum import Enum
+
+import strawberry
+from graphql import GraphQLError
+
+from subgraph.api.scalars import Duration, Long
+from subgraph.domain import errors
+from subgraph.domain.errors import SessionManagerFailure
+
+
+@strawberry.enum(description="What went wrong, for programs.")
+class SessionManagerErrorCode(Enum):
+    """Codes of expected failures."""
+
+    NOT_FOUND = "NOT_FOUND"
+    ILLEGAL_STATE = "ILLEGAL_STATE"
+    REVISION_CONFLICT = "REVISION_CONFLICT"
+    NAME_TAKEN = "NAME_TAKEN"
+    INVALID_INPUT = "INVALID_INPUT"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
+    EPOCH_STALE = "EPOCH_STALE"
+    PLAN_STALE = "PLAN_STALE"
+    LEASE_LOST = "LEASE_LOST"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+_MESSAGE = "What went wrong, for people."
+_CODE = "What went wrong, for programs."
+_PATH = "The input field it is about, outermost first; null when it is about none."
+
+
+@strawberry.interface(description="An expected failure of a mutation: data, with its facts.")
+class SessionManagerError:
+    """What all failures have."""
+
+    message: str = strawberry.field(description=_MESSAGE)
+    code: SessionManagerErrorCode = strawberry.field(description=_CODE)
+    path: list[str] | None = strawberry.field(description=_PATH)
+
+
+@strawberry.type(description="Nothing of that kind and id is visible to the caller.")
+class SessionManagerNotFound(SessionManagerError):
+    """NOT_FOUND."""
+
+    entity: str = strawberry.field(description="What was sought: Session, Tile, Pod, …")
+    id: strawberry.ID = strawberry.field(description="The id that was given.")
+
+
+@strawberry.type(description="The entity's state does not allow what was asked.")
+class SessionIllegalState(SessionManagerError):
+    """ILLEGAL_STATE."""
+
+    state: str = strawberry.field(description="The state it is in.")
+
+
+@strawberry.type(description="The session changed since it was read.")
+class SessionRevisionConflict(SessionManagerError):
+    """REVISION_CONFLICT."""
+
+    current_revision: int = strawberry.field(description="The revision it is at.")
+
+
+@strawberry.type(description="Another session of the tenant bears the name.")
+class SessionNameTaken(SessionManagerError):
+    """NAME_TAKEN."""
+
+    conflicting_id: strawberry.ID = strawberry.field(description="The session that bears it.")
+
+
+@strawberry.type(description="A value is malformed or beyond a limit.")
+class SessionManagerInvalidInput(SessionManagerError):
+    """INVALID_INPUT."""
+
+    limit: str | None = strawberry.field(description="The limit it broke, where there is one.")
+
+
+@strawberry.type(description="A stated limit on how many there may be is reached.")
+class SessionManagerQuotaExceeded(SessionManagerError):
+    """QUOTA_EXCEEDED."""
+
+    quota: str = strawberry.field(description="What is limited.")
+    limit: Long = strawberry.field(description="How many there may be.")
+    current: Long = strawberry.field(description="How many there would be.")
+
+
+@strawberry.type(description="The pod speaks for a term of ownership that is not in force.")
+class AssignmentEpochStale(SessionManagerError):
+    """EPOCH_STALE."""
+
+    tile_id: strawberry.ID = strawberry.field(description="The tile.")
+    current_epoch: Long = strawberry.field(description="The epoch in force; 0 when nobody owns the tile.")
+
+
+@strawberry.type(description="What the plan touches has changed, or the plan has expired.")
+class RebalancePlanStale(SessionManagerError):
+    """PLAN_STALE."""
+
+    changed_tile_ids: list[strawberry.ID] = strawberry.field(description="Tiles that changed since.")
+    changed_pod_ids: list[strawberry.ID] = strawberry.field(description="Pods that changed since.")
+
+
+@strawberry.type(description="The lease token is not that of the pod's running instance: register again.")
+class PodLeaseLost(SessionManagerError):
+    """LEASE_LOST."""
+
+    pod_id: strawberry.ID = strawberry.field(description="The pod.")
+
+
+@strawberry.type(description="A store cannot be reached, or this process lags behind the fleet: try again.")
+class SessionManagerUnavailable(SessionManagerError):
+    """UNAVAILABLE."""
+
+    retry_after: Duration | None = strawberry.field(description="When to try again, if that is known.")
+
+
+def _path(failure: SessionManagerFailure) -> list[str] | None:
+    return list(failure.path) or None
+
+
+def _ids(ids: Sequence[str]) -> list[strawberry.ID]:
+    return [strawberry.ID(one) for one in ids]
+
+
+def to_error(failure: SessionManagerFailure) -> SessionManagerError:
+    """An expected failure as an item of `payload.errors`."""
+    message, path, code = failure.message, _path(failure), SessionManagerErrorCode
+    match failure:
+        case errors.NotFound():
+            return SessionManagerNotFound(
+                message=message,
+                code=code.NOT_FOUND,
+                path=path,
+                entity=failure.entity,
+                id=strawberry.ID(failure.entity_id),
+            )
+        case errors.IllegalState():
+            return SessionIllegalState(message=message, code=code.ILLEGAL_STATE, path=path, state=failure.state)
+        case errors.RevisionConflict():
+            return SessionRevisionConflict(
+                message=message, code=code.REVISION_CONFLICT, path=path, current_revision=failure.current_revision
+            )
+        case errors.NameTaken():
+            return SessionNameTaken(
+                message=message, code=code.NAME_TAKEN, path=path, conflicting_id=strawberry.ID(failure.conflicting_id)
+            )
+        case errors.InvalidInput():
+            return SessionManagerInvalidInput(message=message, code=code.INVALID_INPUT, path=path, limit=failure.limit)
+        case errors.QuotaExceeded():
+            return SessionManagerQuotaExceeded(
+                message=message,
+                code=code.QUOTA_EXCEEDED,
+                path=path,
+                quota=failure.quota,
+                limit=Long(failure.limit),
+                current=Long(failure.current),
+            )
+        case errors.EpochStale():
+            return AssignmentEpochStale(
+                message=message,
+                code=code.EPOCH_STALE,
+                path=path,
+                tile_id=strawberry.ID(failure.tile_id),
+                current_epoch=Long(failure.current_epoch),
+            )
+        case errors.PlanStale():
+            return RebalancePlanStale(
+                message=message,
+                code=code.PLAN_STALE,
+                path=path,
+                changed_tile_ids=_ids(failure.changed_tile_ids),
+                changed_pod_ids=_ids(failure.changed_pod_ids),
+            )
+        case errors.LeaseLost():
+            return PodLeaseLost(message=message, code=code.LEASE_LOST, path=path, pod_id=strawberry.ID(failure.pod_id))
+        case errors.Unavailable():
+            seconds = failure.retry_after_seconds
+            return SessionManagerUnavailable(
+                message=message,
+                code=code.UNAVAILABLE,
+                path=path,
+                retry_after=None if seconds is None else Duration(timedelta(seconds=seconds)),
+            )
+    raise TypeError(f"{type(failure).__name__} has no GraphQL type")
+
+
+def to_graphql_error(failure: SessionManagerFailure) -> GraphQLError:
+    """An expected failure of a query or subscription: its code and facts in the extensions."""
+    error = to_error(failure)
+    facts = {
+        _camel(name): value.value if isinstance(value, Enum) else value
+        for name, value in vars(error).items()
+        if name not in ("message", "path", "retry_after") and value is not None
+    }
+    return GraphQLError(failure.message, extensions={**facts, "argumentPath": list(failure.path)})
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.title() for part in rest)
+
+
+ERROR_TYPES: Sequence[type[SessionManagerError]] = (
+    SessionManagerNotFound,
+    SessionIllegalState,
+    SessionRevisionConflict,
+    SessionNameTaken,
+    SessionManagerInvalidInput,
+    SessionManagerQuotaExceeded,
+    AssignmentEpochStale,
+    RebalancePlanStale,
+    PodLeaseLost,
+    SessionManagerUnavailable,
+)
+"""The error types, which the schema would not find by itself: fields only name the interface."""

@@ -1,0 +1,144 @@
+"""Owns GraphQL over HTTP and WebSocket: who may come in, how large a request may be, and what the transports forgive."""
+
+import hmac
+from collections.abc import Callable
+from typing import Any, cast
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.exceptions import ConnectionRejectionError
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message as AnyMessage
+from strawberry.types.unset import UnsetType
+
+from subgraph.api.context import Context, Services
+from subgraph.api.graphiql import graphiql_csp, graphiql_page
+from subgraph.domain.ids import TenantId
+from subgraph.operations.sessions import Caller
+
+BODY_BYTES_MAX = 5_000_000
+WEBSOCKET_MESSAGE_BYTES_MAX = 1_000_000
+LOCAL_CALLER = Caller(TenantId("default"), "local")
+"""On whose behalf everything is done while callers are not told apart: one local tenant."""
+
+
+class AccessToken:
+    """The shared secret that callers show as `Authorization: Bearer …`, where one is set."""
+
+    def __init__(self, token: str | None) -> None:
+        self._expected = None if token is None else f"Bearer {token}".encode()
+
+    def admits(self, authorization: object) -> bool:
+        """Whether a caller with this header may come in."""
+        if self._expected is None:
+            return True
+        return isinstance(authorization, str) and hmac.compare_digest(authorization.encode(), self._expected)
+
+
+class _TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
+    """graphql-transport-ws that survives what clients send: no message of one operation takes the socket down."""
+
+    async def handle_message(self, message: Any) -> None:
+        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+            await self.handle_invalid_message("a message is a JSON object with a type")
+            return
+        if message["type"] == "subscribe" and not _is_subscribe(message):
+            await self.handle_invalid_message("subscribe needs a non-empty id, and a payload with a query")
+            return
+        await super().handle_message(cast("AnyMessage", message))
+
+    @staticmethod
+    def _get_pre_execution_close_reason(_: Any) -> str | None:
+        return None  # a syntax error is its operation's, and told as such
+
+
+def _is_subscribe(message: dict[str, Any]) -> bool:
+    payload = message.get("payload")
+    has_id = isinstance(message.get("id"), str) and bool(message["id"])
+    return has_id and isinstance(payload, dict) and isinstance(payload.get("query"), str)
+
+
+class GraphQLApp(GraphQL[Context, None]):
+    """The `/graphql` endpoint: queries and mutations, subscriptions, and GraphiQL for browsers."""
+
+    graphql_transport_ws_handler_class = _TransportWs
+
+    def __init__(self, schema: Any, services: Callable[[], Services], access: AccessToken) -> None:
+        super().__init__(
+            schema,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            allow_queries_via_get=True,
+        )
+        self._services = services
+        self._access = access
+
+    async def get_context(self, request: Request | WebSocket, response: Any) -> Context:
+        """The context of a request or a socket."""
+        return Context(self._services(), LOCAL_CALLER)
+
+    async def render_graphql_ide(self, request: Request) -> Response:
+        """GraphiQL, from this package alone."""
+        page = graphiql_page(graphql_path=request.url.path)
+        return HTMLResponse(page, headers={"Content-Security-Policy": graphiql_csp})
+
+    async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
+        """Admit a socket: a browser or a gateway can show the token only here."""
+        params = {key.lower(): value for key, value in (context.connection_params or {}).items()}
+        if not self._access.admits(params.get("authorization")):
+            raise ConnectionRejectionError
+        return await super().on_ws_connect(context)
+
+
+class Guard:
+    """ASGI middleware in front of the endpoint: refuses requests without the token, and bodies beyond the limit."""
+
+    def __init__(self, app: ASGIApp, access: AccessToken) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/graphql") or _is_page(scope):
+            await self._app(scope, receive, send)
+        elif not self._access.admits(Headers(scope=scope).get("authorization")):
+            refusal = _refusal(401, "show the access token: Authorization: Bearer …", "UNAUTHENTICATED")
+            refusal.headers["WWW-Authenticate"] = "Bearer"
+            await refusal(scope, receive, send)
+        else:
+            await self._within_limit(scope, receive, send)
+
+    async def _within_limit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body, size, more = [], 0, True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return
+            body.append(message.get("body", b""))
+            size += len(body[-1])
+            more = message.get("more_body", False)
+            if size > BODY_BYTES_MAX:
+                why = f"a request body has at most {BODY_BYTES_MAX:,} bytes"
+                await _refusal(413, why, "INVALID_INPUT", limit=f"{BODY_BYTES_MAX} bytes")(scope, receive, send)
+                return
+        whole: list[Message] = [{"type": "http.request", "body": b"".join(body), "more_body": False}]
+
+        async def replay() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self._app(scope, replay, send)
+
+
+def _is_page(scope: Scope) -> bool:
+    # GraphiQL and its assets hold no data; the operations it sends do, and show the token.
+    if scope["path"] != "/graphql":
+        return True
+    asked = Headers(scope=scope)
+    return scope["method"] == "GET" and not scope["query_string"] and "text/html" in asked.get("accept", "")
+
+
+def _refusal(status: int, message: str, code: str, **facts: str) -> JSONResponse:
+    return JSONResponse({"errors": [{"message": message, "extensions": {"code": code, **facts}}]}, status)

@@ -1,0 +1,259 @@
+"""Owns the mutations: one input, a payload with errors. Expected failures are data; what is not expected is masked."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.errors import SessionManagerError, to_error
+from subgraph.api.inputs import (
+    AcknowledgeAssignmentsInput,
+    CreateSessionInput,
+    EndSessionInput,
+    HeartbeatPodInput,
+    PodRefInput,
+    RebalanceInput,
+    RegisterPodInput,
+    RegisterTilesInput,
+    ReportTileLoadsInput,
+    lease_of,
+)
+from subgraph.api.scalars import Long
+from subgraph.api.types.assignment import PodAssignment, to_assignment
+from subgraph.api.types.fleet import RebalancePlan, to_plan
+from subgraph.api.types.pod import Pod, load_pods
+from subgraph.api.types.session import Session, to_session
+from subgraph.api.types.tile import Tile, load_tiles
+from subgraph.domain.errors import SessionManagerFailure
+from subgraph.domain.ids import PodId, SessionId
+
+_ERRORS = "Expected failures, with their facts; empty on success."
+
+
+@strawberry.type(description="A session, or why not.")
+class SessionPayload:
+    """Of createSession and endSession."""
+
+    session: Session | None = strawberry.field(default=None, description="The session as it is after the mutation.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
+@strawberry.type(description="Tiles, or why not.")
+class TilesPayload:
+    """Of registerTiles."""
+
+    tiles: list[Tile] = strawberry.field(default_factory=list, description="The tiles that now cover what was asked.")
+    registered: int = strawberry.field(default=0, description="How many of them are new.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
+@strawberry.type(description="A pod, or why not.")
+class PodPayload:
+    """Of drainPod and deregisterPod."""
+
+    pod: Pod | None = strawberry.field(default=None, description="The pod as it is after the mutation.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
+@strawberry.type(description="A registered pod, or why not.")
+class RegisterPodPayload:
+    """Of registerPod."""
+
+    pod: Pod | None = strawberry.field(default=None, description="The pod.")
+    lease_token: strawberry.ID | None = strawberry.field(
+        default=None, description="The identity of this instance, required in every further call."
+    )
+    version: Long | None = strawberry.field(default=None, description="The version `assignments` are of.")
+    assignments: list[PodAssignment] = strawberry.field(default_factory=list, description="What the pod is to do.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
+@strawberry.type(description="A renewed lease, or why not.")
+class HeartbeatPodPayload:
+    """Of heartbeatPod."""
+
+    pod: Pod | None = strawberry.field(default=None, description="The pod.")
+    version: Long | None = strawberry.field(
+        default=None, description="The newest version that concerns this pod: if it is ahead of yours, subscribe again."
+    )
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
+@strawberry.type(description="How much of a report was taken, or why not.")
+class ReportTileLoadsPayload:
+    """Of reportTileLoads."""
+
+    accepted: int = strawberry.field(default=0, description="Entries taken.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
+@strawberry.type(description="Acknowledged terms, or why not.")
+class AcknowledgeAssignmentsPayload:
+    """Of acknowledgeAssignments."""
+
+    assignments: list[PodAssignment] = strawberry.field(
+        default_factory=list, description="The acknowledged terms that live on, as they are now."
+    )
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
+@strawberry.type(description="The plan that was applied, or why not.")
+class RebalancePayload:
+    """Of rebalance."""
+
+    plan: RebalancePlan | None = strawberry.field(default=None, description="The plan, now being carried out.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
+P = TypeVar("P")
+
+
+async def _told(payload: Callable[..., P], act: Callable[[], Awaitable[P]]) -> P:
+    try:
+        return await act()
+    except SessionManagerFailure as failure:
+        return payload(errors=[to_error(failure)])
+
+
+@strawberry.type(description="What can be done. Every mutation answers expected failures in `errors`.")
+class Mutation:
+    """The mutations."""
+
+    @strawberry.mutation(description="Create an ACTIVE session, with tiles if a coverage is given.")
+    async def create_session(self, info: Info, input: CreateSessionInput) -> SessionPayload:
+        """Create a session."""
+
+        async def act() -> SessionPayload:
+            services, caller = info.context.services, info.context.caller
+            cells = input.coverage.to_cells() if input.coverage else []
+            session = await services.sessions.create(caller, input.to_new_session())
+            if input.coverage and cells:
+                await services.partition.register(caller, session.id, cells, input.coverage.tile_capacity)
+            return SessionPayload(session=to_session(session))
+
+        return await _told(SessionPayload, act)
+
+    @strawberry.mutation(
+        description="End a session: its tiles are released, it takes no new work and stays readable. Idempotent."
+    )
+    async def end_session(self, info: Info, input: EndSessionInput) -> SessionPayload:
+        """End a session."""
+
+        async def act() -> SessionPayload:
+            session = await info.context.services.sessions.end(
+                info.context.caller,
+                SessionId(str(input.id)),
+                data_source=input.data_source,
+                expected_revision=input.expected_revision,
+            )
+            return SessionPayload(session=to_session(session))
+
+        return await _told(SessionPayload, act)
+
+    @strawberry.mutation(
+        description="Cover cells or a polygon with tiles. Idempotent and cheap: for records outside all tiles, too."
+    )
+    async def register_tiles(self, info: Info, input: RegisterTilesInput) -> TilesPayload:
+        """Register tiles."""
+
+        async def act() -> TilesPayload:
+            done = await info.context.services.partition.register(
+                info.context.caller,
+                SessionId(str(input.session_id)),
+                input.coverage.to_cells(),
+                input.coverage.tile_capacity,
+            )
+            tiles = await load_tiles(info, done.tile_ids)
+            return TilesPayload(tiles=[tile for tile in tiles if tile], registered=done.registered)
+
+        return await _told(TilesPayload, act)
+
+    @strawberry.mutation(description="Register a pod, or a new instance of one: the former instance is fenced.")
+    async def register_pod(self, info: Info, input: RegisterPodInput) -> RegisterPodPayload:
+        """Register a pod."""
+
+        async def act() -> RegisterPodPayload:
+            done = await info.context.services.pods.register(input.to_new_pod())
+            return RegisterPodPayload(
+                pod=load_pods(info, [str(input.id)])[0],
+                lease_token=strawberry.ID(done.lease_token),
+                version=Long(done.version),
+                assignments=[to_assignment(change) for change in done.assignments],
+            )
+
+        return await _told(RegisterPodPayload, act)
+
+    @strawberry.mutation(description="Renew a pod's lease.")
+    async def heartbeat_pod(self, info: Info, input: HeartbeatPodInput) -> HeartbeatPodPayload:
+        """Renew a lease."""
+
+        async def act() -> HeartbeatPodPayload:
+            version = await info.context.services.pods.heartbeat(lease_of(input), input.applied_version)
+            return HeartbeatPodPayload(pod=load_pods(info, [str(input.pod_id)])[0], version=Long(version))
+
+        return await _told(HeartbeatPodPayload, act)
+
+    @strawberry.mutation(
+        description="Report the loads of tiles; renews the lease too. Stale entries are refused one by one."
+    )
+    async def report_tile_loads(self, info: Info, input: ReportTileLoadsInput) -> ReportTileLoadsPayload:
+        """Report loads."""
+
+        async def act() -> ReportTileLoadsPayload:
+            accepted, refused = await info.context.services.pods.report(lease_of(input), input.to_batch())
+            return ReportTileLoadsPayload(accepted=accepted, errors=[to_error(failure) for failure in refused])
+
+        return await _told(ReportTileLoadsPayload, act)
+
+    @strawberry.mutation(
+        description="Acknowledge that terms have reached a phase. Repeated and late ones change nothing."
+    )
+    async def acknowledge_assignments(
+        self, info: Info, input: AcknowledgeAssignmentsInput
+    ) -> AcknowledgeAssignmentsPayload:
+        """Acknowledge terms."""
+
+        async def act() -> AcknowledgeAssignmentsPayload:
+            terms, failures = await info.context.services.pods.acknowledge(lease_of(input), input.to_acknowledgements())
+            return AcknowledgeAssignmentsPayload(
+                assignments=[to_assignment(change) for change in terms],
+                errors=[to_error(failure) for failure in failures],
+            )
+
+        return await _told(AcknowledgeAssignmentsPayload, act)
+
+    @strawberry.mutation(description="Move a pod's tiles away, make-before-break, and give it no new ones.")
+    async def drain_pod(self, info: Info, input: PodRefInput) -> PodPayload:
+        """Drain a pod."""
+
+        async def act() -> PodPayload:
+            await info.context.services.pods.drain(PodId(str(input.pod_id)))
+            return PodPayload(pod=load_pods(info, [str(input.pod_id)])[0])
+
+        return await _told(PodPayload, act)
+
+    @strawberry.mutation(
+        description="A pod leaves, by its own word, after its drain; tiles it still has are placed elsewhere."
+    )
+    async def deregister_pod(self, info: Info, input: HeartbeatPodInput) -> PodPayload:
+        """Deregister a pod."""
+
+        async def act() -> PodPayload:
+            await info.context.services.pods.deregister(lease_of(input))
+            return PodPayload(pod=load_pods(info, [str(input.pod_id)])[0])
+
+        return await _told(PodPayload, act)
+
+    @strawberry.mutation(description="Apply a plan by its id, or plan and apply now.")
+    async def rebalance(self, info: Info, input: RebalanceInput | None = None) -> RebalancePayload:
+        """Rebalance."""
+
+        async def act() -> RebalancePayload:
+            wanted = input or RebalanceInput()
+            plan_id = None if wanted.plan_id is None else str(wanted.plan_id)
+            return RebalancePayload(
+                plan=to_plan(await info.context.services.rebalancing.apply(plan_id, wanted.max_churn))
+            )
+
+        return await _told(RebalancePayload, act)

@@ -1,0 +1,96 @@
+"""Owns the schema: which types make it up, which rules every operation passes, and how its SDL is printed."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter, SchemaExtension
+from strawberry.federation.schema import FederationAny
+from strawberry.schema.config import StrawberryConfig
+
+from subgraph.api.context import Info
+from subgraph.api.entities import resolve_entities
+from subgraph.api.errors import ERROR_TYPES, to_graphql_error
+from subgraph.api.mutations import Mutation
+from subgraph.api.queries import Query
+from subgraph.api.scalars import SCALARS
+from subgraph.api.subscriptions import Subscription
+from subgraph.domain.errors import SessionManagerFailure
+from subgraph.operations.ports import SlowConsumer
+
+logger = logging.getLogger(__name__)
+
+TOKENS_MAX = 10_000
+ALIASES_MAX = 200
+DEPTH_MAX = 20
+
+
+class _ToldErrors(SchemaExtension):
+    """Shows expected failures with their codes, hides the unexpected, and leaves the client's own errors alone."""
+
+    def on_operation(self) -> Iterator[None]:
+        """Translate the errors of a query or mutation."""
+        yield
+        _tell_errors(self.execution_context.result)
+
+    def on_stream_result(self, result: object) -> Iterator[None]:
+        """Translate the errors of one result of a subscription."""
+        _tell_errors(result)
+        yield
+
+
+def _tell_errors(result: Any) -> None:
+    if getattr(result, "errors", None):
+        result.errors = [_told(error) for error in result.errors]
+
+
+def _told(error: GraphQLError) -> GraphQLError:
+    original = error.original_error
+    if original is None or isinstance(original, GraphQLError):
+        return error
+    if isinstance(original, SessionManagerFailure):
+        told = to_graphql_error(original)
+    elif isinstance(original, SlowConsumer):
+        told = GraphQLError(str(original), extensions={"code": "SLOW_CONSUMER"})
+    else:
+        logger.error("an operation failed unexpectedly", exc_info=original)
+        told = GraphQLError("Unexpected error.", extensions={"code": "INTERNAL"})
+    return GraphQLError(told.message, nodes=error.nodes, path=error.path, extensions=told.extensions)
+
+
+class Schema(strawberry.federation.Schema):
+    """The federated schema, with this project's entity resolution in place of Strawberry's."""
+
+    async def entities_resolver(  # type: ignore[override]  # ours is asynchronous, which Strawberry allows
+        self, info: Info, representations: list[FederationAny]
+    ) -> list[FederationAny]:
+        """Resolve references in one batched load per type."""
+        return await resolve_entities(info, representations)
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
+        """Log nothing here: expected failures are the client's to read, and the rest is logged where it is hidden."""
+
+
+def make_schema() -> Schema:
+    """The schema of this subgraph."""
+    return Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=ERROR_TYPES,
+        federation_version="2.9",  # The Guild's composer refuses later ones
+        config=StrawberryConfig(scalar_map=dict(SCALARS)),
+        extensions=[
+            lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
+            lambda: MaxAliasesLimiter(max_alias_count=ALIASES_MAX),
+            lambda: QueryDepthLimiter(max_depth=DEPTH_MAX),
+            _ToldErrors,
+        ],
+    )
+
+
+def print_sdl() -> str:
+    """The SDL that gateways compose, as `schema.graphql` holds it."""
+    return make_schema().as_str() + "\n"

@@ -1,0 +1,150 @@
+"""Owns the subscriptions: starts and stops of sessions, a pod's desired state, tiles for maps, the fleet."""
+
+from collections.abc import AsyncIterator, Sequence
+from enum import Enum
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.scalars import Long
+from subgraph.api.types.assignment import PodAssignment, to_assignment
+from subgraph.api.types.fleet import Fleet, to_fleet
+from subgraph.api.types.session import SessionNotification, tiles_of_session
+from subgraph.api.types.tile import Tile, load_tiles
+from subgraph.domain.errors import NotFound
+from subgraph.domain.fleet.health import TileHealth
+from subgraph.domain.ids import PodId, SessionId, TileId
+from subgraph.domain.sessions import SessionEventType
+from subgraph.operations.fleet_view import Resynchronised
+
+
+@strawberry.enum(description="SNAPSHOT: all of the pod's terms. CHANGES: those that are new or other than before.")
+class PodAssignmentChangeKind(Enum):
+    """Kinds of changes."""
+
+    SNAPSHOT = "SNAPSHOT"
+    CHANGES = "CHANGES"
+
+
+@strawberry.type(description="A pod's desired state: a snapshot, then changes in order.")
+class PodAssignmentChange:
+    """A step of a pod's desired state."""
+
+    version: Long = strawberry.field(description="The fleet's version after it.")
+    previous_version: Long | None = strawberry.field(
+        description=(
+            "The version of the change before it for this pod; null for a snapshot. If it is not the one you applied "
+            "last, subscribe again for a snapshot."
+        )
+    )
+    kind: PodAssignmentChangeKind = strawberry.field(description="All terms, or those that changed.")
+    assignments: list[PodAssignment] = strawberry.field(
+        description="The terms; ended ones come once, as RELEASED, LOST or ABORTED."
+    )
+
+
+@strawberry.type(description="Tiles that changed since the batch before, once a control cycle.")
+class TileChangeBatch:
+    """A batch of changed tiles."""
+
+    cycle: Long = strawberry.field(description="The control cycle after which it was told.")
+    tiles: list[Tile] = strawberry.field(description="Tiles whose owner, health or load (by a tenth) changed.")
+    removed_ids: list[strawberry.ID] = strawberry.field(description="Tiles that are gone.")
+
+
+@strawberry.type(description="What can be followed. A reader that is too slow is cut off, and should subscribe again.")
+class Subscription:
+    """The subscriptions."""
+
+    @strawberry.subscription(description="Sessions of exactly this data source that start, from now on.")
+    async def session_started(self, info: Info, data_source: str) -> AsyncIterator[SessionNotification]:
+        """Starts."""
+        async for notification in _notifications(info, SessionEventType.SESSION_STARTED, data_source):
+            yield notification
+
+    @strawberry.subscription(description="Sessions of exactly this data source that stop, from now on; each once.")
+    async def session_stopped(self, info: Info, data_source: str) -> AsyncIterator[SessionNotification]:
+        """Stops."""
+        async for notification in _notifications(info, SessionEventType.SESSION_ENDED, data_source):
+            yield notification
+
+    @strawberry.subscription(
+        description=(
+            "A pod's desired state: a snapshot, then changes in order. With `afterVersion` the snapshot is left out if "
+            "nothing has changed for the pod since."
+        )
+    )
+    async def pod_assignments(
+        self, info: Info, pod_id: strawberry.ID, after_version: Long | None = None
+    ) -> AsyncIterator[PodAssignmentChange]:
+        """A pod's desired state."""
+        view, pod_key = info.context.services.view, PodId(str(pod_id))
+        if view.current().pods.get(pod_key) is None:
+            raise NotFound("Pod", pod_key, ("podId",))
+        told_version: Long | None = after_version
+        async for told in view.watch_pod(pod_key):
+            if not isinstance(told, Resynchronised):
+                changes, kind = told.terms_of_pod[pod_key], PodAssignmentChangeKind.CHANGES
+                version, previous = Long(told.version), told_version
+            else:
+                fleet = view.current()
+                pod = fleet.pods.get(pod_key)
+                if told_version is not None and pod and pod.concerned_at <= told_version:
+                    continue
+                changes, kind = fleet.terms_of_pod(pod_key), PodAssignmentChangeKind.SNAPSHOT
+                version, previous = Long(fleet.version), None
+            told_version = version
+            yield PodAssignmentChange(
+                version=version,
+                previous_version=previous,
+                kind=kind,
+                assignments=[to_assignment(change) for change in changes],
+            )
+
+    @strawberry.subscription(
+        description="A session's tiles for maps: first all of them, then once a control cycle those that changed."
+    )
+    async def tile_changes(
+        self, info: Info, session_id: strawberry.ID, health: list[TileHealth] | None = None
+    ) -> AsyncIterator[TileChangeBatch]:
+        """A session's tiles."""
+        services, session_key = info.context.services, SessionId(str(session_id))
+        await services.sessions.get(info.context.caller, session_key)
+        with services.tile_changes.batches.reader() as batches:
+            cycle = services.view.current().last_cycle
+            tiles = _of_health(tiles_of_session(info, session_key), health)
+            yield TileChangeBatch(cycle=Long(cycle.number if cycle else 0), tiles=tiles, removed_ids=[])
+            async for batch in batches:
+                changed = _of_session(batch.changed, session_key)
+                removed = _of_session(batch.removed, session_key)
+                tiles = _of_health([tile for tile in await load_tiles(info, changed) if tile], health)
+                if tiles or removed:
+                    yield TileChangeBatch(
+                        cycle=Long(batch.cycle), tiles=tiles, removed_ids=[strawberry.ID(tile) for tile in removed]
+                    )
+
+    @strawberry.subscription(description="The fleet: now, and after every control cycle.")
+    async def fleet_changes(self, info: Info) -> AsyncIterator[Fleet]:
+        """The fleet."""
+        with info.context.services.view.cycles.reader() as cycles:
+            yield to_fleet(info)
+            async for _ in cycles:
+                yield to_fleet(info)
+
+
+async def _notifications(
+    info: Info, event_type: SessionEventType, data_source: str
+) -> AsyncIterator[SessionNotification]:
+    notifications = info.context.services.notifications
+    async for told in notifications.follow(info.context.caller.tenant_id, event_type, data_source):
+        yield SessionNotification(
+            session_key=strawberry.ID(told.session_id), data_source=told.data_source, occurred_at=told.occurred_at
+        )
+
+
+def _of_session(tile_ids: frozenset[TileId], session_id: SessionId) -> list[TileId]:
+    return sorted(tile_id for tile_id in tile_ids if tile_id.startswith(f"{session_id}:"))
+
+
+def _of_health(tiles: Sequence[Tile], health: list[TileHealth] | None) -> list[Tile]:
+    return [tile for tile in tiles if health is None or tile.reading.health in health]

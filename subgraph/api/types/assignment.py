@@ -1,0 +1,99 @@
+"""Owns PodAssignment in GraphQL: one term of ownership of one tile by one pod."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.scalars import Long
+from subgraph.api.types.common import PageInfo, at_ms
+from subgraph.domain.fleet.picture import TermChange
+from subgraph.domain.ids import assignment_id
+from subgraph.domain.ownership import AssignmentReason, AssignmentState
+
+if TYPE_CHECKING:
+    from subgraph.api.types.pod import Pod
+    from subgraph.api.types.tile import Tile
+
+strawberry.enum(
+    AssignmentState,
+    name="PodAssignmentState",
+    description=(
+        "Where a term of ownership stands: PREPARING (the next owner, the present one works on), ACTIVE (in force), "
+        "DRAINING (the former owner finishes), RELEASED, LOST or ABORTED (ended)."
+    ),
+)
+strawberry.enum(AssignmentReason, name="PodAssignmentReason", description="Why a tile was given to a pod.")
+
+
+@strawberry.federation.type(
+    keys=["id"],
+    description=(
+        "One term of ownership of one tile by one pod. Its epoch is the fencing token: a sink accepts a record of a "
+        "tile only with an epoch at least as high as the highest it has seen."
+    ),
+)
+class PodAssignment:
+    """A term of ownership."""
+
+    id: strawberry.ID = strawberry.field(description="`{tileId}@{epoch}`.")
+    tile_id: strawberry.ID = strawberry.field(description="The tile that is owned.")
+    pod_id: strawberry.ID = strawberry.field(description="The pod that owns it.")
+    state: AssignmentState = strawberry.field(description="Where this term stands.")
+    reason: AssignmentReason = strawberry.field(description="Why the tile was given to this pod.")
+    epoch: Long = strawberry.field(
+        description=(
+            "Fencing token: reserved at PREPARING, in force from the cut-over, rising per tile for ever, never reused."
+        )
+    )
+    assigned_at: datetime = strawberry.field(description="When the term was reserved.")
+    acknowledged_at: datetime | None = strawberry.field(
+        description="When the pod acknowledged that it works on the tile; null until then."
+    )
+
+    @strawberry.field(description="The tile that is owned; null once it is gone.")
+    async def tile(self, info: Info) -> Annotated["Tile", strawberry.lazy("subgraph.api.types.tile")] | None:
+        """The tile."""
+        from subgraph.api.types.tile import load_tiles
+
+        return (await load_tiles(info, [str(self.tile_id)]))[0]
+
+    @strawberry.field(description="The pod that owns the tile; null once it is forgotten.")
+    def pod(self, info: Info) -> Annotated["Pod", strawberry.lazy("subgraph.api.types.pod")] | None:
+        """The pod."""
+        from subgraph.api.types.pod import load_pods
+
+        return load_pods(info, [str(self.pod_id)])[0]
+
+
+@strawberry.type(description="An assignment in a page, with its cursor.")
+class PodAssignmentEdge:
+    """Relay's edge."""
+
+    cursor: str = strawberry.field(description="Give it as `after` to continue behind this edge.")
+    node: PodAssignment = strawberry.field(description="The assignment.")
+
+
+@strawberry.type(description="A page of assignments.")
+class PodAssignmentConnection:
+    """Relay's connection."""
+
+    edges: list[PodAssignmentEdge] = strawberry.field(description="The assignments of this page.")
+    page_info: PageInfo = strawberry.field(description="Where this page lies.")
+    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
+
+
+def to_assignment(change: TermChange) -> PodAssignment:
+    """A term as GraphQL shows it."""
+    term = change.term
+    return PodAssignment(
+        id=strawberry.ID(assignment_id(change.tile_id, term.epoch)),
+        tile_id=strawberry.ID(change.tile_id),
+        pod_id=strawberry.ID(term.pod_id),
+        state=change.state,
+        reason=term.reason,
+        epoch=Long(term.epoch),
+        assigned_at=at_ms(term.assigned_at_ms),
+        acknowledged_at=None if term.acknowledged_at_ms is None else at_ms(term.acknowledged_at_ms),
+    )

@@ -1,0 +1,66 @@
+"""Owns what many types share: labels, times, and how pages become Relay connections."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import strawberry
+
+from subgraph.domain.errors import InvalidInput
+
+T = TypeVar("T")
+
+PAGE_SIZE_MAX = 100
+TILES_PAGE_SIZE_MAX = 1_000
+
+
+@strawberry.federation.type(shareable=True, description="Where a page lies in its list (Relay).")
+class PageInfo:
+    """Relay's page info."""
+
+    has_next_page: bool = strawberry.field(description="Whether more follow after this page.")
+    has_previous_page: bool = strawberry.field(description="Whether some came before this page.")
+    start_cursor: str | None = strawberry.field(description="Cursor of the first edge, or null on an empty page.")
+    end_cursor: str | None = strawberry.field(
+        description="Cursor of the last edge: give it as `after` for the next page."
+    )
+
+
+@strawberry.type(description="A small public label: a key and its value.")
+class SessionDetail:
+    """A label."""
+
+    key: str = strawberry.field(description="The label's key, unique within its owner.")
+    value: str = strawberry.field(description="The label's value.")
+
+
+def page_size(first: int, most: int = PAGE_SIZE_MAX) -> int:
+    """The page size asked for.
+
+    Raises:
+        InvalidInput: it is not between 1 and `most`.
+    """
+    if not 1 <= first <= most:
+        raise InvalidInput(f"first must lie between 1 and {most}, not {first}", ("first",), f"{most}")
+    return first
+
+
+def page_info(cursors: Sequence[str], has_next: bool, has_previous: bool) -> PageInfo:
+    """Relay's page info of a page with these cursors."""
+    return PageInfo(
+        has_next_page=has_next,
+        has_previous_page=has_previous,
+        start_cursor=cursors[0] if cursors else None,
+        end_cursor=cursors[-1] if cursors else None,
+    )
+
+
+def slice_after(keys: Sequence[str], first: int, after: str | None) -> tuple[list[str], bool]:
+    """The page of sorted keys that follows `after` (itself possibly gone by now), and whether more follow."""
+    following = [key for key in keys if after is None or key > after]
+    return following[:first], len(following) > first
+
+
+def at_ms(milliseconds: int) -> datetime:
+    """A time from Redis time in milliseconds."""
+    return datetime.fromtimestamp(milliseconds / 1_000, UTC)

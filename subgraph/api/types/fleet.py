@@ -1,0 +1,227 @@
+"""Owns Fleet in GraphQL, and the plans that rebalance it."""
+
+from datetime import datetime
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.scalars import Long
+from subgraph.api.types.common import (
+    TILES_PAGE_SIZE_MAX,
+    PageInfo,
+    at_ms,
+    page_info,
+    page_size,
+)
+from subgraph.api.types.pod import Pod, PodConnection, load_pods, pod_page
+from subgraph.api.types.tile import Tile, tiles_of_rows
+from subgraph.domain.errors import InvalidInput
+from subgraph.domain.fleet.plans import FleetMove, FleetPlan, Outcome
+from subgraph.domain.ownership import AssignmentReason
+from subgraph.domain.pods import PodStatus
+from subgraph.operations.readings import sums
+
+
+@strawberry.type(description="Whether the fleet is rebalanced, and if not, why not.")
+class RebalancingState:
+    """State of rebalancing."""
+
+    last_skip: str | None = strawberry.field(description="Why the last control cycle moved nothing; null if it did.")
+
+
+@strawberry.type(description="The pods and tiles of all tenants, as this process sees them now.")
+class Fleet:
+    """The fleet."""
+
+    id: strawberry.ID = strawberry.field(description="The fleet's name.")
+    version: Long = strawberry.field(description="Raised by every committed change: incarnation << 32 | counter.")
+    lag_ms: float = strawberry.field(description="How far behind this process's picture may be, in milliseconds.")
+    pod_count: int = strawberry.field(description="Pods known, of every status.")
+    tile_count: int = strawberry.field(description="Tiles of all sessions.")
+    unassigned_tiles: int = strawberry.field(description="Tiles without an owner.")
+    moves_in_flight: int = strawberry.field(description="Tiles in the middle of a handoff.")
+    total_load: float = strawberry.field(description="Sum of the tiles' smoothed loads.")
+    total_capacity: float = strawberry.field(description="Sum of the READY pods' capacities.")
+    max_utilization: float = strawberry.field(description="The highest utilization of a READY pod.")
+    mean_utilization: float = strawberry.field(description="What every READY pod would have under perfect balance.")
+    imbalance: float = strawberry.field(description="Highest over mean utilization; 1 is perfect balance.")
+    leader: str | None = strawberry.field(description="The process that runs the control loop; null while none does.")
+    last_cycle_at: datetime | None = strawberry.field(description="When the last control cycle ended.")
+    last_cycle_ms: float | None = strawberry.field(description="How long it took, in milliseconds.")
+    rebalancing: RebalancingState = strawberry.field(description="Whether tiles are being moved.")
+
+    @strawberry.field(description="The pods, by id.")
+    def pods(
+        self, info: Info, first: int = 100, after: str | None = None, status: list[PodStatus] | None = None
+    ) -> PodConnection:
+        """The pods."""
+        return pod_page(info, first, after, status)
+
+
+@strawberry.type(description="The fleet's balance before or after a plan.")
+class PlanOutcome:
+    """An outcome."""
+
+    imbalance: float = strawberry.field(description="Highest over mean utilization.")
+    max_utilization: float = strawberry.field(description="The highest utilization of a pod.")
+    unassigned_tiles: int = strawberry.field(description="Tiles without an owner.")
+
+
+@strawberry.type(description="One tile that a plan gives to another pod.")
+class PlannedMove:
+    """A planned move."""
+
+    move: strawberry.Private[FleetMove]
+    reason: AssignmentReason = strawberry.field(description="Why the tile moves.")
+    load: float = strawberry.field(description="The tile's smoothed load.")
+    gain: float = strawberry.field(
+        description="By how much the move lowers its source's utilization above its target's."
+    )
+
+    @strawberry.field(description="The tile that moves; null once it is gone.")
+    def tile(self, info: Info) -> Tile | None:
+        """The tile."""
+        row = info.context.services.view.current().tiles.row(self.move.tile_id)
+        return None if row is None else tiles_of_rows(info, [row])[0]
+
+    @strawberry.field(name="from", description="The pod it leaves; null for an unowned tile.")
+    def source(self, info: Info) -> Pod | None:
+        """The source."""
+        return load_pods(info, [self.move.source])[0] if self.move.source else None
+
+    @strawberry.field(name="to", description="The pod it goes to; null once that is forgotten.")
+    def target(self, info: Info) -> Pod | None:
+        """The target."""
+        return load_pods(info, [self.move.target])[0]
+
+
+@strawberry.type(description="A planned move in a page, with its cursor.")
+class PlannedMoveEdge:
+    """Relay's edge."""
+
+    cursor: str = strawberry.field(description="Give it as `after` to continue behind this edge.")
+    node: PlannedMove = strawberry.field(description="The move.")
+
+
+@strawberry.type(description="A page of planned moves, in the order in which they would be made.")
+class PlannedMoveConnection:
+    """Relay's connection."""
+
+    edges: list[PlannedMoveEdge] = strawberry.field(description="The moves of this page.")
+    page_info: PageInfo = strawberry.field(description="Where this page lies.")
+    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
+
+
+@strawberry.type(description="A tile no pod can take, with the reasons.")
+class UnplaceableTile:
+    """A tile without a place."""
+
+    tile_id: strawberry.ID = strawberry.field(description="The tile's id.")
+    reasons: list[str] = strawberry.field(description="Why no pod can take it.")
+
+
+@strawberry.type(description="What rebalancing would do, or did: a dry run until it is given to `rebalance`.")
+class RebalancePlan:
+    """A plan."""
+
+    plan: strawberry.Private[FleetPlan]
+    id: strawberry.ID = strawberry.field(description="Give it to `rebalance` to apply this very plan.")
+    base_version: Long = strawberry.field(description="The fleet's version it was made for.")
+    created_at: datetime = strawberry.field(description="When it was made.")
+    expires_at: datetime = strawberry.field(description="Until when it can be applied.")
+    skipped: str | None = strawberry.field(description="Why nothing is moved for balance; null if something is.")
+    move_count: int = strawberry.field(description="How many tiles it gives to another pod.")
+    before: PlanOutcome = strawberry.field(description="The balance before.")
+    after: PlanOutcome = strawberry.field(description="The balance after.")
+    churn: float = strawberry.field(description="Load it moves for balance.")
+    churn_lower_bound: float = strawberry.field(
+        description="The least load that must move to reach the target: sum of max(0, load - target * fair share)."
+    )
+    compute_ms: float = strawberry.field(description="How long planning took, in milliseconds.")
+
+    @strawberry.field(description="The moves, in the order in which they would be made.")
+    def moves(self, first: int = 100, after: str | None = None) -> PlannedMoveConnection:
+        """The moves."""
+        size = page_size(first, TILES_PAGE_SIZE_MAX)
+        start = _position(after)
+        page = list(enumerate(self.plan.moves))[start : start + size]
+        cursors = [str(position) for position, _ in page]
+        return PlannedMoveConnection(
+            edges=[
+                PlannedMoveEdge(
+                    cursor=str(position),
+                    node=PlannedMove(move=move, reason=move.reason, load=move.load, gain=move.gain),
+                )
+                for position, move in page
+            ],
+            page_info=page_info(cursors, start + size < len(self.plan.moves), start > 0),
+            total_count=len(self.plan.moves),
+        )
+
+    @strawberry.field(description="Tiles no pod can take.")
+    def unplaceable(self, first: int = 100) -> list[UnplaceableTile]:
+        """The tiles without a place."""
+        size = page_size(first, TILES_PAGE_SIZE_MAX)
+        return [
+            UnplaceableTile(tile_id=strawberry.ID(tile_id), reasons=list(reasons))
+            for tile_id, reasons in self.plan.unplaceable[:size]
+        ]
+
+
+def to_fleet(info: Info) -> Fleet:
+    """The fleet as GraphQL shows it."""
+    services = info.context.services
+    fleet = services.view.current()
+    totals, cycle = sums(fleet), fleet.last_cycle
+    return Fleet(
+        id=strawberry.ID(services.fleet_id),
+        version=Long(fleet.version),
+        lag_ms=services.view.lag_ms,
+        pod_count=totals.pod_count,
+        tile_count=totals.tile_count,
+        unassigned_tiles=totals.unassigned_tiles,
+        moves_in_flight=totals.moves_in_flight,
+        total_load=totals.total_load,
+        total_capacity=totals.total_capacity,
+        max_utilization=totals.max_utilization,
+        mean_utilization=totals.mean_utilization,
+        imbalance=totals.imbalance,
+        leader=services.view.leader,
+        last_cycle_at=at_ms(cycle.at_ms) if cycle else None,
+        last_cycle_ms=cycle.duration_ms if cycle else None,
+        rebalancing=RebalancingState(last_skip=cycle.skip if cycle else None),
+    )
+
+
+def to_plan(plan: FleetPlan) -> RebalancePlan:
+    """A plan as GraphQL shows it."""
+    return RebalancePlan(
+        plan=plan,
+        id=strawberry.ID(plan.id),
+        base_version=Long(plan.base_version),
+        created_at=at_ms(plan.created_at_ms),
+        expires_at=at_ms(plan.expires_at_ms),
+        skipped=plan.skipped,
+        move_count=len(plan.moves),
+        before=_outcome(plan.before),
+        after=_outcome(plan.after),
+        churn=plan.churn,
+        churn_lower_bound=plan.churn_lower_bound,
+        compute_ms=plan.compute_ms,
+    )
+
+
+def _outcome(outcome: Outcome) -> PlanOutcome:
+    return PlanOutcome(
+        imbalance=outcome.imbalance,
+        max_utilization=outcome.max_utilization,
+        unassigned_tiles=outcome.unassigned_tiles,
+    )
+
+
+def _position(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 10):
+        raise InvalidInput(f"{cursor[:64]!r} is not a cursor of this list", ("after",))
+    return int(cursor) + 1

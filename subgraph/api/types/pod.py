@@ -1,0 +1,136 @@
+"""Owns Pod in GraphQL: a processing instance with a capacity and a lease."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.scalars import Long
+from subgraph.api.types.assignment import PodAssignmentConnection, PodAssignmentEdge, to_assignment
+from subgraph.api.types.common import (
+    TILES_PAGE_SIZE_MAX,
+    PageInfo,
+    SessionDetail,
+    at_ms,
+    page_info,
+    page_size,
+    slice_after,
+)
+from subgraph.domain.fleet.picture import TermChange
+from subgraph.domain.ids import PodId, assignment_id
+from subgraph.domain.pods import PodStatus
+from subgraph.operations.readings import PodReading, read_pods
+
+strawberry.enum(
+    PodStatus,
+    name="PodStatus",
+    description=(
+        "READY: may receive tiles. CORDONED: keeps its own, receives none. DRAINING: its tiles move away. "
+        "LOST: its lease ended. GONE: it left."
+    ),
+)
+
+
+@strawberry.federation.type(keys=["id"], description="A processing instance: it owns tiles as long as its lease lives.")
+class Pod:
+    """A pod."""
+
+    id: strawberry.ID = strawberry.field(
+        description="Chosen by the pod; registering it again fences the former instance."
+    )
+    service: str = strawberry.field(description="What the pod does; it only describes.")
+    zone: str | None = strawberry.field(description="Where it runs, if it said so.")
+    labels: list[SessionDetail] = strawberry.field(description="Labels it registered with.")
+    status: PodStatus = strawberry.field(description="Whether it may receive and keep tiles.")
+    capacity: float = strawberry.field(description="The load it can bear, in the balanced metric's unit.")
+    max_tiles: int | None = strawberry.field(description="The most tiles it takes; null: no limit.")
+    load: float = strawberry.field(description="Sum of its tiles' smoothed loads.")
+    utilization: float = strawberry.field(description="Load / capacity.")
+    tile_count: int = strawberry.field(description="Tiles it owns now.")
+    applied_version: Long | None = strawberry.field(description="The newest version of its assignments it has applied.")
+    registered_at: datetime = strawberry.field(description="When this instance registered.")
+    last_heartbeat_at: datetime = strawberry.field(description="When its lease was renewed last.")
+    lease_expires_at: datetime = strawberry.field(description="When its lease ends unless it is renewed.")
+
+    @strawberry.field(description="Its living terms of ownership.")
+    def assignments(self, info: Info, first: int = 100, after: str | None = None) -> PodAssignmentConnection:
+        """Its terms, by tile and epoch."""
+        size = page_size(first, TILES_PAGE_SIZE_MAX)
+        terms: dict[str, TermChange] = {
+            assignment_id(change.tile_id, change.term.epoch): change
+            for change in info.context.services.view.current().terms_of_pod(PodId(str(self.id)))
+        }
+        keys, has_next = slice_after(sorted(terms), size, after)
+        edges = [PodAssignmentEdge(cursor=key, node=to_assignment(terms[key])) for key in keys]
+        return PodAssignmentConnection(
+            edges=edges, page_info=page_info(keys, has_next, after is not None), total_count=len(terms)
+        )
+
+    @classmethod
+    async def resolve_references(cls, info: Info, keys: Sequence[dict[str, object]]) -> list["Pod | None"]:
+        """Pods by `id`."""
+        return load_pods(info, [str(key.get("id")) for key in keys])
+
+
+@strawberry.type(description="A pod in a page, with its cursor.")
+class PodEdge:
+    """Relay's edge."""
+
+    cursor: str = strawberry.field(description="Give it as `after` to continue behind this edge.")
+    node: Pod = strawberry.field(description="The pod.")
+
+
+@strawberry.type(description="A page of pods, in the order of their ids.")
+class PodConnection:
+    """Relay's connection."""
+
+    edges: list[PodEdge] = strawberry.field(description="The pods of this page.")
+    page_info: PageInfo = strawberry.field(description="Where this page lies.")
+    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
+
+
+def to_pod(reading: PodReading) -> Pod:
+    """A pod as GraphQL shows it."""
+    pod, record = reading.pod, reading.pod.record
+    return Pod(
+        id=strawberry.ID(pod.id),
+        service=record.service,
+        zone=record.zone,
+        labels=[SessionDetail(key=key, value=value) for key, value in sorted(record.labels.items())],
+        status=record.status,
+        capacity=record.capacity,
+        max_tiles=record.tiles_max,
+        load=reading.load,
+        utilization=reading.load / record.capacity if record.capacity else 0.0,
+        tile_count=reading.tile_count,
+        applied_version=None if pod.applied_version is None else Long(pod.applied_version),
+        registered_at=at_ms(record.registered_at_ms),
+        last_heartbeat_at=at_ms(pod.last_heartbeat_at_ms),
+        lease_expires_at=at_ms(max(pod.lease_expires_at_ms, record.registered_at_ms)),
+    )
+
+
+def load_pods(info: Info, ids: Sequence[str]) -> list[Pod | None]:
+    """Pods by id, from memory; null for an absent one."""
+    fleet = info.context.services.view.current()
+    known = {str(pod.id): pod for pod in (fleet.pods.get(PodId(pod_id)) for pod_id in ids) if pod and pod.is_known}
+    readings = dict(zip(known, read_pods(fleet, list(known.values())), strict=True))
+    return [to_pod(readings[pod_id]) if pod_id in readings else None for pod_id in ids]
+
+
+def pod_page(info: Info, first: int, after: str | None, statuses: Sequence[PodStatus] | None) -> PodConnection:
+    """A page of the fleet's pods."""
+    size = page_size(first)
+    pods = [
+        pod
+        for pod in info.context.services.view.current().pods
+        if pod.is_known and (statuses is None or pod.record.status in statuses)
+    ]
+    keys, has_next = slice_after(sorted(pod.id for pod in pods), size, after)
+    nodes = [pod for pod in load_pods(info, keys) if pod]
+    return PodConnection(
+        edges=[PodEdge(cursor=str(pod.id), node=pod) for pod in nodes],
+        page_info=page_info(keys, has_next, after is not None),
+        total_count=len(pods),
+    )

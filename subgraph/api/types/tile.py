@@ -1,0 +1,232 @@
+"""Owns Tile in GraphQL: a hexagon of a session's data, its load, its health and who owns it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import h3.api.basic_int as h3
+import strawberry
+from strawberry.federation.schema_directives import Key
+from strawberry.federation.types import FieldSet
+
+from subgraph.api.context import Info
+from subgraph.api.scalars import Long
+from subgraph.api.types.assignment import PodAssignment, to_assignment
+from subgraph.api.types.common import PageInfo, at_ms
+from subgraph.domain.errors import InvalidInput
+from subgraph.domain.fleet.health import TileHealth
+from subgraph.domain.fleet.picture import TermChange
+from subgraph.domain.ids import SessionId, TileId, parse_tile_id, tile_id
+from subgraph.domain.ownership import AssignmentState
+from subgraph.operations.readings import TileReading, read_rows, rows_of
+
+if TYPE_CHECKING:
+    from subgraph.api.types.session import Session
+
+strawberry.enum(
+    TileHealth,
+    name="TileHealth",
+    description=(
+        "How a tile fares; the first that applies: UNASSIGNED (no owner), STALE (no report for 3 report intervals), "
+        "OVERLOADED (utilization above 1.0), DEGRADED (above 0.8), HEALTHY."
+    ),
+)
+
+
+@strawberry.federation.type(
+    keys=[Key(fields=FieldSet("h3Index"), resolvable=False)],
+    description="An H3 cell: where other subgraphs hang what they know of the place.",
+)
+class HexCell:
+    """An H3 cell."""
+
+    h3_index: strawberry.ID = strawberry.field(description="The cell's H3 index, as text.")
+
+
+@strawberry.type(description="A place on Earth (WGS 84).")
+class TileCoordinate:
+    """A place."""
+
+    lat: float = strawberry.field(description="Latitude in degrees, north positive.")
+    lng: float = strawberry.field(description="Longitude in degrees, east positive.")
+
+
+@strawberry.type(
+    description=(
+        "A tile's own work, whichever pod it is on: never the CPU of the pod. A missing report is not zero: the last "
+        "one stands, and the tile turns STALE."
+    )
+)
+class TileLoad:
+    """A tile's load."""
+
+    records_per_second: float = strawberry.field(description="Records a second, as last reported.")
+    bytes_per_second: float = strawberry.field(description="Bytes a second, as last reported.")
+    backlog: Long = strawberry.field(description="Records waiting, as last reported.")
+    volume_bytes: Long = strawberry.field(description="Bytes held, as last reported.")
+    smoothed: float = strawberry.field(description="The balanced metric, smoothed; 0 before the first report.")
+    reported_at: datetime | None = strawberry.field(description="When the last report came; null before the first.")
+
+
+@strawberry.federation.type(
+    keys=["id", "sessionId h3Index"],
+    description="A hexagon of a session's data, processed by one pod at a time.",
+)
+class Tile:
+    """A tile."""
+
+    reading: strawberry.Private[TileReading]
+    id: strawberry.ID = strawberry.field(description="`{sessionId}:{h3Index}`.")
+    session_id: strawberry.ID = strawberry.field(description="The session whose data this is.")
+    h3_index: strawberry.ID = strawberry.field(description="The H3 cell, as text.")
+
+    @strawberry.field(description="The session whose data this is.")
+    async def session(self, info: Info) -> Annotated["Session", strawberry.lazy("subgraph.api.types.session")] | None:
+        """The session."""
+        from subgraph.api.types.session import to_session
+
+        session = await info.context.session_loader.load(self.reading.session_id)
+        return to_session(session) if session else None
+
+    @strawberry.field(description="The cell as an entity that other subgraphs extend.")
+    def cell(self) -> HexCell:
+        """The cell."""
+        return HexCell(h3_index=self.h3_index)
+
+    @strawberry.field(description="H3 resolution, 0 (coarsest) to 15 (finest).")
+    def resolution(self) -> int:
+        """The resolution."""
+        return int(h3.get_resolution(self.reading.cell))
+
+    @strawberry.field(description="The cell's centre.")
+    def center(self) -> TileCoordinate:
+        """The centre."""
+        lat, lng = h3.cell_to_latlng(self.reading.cell)
+        return TileCoordinate(lat=lat, lng=lng)
+
+    @strawberry.field(description="The cell's corners, counter-clockwise.")
+    def boundary(self) -> list[TileCoordinate]:
+        """The corners."""
+        return [TileCoordinate(lat=lat, lng=lng) for lat, lng in h3.cell_to_boundary(self.reading.cell)]
+
+    @strawberry.field(description="The tiles of the same session and resolution that border on this one.")
+    async def neighbors(self, info: Info) -> list["Tile"]:
+        """The neighbours."""
+        reading = self.reading
+        ring = [cell for cell in h3.grid_disk(reading.cell, 1) if cell != reading.cell]
+        found = await load_tiles(info, [tile_id(reading.session_id, cell) for cell in ring])
+        return [tile for tile in found if tile]
+
+    @strawberry.field(description="How the tile fares.")
+    def health(self) -> TileHealth:
+        """The health."""
+        return self.reading.health
+
+    @strawberry.field(description="The tile's own work.")
+    def load(self) -> TileLoad:
+        """The load."""
+        reading = self.reading
+        return TileLoad(
+            records_per_second=reading.records_per_second,
+            bytes_per_second=reading.bytes_per_second,
+            backlog=Long(reading.backlog),
+            volume_bytes=Long(reading.volume_bytes),
+            smoothed=reading.smoothed or 0.0,
+            reported_at=None if reading.reported_at_ms is None else at_ms(reading.reported_at_ms),
+        )
+
+    @strawberry.field(
+        description="The load it may carry: from its coverage, else half the median ready pod's capacity; 0: unknown."
+    )
+    def capacity(self) -> float:
+        """The capacity."""
+        return self.reading.capacity
+
+    @strawberry.field(description="Smoothed load / capacity.")
+    def utilization(self) -> float:
+        """The utilization."""
+        return self.reading.utilization
+
+    @strawberry.field(description="The current owner's term; null while nobody owns the tile.")
+    def assignment(self) -> PodAssignment | None:
+        """The term in force."""
+        owner = self.reading.record.owner
+        return to_assignment(TermChange(self.reading.id, owner, AssignmentState.ACTIVE)) if owner else None
+
+    @strawberry.field(description="The next owner's term while it prepares; null otherwise.")
+    def handoff(self) -> PodAssignment | None:
+        """The next term."""
+        following = self.reading.record.next
+        return to_assignment(TermChange(self.reading.id, following, AssignmentState.PREPARING)) if following else None
+
+    @classmethod
+    async def resolve_references(cls, info: Info, keys: Sequence[dict[str, object]]) -> list["Tile | None"]:
+        """Tiles by `id`, or by `sessionId` and `h3Index`."""
+        ids = [str(key["id"]) if "id" in key else f"{key.get('sessionId')}:{key.get('h3Index')}" for key in keys]
+        return await load_tiles(info, ids)
+
+
+@strawberry.type(description="A tile in a page, with its cursor.")
+class TileEdge:
+    """Relay's edge."""
+
+    cursor: str = strawberry.field(description="Give it as `after` to continue behind this edge.")
+    node: Tile = strawberry.field(description="The tile.")
+
+
+@strawberry.type(description="A page of tiles, in the order of their H3 indexes.")
+class TileConnection:
+    """Relay's connection."""
+
+    edges: list[TileEdge] = strawberry.field(description="The tiles of this page.")
+    page_info: PageInfo = strawberry.field(description="Where this page lies.")
+    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
+
+
+@strawberry.type(description="How many tiles are of one health.")
+class TileHealthCount:
+    """A count."""
+
+    health: TileHealth = strawberry.field(description="The health.")
+    count: int = strawberry.field(description="How many tiles are of it.")
+
+
+def to_tile(reading: TileReading) -> Tile:
+    """A tile as GraphQL shows it."""
+    return Tile(
+        reading=reading,
+        id=strawberry.ID(reading.id),
+        session_id=strawberry.ID(reading.session_id),
+        h3_index=strawberry.ID(h3.int_to_str(reading.cell)),
+    )
+
+
+def tiles_of_rows(info: Info, rows: Sequence[int]) -> list[Tile]:
+    """The tiles of some rows, in their order."""
+    services = info.context.services
+    fleet = services.view.current()
+    return [to_tile(reading) for reading in read_rows(fleet, rows, services.view.now_ms(), services.report_interval_ms)]
+
+
+async def load_tiles(info: Info, ids: Sequence[str]) -> list[Tile | None]:
+    """The caller's tiles by id, from memory; null for a malformed, absent or foreign id."""
+    wanted = [known for known in map(_well_formed, ids) if known]
+    found = rows_of(info.context.services.view.current(), info.context.caller.tenant_id, wanted)
+    tiles = dict(zip(found, tiles_of_rows(info, list(found.values())), strict=True))
+    return [tiles.get(TileId(tile)) for tile in ids]
+
+
+def rows_of_session(info: Info, session_id: SessionId) -> dict[int, int]:
+    """A session's cells with their rows, if the session is the caller's."""
+    tiles = info.context.services.view.current().tiles
+    rows = tiles.rows_of_session.get(session_id, {})
+    is_callers = all(tiles.tenant_of(row) == info.context.caller.tenant_id for row in list(rows.values())[:1])
+    return rows if is_callers else {}
+
+
+def _well_formed(text: str) -> TileId | None:
+    try:
+        parse_tile_id(text)
+    except InvalidInput:
+        return None
+    return TileId(text)

@@ -1,0 +1,201 @@
+"""Owns the wiring: which adapters stand behind which operations, what runs in the background, which routes there are."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from subgraph import __version__
+from subgraph.adapters.metrics import Metrics
+from subgraph.adapters.redis.connection import check_reachable, connect
+from subgraph.adapters.redis.event_bus import RedisEventBus
+from subgraph.adapters.redis.keys import session_notifications_channel
+from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.fleet_register import SqlFleetRegister
+from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.api.context import Services
+from subgraph.api.graphiql import graphiql_routes
+from subgraph.api.http import AccessToken, GraphQLApp, Guard
+from subgraph.api.schema import make_schema
+from subgraph.domain.errors import Unavailable
+from subgraph.domain.fleet.plans import PlacementPolicy
+from subgraph.domain.fleet.settle import HandoffPolicy
+from subgraph.operations.control_loop import ControlLoop
+from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.leadership import Candidacy
+from subgraph.operations.notifications import Notifications, OutboxRelay
+from subgraph.operations.partition import Partition
+from subgraph.operations.pods import Pods
+from subgraph.operations.rebalancing import Rebalancing
+from subgraph.operations.sessions import Sessions
+from subgraph.operations.supervision import Supervisor
+from subgraph.operations.tile_changes import TileChangeFeed
+from subgraph.settings import Settings
+
+
+class Process:
+    """The parts of one running process: opened by `running`, closed when it ends."""
+
+    def __init__(self, settings: Settings, redis: Redis, database: Database) -> None:
+        self.supervisor = Supervisor()
+        self.database = database
+        lease_ms, lease_ms_max = _ms(settings.pod_lease_seconds), _ms(settings.pod_lease_seconds_max)
+        report_ms = _ms(settings.report_seconds)
+        name = f"{socket.gethostname()}/{os.getpid()}"
+        store = SqlSessionStore(database)
+        self.bus = RedisEventBus(redis)
+        live = RedisLiveFleet(redis, self.bus, settings.fleet)
+        self.view = FleetView(live, lease_ms_max, settings.load_metric)
+        self.metrics = Metrics(settings.fleet, name, self.view, self.supervisor, report_ms)
+        placement = PlacementPolicy()
+        wake = asyncio.Event()
+        sessions = Sessions(store, _now, wake.set)
+        partition = Partition(sessions, live, self.view)
+        self._relay = OutboxRelay(store, self.bus, session_notifications_channel, partition.retire_session, wake)
+        self._tile_changes = TileChangeFeed(self.view, report_ms)
+        candidacy = Candidacy(
+            live,
+            SqlFleetRegister(database),
+            self.view,
+            settings.fleet,
+            name,
+            _ms(settings.leader_lease_seconds),
+            lease_ms_max,
+        )
+        self._control_loop = ControlLoop(
+            live, self.view, candidacy, placement, HandoffPolicy(), settings.cycle_seconds, self.metrics.observe_cycle
+        )
+        self.services = Services(
+            sessions=sessions,
+            partition=partition,
+            pods=Pods(live, self.view, lease_ms, lease_ms_max),
+            rebalancing=Rebalancing(live, self.view, placement),
+            notifications=Notifications(self.bus, session_notifications_channel),
+            view=self.view,
+            tile_changes=self._tile_changes,
+            report_interval_ms=report_ms,
+            fleet_id=settings.fleet,
+            version=__version__,
+        )
+
+    def start(self) -> None:
+        """Start what runs in the background."""
+        self.supervisor.start("event-bus", self.bus.run())
+        self.supervisor.start("fleet-view", self.view.run())
+        self.supervisor.start("tile-effects", self._tile_changes.collect())
+        self.supervisor.start("tile-changes", self._tile_changes.run())
+        self.supervisor.start("outbox-relay", self._relay.run())
+        self.supervisor.start("control-loop", self._control_loop.run())
+
+    async def problems(self) -> dict[str, str]:
+        """What keeps this process from serving: dead tasks, a fleet out of sight, a database that does not answer."""
+        problems = dict(self.supervisor.failures)
+        if not self.view.is_current:
+            problems["fleet"] = "nothing heard from the fleet's live state for one lease"
+        try:
+            await self.database.check()
+        except Unavailable as error:
+            problems["database"] = error.message
+        return problems
+
+    async def stop(self) -> None:
+        """Stop what runs in the background."""
+        await self.supervisor.stop()
+        await self.bus.aclose()
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Process]:
+    """A running process on the settings' stores.
+
+    Raises:
+        RedisUnreachable, DatabaseUnusable, DatabaseTooNew: one line each on what cannot be used.
+    """
+    if settings.redis_url is None or settings.database_url is None:
+        raise ValueError("the embedded stores are started, and their URLs set, before the process")
+    async with contextlib.AsyncExitStack() as cleanups:
+        redis = connect(settings.redis_url)
+        cleanups.push_async_callback(redis.aclose)
+        await check_reachable(redis, settings.redis_url)
+        database = await open_database(settings.database_url)
+        cleanups.push_async_callback(database.close)
+        process = Process(settings, redis, database)
+        cleanups.push_async_callback(process.stop)
+        process.start()
+        yield process
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """The ASGI application; without settings, as the environment gives them (a worker process)."""
+    settings = settings or Settings.from_environment()
+    access = AccessToken(settings.access_token)
+    holder: dict[str, Process] = {}
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with running(settings) as process:
+            holder["process"] = process
+            yield
+
+    async def healthz(_: Request) -> Response:
+        failures = holder["process"].supervisor.failures
+        return JSONResponse({"status": "dead" if failures else "alive", "problems": failures}, 503 if failures else 200)
+
+    async def readyz(_: Request) -> Response:
+        problems = await holder["process"].problems()
+        ready = "not ready" if problems else "ready"
+        return JSONResponse({"status": ready, "problems": problems}, 503 if problems else 200)
+
+    async def metrics(_: Request) -> Response:
+        return Response(holder["process"].metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    graphql = GraphQLApp(make_schema(), lambda: holder["process"].services, access)
+    routes = [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        *([Route("/metrics", metrics)] if settings.metrics else []),
+        *graphiql_routes(),
+        Route("/graphql", graphql),
+        WebSocketRoute("/graphql", graphql),
+    ]
+
+    def count(status: int) -> None:
+        holder["process"].metrics.observe_request(status)
+
+    middleware = [Middleware(_CountRequests, count=count), Middleware(Guard, access=access)]
+    return Starlette(routes=routes, lifespan=lifespan, middleware=middleware)
+
+
+class _CountRequests:
+    """ASGI middleware that counts answers by status."""
+
+    def __init__(self, app: ASGIApp, count: Callable[[int], None]) -> None:
+        self._app = app
+        self._count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._count(message["status"])
+            await send(message)
+
+        await self._app(scope, receive, counted if scope["type"] == "http" else send)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1_000)

@@ -1,0 +1,227 @@
+"""Owns the control loop: observe, settle, plan, commit, announce. It takes no input but the fleet and requests in it.
+
+A cycle comes at every interval, and at once when a change may need one: an acknowledgement, a registration, new tiles,
+a lease that ends. Regular cycles balance; those in between only settle handoffs and place what nobody owns.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import msgspec
+
+from subgraph.domain import ownership
+from subgraph.domain.errors import Unavailable
+from subgraph.domain.fleet.changes import CycleReport
+from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.fleet.plans import FleetMove, FleetPlan, PlacementPolicy, needs_planning, plan_fleet
+from subgraph.domain.fleet.pod_table import PodRow
+from subgraph.domain.fleet.settle import HandoffPolicy, pods_to_forget, pods_to_lose, settle
+from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.ownership import Term as OwnershipTerm
+from subgraph.domain.ownership import TileRecord
+from subgraph.domain.pods import PodStatus
+from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.leadership import Candidacy, Term
+from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, NotLeading, PodWrite, TileWrite
+from subgraph.operations.ports import SlowConsumer
+from subgraph.operations.rebalancing import RebalanceAnswer, RebalanceRequest, staleness, with_max_churn
+
+logger = logging.getLogger(__name__)
+
+CANDIDATE_SECONDS = 0.5
+SPACING_SECONDS = 0.02
+CATCH_UP_SECONDS = 2.0
+REQUESTS_PER_CYCLE_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CycleFacts:
+    """What a cycle did, for metrics and logs. `plan` is None when none was due."""
+
+    report: CycleReport
+    lost_pods: tuple[PodId, ...]
+    settled_tiles: int
+    moves: tuple[FleetMove, ...]
+    conflicts: int
+
+
+@dataclass(slots=True)
+class ControlLoop:
+    """The loop of one process; it acts while its candidacy leads. `run` must be kept running."""
+
+    live: LiveFleet
+    view: FleetView
+    candidacy: Candidacy
+    placement: PlacementPolicy
+    handoff: HandoffPolicy
+    interval_seconds: float
+    observe_cycle: Callable[[CycleFacts], None]
+    _cycle_number: int = field(default=0, init=False)
+    _due: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _regular_at_seconds: float = field(default=0.0, init=False)
+
+    async def run(self) -> None:
+        """Lead whenever nobody else does, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._wake_on_changes())
+                tasks.create_task(self._turns())
+        finally:
+            with contextlib.suppress(Unavailable):
+                await self.candidacy.give_up()
+
+    async def _turns(self) -> None:
+        while True:
+            self._due.clear()
+            try:
+                term = await self.candidacy.lead()
+                if term is not None:
+                    await self._cycle(term)
+            except NotLeading as error:
+                self.candidacy.step_down(str(error))
+            except Unavailable as error:
+                logger.warning("the control loop waits: %s", error)
+            await self._wait()
+
+    async def _wait(self) -> None:
+        # Acknowledgements come in bursts; one cycle serves many of them.
+        await asyncio.sleep(SPACING_SECONDS)
+        if not self.candidacy.leads:
+            await asyncio.sleep(CANDIDATE_SECONDS)
+            return
+        until_regular = self._regular_at_seconds - time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, min(until_regular, self._seconds_to_next_lease_end()))):
+                await self._due.wait()
+
+    def _seconds_to_next_lease_end(self) -> float:
+        try:
+            fleet, now_ms = self.view.current(), self.view.now_ms()
+        except Unavailable:
+            return self.interval_seconds
+        ends = [pod.lease_expires_at_ms for pod in fleet.pods if pod.is_known and pod.record.status.is_live]
+        return max(SPACING_SECONDS, (min(ends) - now_ms) / 1_000) if ends else self.interval_seconds
+
+    async def _wake_on_changes(self) -> None:
+        while True:
+            with contextlib.suppress(SlowConsumer), self.view.effects.reader() as effects:
+                async for _ in effects:
+                    self._due.set()
+
+    async def _cycle(self, term: Term) -> None:
+        started = time.monotonic()
+        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        self.candidacy.check(beat)
+        is_regular = started >= self._regular_at_seconds
+        if is_regular:
+            self._regular_at_seconds = started + self.interval_seconds
+
+        lost = await self._lose_pods(term, fleet, beat.now_ms)
+        await self._forget_pods(term, fleet, beat.now_ms)
+        settled = settle(fleet, beat.now_ms, lost, self.handoff)
+        plan = self._plan(term, fleet, beat.now_ms, settled, lost, is_regular)
+        moves = list(plan.moves) if plan else []
+        conflicts = await self._carry_out(term, fleet, beat.now_ms, settled, moves)
+        await self._serve_requests(term)
+
+        if is_regular or settled or moves:
+            self._cycle_number += 1
+            duration_ms = (time.monotonic() - started) * 1_000
+            skip = plan.skipped if plan else None
+            report = CycleReport(self._cycle_number, self.candidacy.name, beat.now_ms, duration_ms, skip)
+            await self.live.announce_cycle(term.leadership, report)
+            self.observe_cycle(CycleFacts(report, tuple(lost), len(settled), tuple(moves), conflicts))
+
+    def _plan(
+        self,
+        term: Term,
+        fleet: Fleet,
+        now_ms: int,
+        settled: Mapping[TileId, TileRecord | None],
+        lost: frozenset[PodId],
+        is_regular: bool,
+    ) -> FleetPlan | None:
+        if not is_regular and not needs_planning(fleet, settled):
+            return None
+        # A new leader takes nothing from anyone for one maximum lease; tiles that nobody owns need not wait.
+        balances = is_regular and now_ms >= term.grace_ends_at_ms
+        policy = self.placement
+        if not balances:
+            policy = replace(policy, balance=replace(policy.balance, trigger=float("inf")))
+        return plan_fleet(fleet, "", now_ms, policy, settled=settled, lost=lost)
+
+    async def _lose_pods(self, term: Term, fleet: Fleet, now_ms: int) -> frozenset[PodId]:
+        ended = pods_to_lose(fleet, now_ms, term.grace_ends_at_ms)
+        if not ended:
+            return frozenset()
+        writes = [
+            PodWrite(pod.id, pod.changed_at, pod.record.with_status(PodStatus.LOST, now_ms), if_lease_ended=True)
+            for pod in ended
+        ]
+        committed = await self.live.commit(term.leadership, (), writes)
+        lost = frozenset(pod.id for pod in ended) - committed.pod_conflicts
+        if lost:
+            logger.warning("pods lost, their leases have ended: %s", ", ".join(sorted(lost)))
+        return lost
+
+    async def _forget_pods(self, term: Term, fleet: Fleet, now_ms: int) -> None:
+        old: Sequence[PodRow] = pods_to_forget(fleet, now_ms, self.handoff)
+        if old:
+            await self.live.commit(term.leadership, (), [PodWrite(pod.id, pod.changed_at, None) for pod in old])
+
+    async def _carry_out(
+        self,
+        term: Term,
+        fleet: Fleet,
+        now_ms: int,
+        settled: Mapping[TileId, TileRecord | None],
+        moves: Sequence[FleetMove],
+    ) -> int:
+        after: dict[TileId, TileRecord | None] = dict(settled)
+        if moves:
+            first_epoch = await self.live.reserve_versions(term.leadership, len(moves))
+            for epoch, move in enumerate(moves, first_epoch):
+                record = after[move.tile_id] if move.tile_id in after else fleet.record(move.tile_id)
+                if record is None:
+                    continue
+                given = OwnershipTerm(move.target, epoch, move.reason, now_ms)
+                take = ownership.place if record.owner is None else ownership.prepare
+                after[move.tile_id] = take(record, given)
+        writes = iter([TileWrite(tile_id, self._version(fleet, tile_id), record) for tile_id, record in after.items()])
+        conflicts = 0
+        while chunk := list(islice(writes, TILES_PER_COMMIT_MAX)):
+            committed = await self.live.commit(term.leadership, chunk)
+            # What changed underneath is left as it is: the next cycle, due at once, sees it anew.
+            conflicts += len(committed.tile_conflicts)
+        return conflicts
+
+    async def _serve_requests(self, term: Term) -> None:
+        for request_id, raw in await self.live.take_requests(term.leadership, REQUESTS_PER_CYCLE_MAX):
+            answer = await self._rebalance(term, msgspec.json.decode(raw, type=RebalanceRequest))
+            await self.live.answer_request(request_id, msgspec.json.encode(answer))
+
+    async def _rebalance(self, term: Term, request: RebalanceRequest) -> RebalanceAnswer:
+        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        if request.plan_id is None:
+            policy = with_max_churn(self.placement, request.max_churn)
+            plan: FleetPlan | None = plan_fleet(fleet, request.plan_id or "now", beat.now_ms, policy, by_hand=True)
+        else:
+            plan = await self.live.read_plan(request.plan_id)
+        if plan is None:
+            return RebalanceAnswer(refused="the plan has expired")
+        stale = staleness(fleet, plan, beat.now_ms)
+        if stale is not None:
+            return stale
+        await self._carry_out(term, fleet, beat.now_ms, {}, plan.moves)
+        return RebalanceAnswer(plan=plan)
+
+    @staticmethod
+    def _version(fleet: Fleet, tile_id: TileId) -> int:
+        row = fleet.tiles.row(tile_id)
+        assert row is not None
+        return int(fleet.tiles.changed_at[row])

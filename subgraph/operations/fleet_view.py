@@ -1,0 +1,173 @@
+"""Owns this process's picture of the fleet: keeps it current, knows how far behind it may be, and tells its watchers.
+
+Reads of tiles, pods and assignments come from here without I/O. A process that has not heard from the live store for
+one maximum lease answers no question of ownership: the answer might have changed under it.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine
+
+from subgraph.domain.errors import Unavailable
+from subgraph.domain.fleet.changes import CycleReport, FleetSnapshot
+from subgraph.domain.fleet.picture import Effects, Fleet, GapInChanges
+from subgraph.domain.ids import PodId
+from subgraph.domain.loads import LoadMetric
+from subgraph.operations.broadcast import Broadcast
+from subgraph.operations.live_fleet import Beat, LiveFleet
+from subgraph.operations.ports import SlowConsumer
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 0.5
+RETRY_SECONDS = 0.25
+POLL_SECONDS = 0.01
+
+
+class Resynchronised:
+    """Sent to a pod's watchers when changes were missed: start again from what the pod's terms are now."""
+
+
+class FleetView:
+    """The fleet as this process sees it. `run` must be kept running."""
+
+    def __init__(self, live: LiveFleet, lease_ms_max: int, load_metric: LoadMetric) -> None:
+        self._live = live
+        self._lease_ms_max = lease_ms_max
+        self._fleet = Fleet(load_metric)
+        self._synchronised = False
+        self._beat: Beat | None = None
+        self._beat_at_seconds = 0.0
+        self._current_at_seconds = 0.0
+        self._pod_watchers: defaultdict[PodId, Broadcast[Effects | Resynchronised]] = defaultdict(Broadcast)
+        self.effects: Broadcast[Effects] = Broadcast()
+        self.cycles: Broadcast[CycleReport] = Broadcast()
+
+    async def run(self) -> None:
+        """Follow changes, loads and the pulse until cancelled, each again after every failure."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._again_for_ever(self._follow_changes, self._follow_beat))
+            tasks.create_task(self._again_for_ever(self._follow_loads))
+
+    def current(self) -> Fleet:
+        """The fleet, fit to answer questions of ownership.
+
+        Raises:
+            Unavailable: nothing was heard from the live store for one maximum lease.
+        """
+        if not self.is_current:
+            raise Unavailable("this process has lost touch with the fleet's live state", retry_after_seconds=1.0)
+        return self._fleet
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the picture is young enough to answer questions of ownership."""
+        return self._synchronised and self.lag_ms <= self._lease_ms_max
+
+    @property
+    def lag_ms(self) -> float:
+        """For how long changes may have gone unseen, at most."""
+        return (time.monotonic() - self._current_at_seconds) * 1_000
+
+    @property
+    def leader(self) -> str | None:
+        """The name of the process that leads, as of the last beat."""
+        return self._beat.leader if self._beat else None
+
+    def now_ms(self) -> int:
+        """The live store's time: as of the last beat, carried on by this process's monotonic clock."""
+        if self._beat is None:
+            raise Unavailable("the live store's time is not known yet", retry_after_seconds=1.0)
+        return self._beat.now_ms + int((time.monotonic() - self._beat_at_seconds) * 1_000)
+
+    async def observe(self, timeout_seconds: float) -> tuple[Beat, Fleet]:
+        """The pulse of this moment, and a picture that contains every change up to it.
+
+        Raises:
+            Unavailable: the store does not answer, or the picture did not catch up in time.
+        """
+        beat = await self._take_beat()
+        await self.caught_up(beat.published_version, timeout_seconds)
+        return beat, self._fleet
+
+    async def caught_up(self, version: int, timeout_seconds: float) -> Fleet:
+        """The fleet once it contains the change of a version: a writer reads what it wrote.
+
+        Raises:
+            Unavailable: it did not arrive in time.
+        """
+        give_up_at = time.monotonic() + timeout_seconds
+        while not self._synchronised or self._fleet.version < version:
+            if time.monotonic() > give_up_at:
+                raise Unavailable("this process lags behind the fleet's changes", retry_after_seconds=1.0)
+            await asyncio.sleep(POLL_SECONDS)
+        return self._fleet
+
+    async def watch_pod(self, pod_id: PodId) -> AsyncIterator[Effects | Resynchronised]:
+        """What concerns a pod from now on; first of all a Resynchronised: begin with its terms of now."""
+        broadcast = self._pod_watchers[pod_id]
+        try:
+            with broadcast.reader() as items:
+                yield Resynchronised()
+                async for item in items:
+                    yield item
+        finally:
+            if not broadcast.has_readers and self._pod_watchers.get(pod_id) is broadcast:
+                del self._pod_watchers[pod_id]
+
+    async def _follow_changes(self) -> None:
+        async for told in self._live.follow():
+            if isinstance(told, FleetSnapshot):
+                self._fleet.adopt(told)
+                self._synchronised = True
+                for broadcast in list(self._pod_watchers.values()):
+                    broadcast.send(Resynchronised())
+            elif isinstance(told, CycleReport):
+                self._fleet.last_cycle = told
+                self.cycles.send(told)
+            else:
+                effects = self._fleet.apply(told)
+                self.effects.send(effects)
+                for pod_id in effects.terms_of_pod:
+                    if pod_id in self._pod_watchers:
+                        self._pod_watchers[pod_id].send(effects)
+
+    async def _follow_loads(self) -> None:
+        async for at_ms, batch in self._live.follow_loads():
+            self._fleet.ingest(batch, at_ms)
+
+    async def _follow_beat(self) -> None:
+        while True:
+            seen = self._fleet.version
+            beat = await self._take_beat()
+            if beat.published_version < seen:
+                raise GapInChanges(f"the live store is back at {beat.published_version}; {seen} was seen before")
+            await asyncio.sleep(BEAT_SECONDS)
+            if self._fleet.version < beat.published_version:
+                # What was published before the last beat must have arrived by now: the listener missed it.
+                raise GapInChanges(f"at {self._fleet.version} although {beat.published_version} was published")
+
+    async def _take_beat(self) -> Beat:
+        asked_at_seconds, seen = time.monotonic(), self._fleet.version
+        beat = await self._live.beat()
+        self._beat, self._beat_at_seconds = beat, asked_at_seconds
+        self._fleet.renew(beat.leases, beat.applied)
+        if self._fleet.last_cycle is None:
+            self._fleet.last_cycle = beat.last_cycle
+        if seen <= beat.published_version <= self._fleet.version:
+            self._current_at_seconds = asked_at_seconds
+        return beat
+
+    @staticmethod
+    async def _again_for_ever(*followers: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run the followers together; when one fails, all of them begin anew."""
+        while True:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for follower in followers:
+                        tasks.create_task(follower())
+            except* (Unavailable, SlowConsumer, GapInChanges) as failures:
+                logger.warning("following the fleet was interrupted, starting anew: %s", failures.exceptions[0])
+            await asyncio.sleep(RETRY_SECONDS)

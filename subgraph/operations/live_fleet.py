@@ -1,0 +1,210 @@
+"""Owns the promise about the fleet's live state: what any process may ask of it and write to it, and under which guard.
+
+Every write is one atomic step that compares what it was decided on. Times are the live store's own, in milliseconds.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Versioned
+from subgraph.domain.fleet.plans import FleetPlan
+from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.loads import LoadBatch
+from subgraph.domain.ownership import TileRecord
+from subgraph.domain.pods import PodRecord
+
+TILES_PER_COMMIT_MAX = 1_000
+"""More in one script would block the store for long (300,000 do for a second)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """Proof of leading: the term (an incarnation) and the random token that holds the lease."""
+
+    incarnation: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodLease:
+    """Proof of being the one running instance of a pod."""
+
+    pod_id: PodId
+    token: str
+
+
+Guard = Leadership | PodLease | None
+"""Who writes. A leader's and a pod's writes fail once they are deposed; None: an operator's or a router's."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileWrite:
+    """Replace a tile's record if it is still of version `expected` (0: it must be absent). None removes it."""
+
+    tile_id: TileId
+    expected: int
+    record: TileRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class PodWrite:
+    """Replace a pod's record if it is still of version `expected` and, with `if_lease_ended`, its lease has ended."""
+
+    pod_id: PodId
+    expected: int
+    record: PodRecord | None
+    if_lease_ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The version of the change (0: nothing was left to write), and what had changed underneath and was not written."""
+
+    version: int
+    tile_conflicts: frozenset[TileId] = frozenset()
+    pod_conflicts: frozenset[PodId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The pulse of the live store: its time, who leads, the newest change, and every pod's lease."""
+
+    now_ms: int
+    run_id: str
+    incarnation: int
+    published_version: int
+    leader: str | None
+    leases: Mapping[PodId, int] = field(default_factory=dict)
+    applied: Mapping[PodId, int] = field(default_factory=dict)
+    last_cycle: CycleReport | None = None
+
+
+class NotLeading(Exception):
+    """The lease is held by somebody else, or a newer incarnation is in force: whatever was decided is void."""
+
+
+class LiveFleet(Protocol):
+    """The fleet's live state. Every method raises Unavailable when the store does not answer."""
+
+    def follow(self) -> AsyncIterator[FleetSnapshot | FleetChange | CycleReport]:
+        """First a snapshot, then every change in order and the cycle reports.
+
+        Raises:
+            GapInChanges, SlowConsumer: something was missed; follow anew.
+        """
+        ...
+
+    def follow_loads(self) -> AsyncIterator[tuple[int, LoadBatch]]:
+        """Load reports with their times: those of the last seconds, then all to come."""
+        ...
+
+    async def beat(self) -> Beat:
+        """The pulse, as of one instant."""
+        ...
+
+    async def read_tiles(self, tile_ids: Sequence[TileId]) -> dict[TileId, Versioned[TileRecord]]:
+        """The tiles' records as stored now; absent ones are not in the answer."""
+        ...
+
+    async def read_pod(self, pod_id: PodId) -> Versioned[PodRecord] | None:
+        """A pod's record as stored now."""
+        ...
+
+    async def commit(self, guard: Guard, tiles: Sequence[TileWrite], pods: Sequence[PodWrite] = ()) -> Committed:
+        """Write what still compares equal, as one change, and announce it. At most TILES_PER_COMMIT_MAX tiles.
+
+        Raises:
+            NotLeading: the guard is a Leadership that has ended.
+            LeaseLost: the guard is a PodLease that is not in force.
+            Unavailable: also when the store was emptied and no leader has set an incarnation yet.
+        """
+        ...
+
+    async def reserve_versions(self, leadership: Leadership, count: int) -> int:
+        """Reserve `count` consecutive versions as epochs, and return the first.
+
+        Raises:
+            NotLeading: the leadership has ended.
+        """
+        ...
+
+    async def register_pod(self, pod_id: PodId, record: PodRecord) -> tuple[int, PodRecord]:
+        """Make the record's lease token the pod's one instance, with a fresh lease. The former instance is fenced.
+
+        Returns:
+            The version of the change, and the record with its times set by the store's clock.
+        """
+        ...
+
+    async def renew_lease(self, lease: PodLease, applied_version: int | None, loads: LoadBatch | None = None) -> None:
+        """Renew a pod's lease; with `loads`, append them to the load reports in the same step.
+
+        Raises:
+            LeaseLost: the token is not that of the running instance, or the pod was declared lost.
+        """
+        ...
+
+    async def end_pod(self, lease: PodLease, record: PodRecord) -> int:
+        """Write the record of a pod that leaves, and forget its token and lease. Returns the change's version.
+
+        Raises:
+            LeaseLost: as above.
+        """
+        ...
+
+    async def try_lead(self, name: str, token: str, lease_ms: int) -> bool:
+        """Take the leader's lease if it is free or already the token's. Leading begins with `begin_term`."""
+        ...
+
+    async def begin_term(self, leadership: Leadership) -> None:
+        """Put a raised incarnation in force: from here on every version and epoch is above all before.
+
+        Raises:
+            NotLeading: the lease was lost meanwhile, or a newer incarnation is in force.
+        """
+        ...
+
+    async def keep_leading(self, leadership: Leadership, lease_ms: int) -> None:
+        """Renew the leader's lease.
+
+        Raises:
+            NotLeading: it has ended.
+        """
+        ...
+
+    async def stop_leading(self, leadership: Leadership) -> None:
+        """Give the lease up, so that another process need not wait for its end. Harmless when it has ended."""
+        ...
+
+    async def keep_plan(self, plan: FleetPlan) -> None:
+        """Keep a plan until it expires, for any process to read."""
+        ...
+
+    async def read_plan(self, plan_id: str) -> FleetPlan | None:
+        """A plan that was kept, or None once it has expired."""
+        ...
+
+    async def ask_leader(self, request: bytes, timeout_seconds: float) -> bytes | None:
+        """Hand a request to whoever leads, and wait for the answer; None: it did not come in time."""
+        ...
+
+    async def take_requests(self, leadership: Leadership, requests_max: int) -> list[tuple[str, bytes]]:
+        """Requests to the leader with their ids, each taken once; those whose caller has given up are left out.
+
+        Raises:
+            NotLeading: the leadership has ended; no request was taken.
+        """
+        ...
+
+    async def answer_request(self, request_id: str, answer: bytes) -> None:
+        """Answer a request taken before."""
+        ...
+
+    async def announce_cycle(self, leadership: Leadership, report: CycleReport) -> None:
+        """Tell every process of a finished cycle, and keep the report for those that start later.
+
+        Raises:
+            NotLeading: the leadership has ended.
+        """
+        ...

@@ -1,0 +1,114 @@
+"""Owns the use cases of tiles: giving a session its coverage, taking it away, and finding the tile of a place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import h3
+
+from subgraph.domain import ownership
+from subgraph.domain.coverage import Coverage, resolve_overlaps
+from subgraph.domain.errors import InvalidInput, QuotaExceeded
+from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.ids import SessionId, TileId, tile_id
+from subgraph.domain.ownership import TileRecord
+from subgraph.domain.sessions import SessionState, require_active
+from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, TileWrite
+from subgraph.operations.sessions import Caller, Sessions
+
+TILES_PER_SESSION_MAX = 1_000_000
+TILE_CAPACITY_MAX = 1e15
+CATCH_UP_SECONDS = 2.0
+RETIRE_ATTEMPTS_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What registering a coverage did: all tiles that now cover it, and how many of them are new."""
+
+    tile_ids: tuple[TileId, ...]
+    registered: int
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The tiles of sessions."""
+
+    sessions: Sessions
+    live: LiveFleet
+    view: FleetView
+
+    async def register(
+        self, caller: Caller, session_id: SessionId, cells: Sequence[int], tile_capacity: float | None
+    ) -> Registration:
+        """Cover cells with tiles. Idempotent: what is covered already, by the cell or an ancestor, stays as it is.
+
+        Raises:
+            NotFound, IllegalState: the session is absent, or not ACTIVE.
+            InvalidInput: a cell contains an existing smaller tile, or the capacity is no positive number.
+            QuotaExceeded: the session would have too many tiles.
+        """
+        if tile_capacity is not None and not 0 < tile_capacity <= TILE_CAPACITY_MAX:
+            raise InvalidInput(
+                f"tileCapacity must be a number above 0 and at most {TILE_CAPACITY_MAX:g}",
+                ("coverage", "tileCapacity"),
+                f"{TILE_CAPACITY_MAX:g}",
+            )
+        require_active(await self.sessions.get(caller, session_id), ("sessionId",))
+        fleet = self.view.current()
+        change = resolve_overlaps(coverage_of(fleet, session_id), cells)
+        total = len(fleet.tiles.rows_of_session.get(session_id, ())) + len(change.added)
+        if total > TILES_PER_SESSION_MAX:
+            raise QuotaExceeded("tiles a session", TILES_PER_SESSION_MAX, total, ("coverage",))
+        record = TileRecord(tenant_id=caller.tenant_id, capacity=tile_capacity)
+        writes = [TileWrite(tile_id(session_id, cell), 0, record) for cell in change.added]
+        registered = 0
+        for start in range(0, len(writes), TILES_PER_COMMIT_MAX):
+            chunk = writes[start : start + TILES_PER_COMMIT_MAX]
+            committed = await self.live.commit(None, chunk)
+            # A conflict is a tile that another call registered meanwhile, which is what was asked for.
+            registered += len(chunk) - len(committed.tile_conflicts)
+            fleet = await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
+        # A session that stopped meanwhile had its tiles released before these came.
+        if (await self.sessions.get(caller, session_id)).state is not SessionState.ACTIVE:
+            await self.retire_session(session_id)
+            require_active(await self.sessions.get(caller, session_id), ("sessionId",))
+        return Registration(tuple(tile_id(session_id, cell) for cell in (*change.added, *change.covering)), registered)
+
+    async def retire_session(self, session_id: SessionId) -> None:
+        """Release the tiles of a session that has stopped: owners drain and nobody follows. Idempotent."""
+        for _ in range(RETIRE_ATTEMPTS_MAX):
+            _, fleet = await self.view.observe(CATCH_UP_SECONDS)
+            rows = fleet.tiles.rows_of_session.get(session_id, {}).values()
+            tile_ids = [fleet.tiles.ids[row] for row in rows if row not in fleet.tiles.retiring]
+            if not tile_ids:
+                return
+            for start in range(0, len(tile_ids), TILES_PER_COMMIT_MAX):
+                now_ms = self.view.now_ms()
+                stored = await self.live.read_tiles(tile_ids[start : start + TILES_PER_COMMIT_MAX])
+                writes = [
+                    TileWrite(tile, found.version, ownership.retire(found.record, now_ms))
+                    for tile, found in stored.items()
+                    if not found.record.retiring
+                ]
+                committed = await self.live.commit(None, writes)
+                await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
+
+    def tile_at(self, session_id: SessionId, lat: float, lng: float) -> TileId | None:
+        """The tile a record at a place belongs to, or None where the session has no coverage.
+
+        Raises:
+            InvalidInput: latitude or longitude is out of range.
+        """
+        cell = coverage_of(self.view.current(), session_id).tile_at(lat, lng)
+        return None if cell is None else tile_id(session_id, cell)
+
+
+def coverage_of(fleet: Fleet, session_id: SessionId) -> Coverage:
+    """The coverage of a session, as its tiles are now."""
+    return Coverage(fleet.tiles.rows_of_session.get(session_id, ()))
+
+
+def cell_text(cell: int) -> str:
+    """An H3 cell as clients write it."""
+    return str(h3.int_to_str(cell))

@@ -1,0 +1,304 @@
+"""Owns the use cases of pods: registration, lease, load reports, acknowledgements, drain and departure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from secrets import token_urlsafe
+
+from subgraph.domain import ownership
+from subgraph.domain.errors import EpochStale, InvalidInput, LeaseLost, NotFound, SessionManagerFailure
+from subgraph.domain.fleet.picture import TermChange
+from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.loads import LoadBatch, check_batch
+from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState, TileRecord, terms_of
+from subgraph.domain.pods import PodRecord, PodStatus, check_registration
+from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, PodLease, PodWrite, TileWrite
+
+ACKNOWLEDGEMENTS_MAX = 10_000
+COMMIT_ATTEMPTS_MAX = 10
+CATCH_UP_SECONDS = 2.0
+HELD_TILES_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewPod:
+    """What a pod registers with. `held`: tiles it still works on, with their epochs, after it lost its lease."""
+
+    id: PodId
+    service: str
+    capacity: float
+    lease_ms: int | None = None
+    tiles_max: int | None = None
+    zone: str | None = None
+    labels: Mapping[str, str] | None = None
+    held: Mapping[TileId, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A pod's new instance: its token, the version its assignments are of, and the assignments."""
+
+    lease_token: str
+    version: int
+    assignments: tuple[TermChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """A pod's word that a term has reached a phase."""
+
+    tile_id: TileId
+    epoch: int
+    phase: AcknowledgedPhase
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """The pods of a fleet."""
+
+    live: LiveFleet
+    view: FleetView
+    lease_ms_default: int
+    lease_ms_max: int
+
+    async def register(self, wanted: NewPod) -> Registered:
+        """Make the caller the pod's one instance; a former one is fenced. Tiles it does not hold any more are let go.
+
+        Raises:
+            InvalidInput: a field is malformed or beyond its limit.
+        """
+        lease_ms = self.lease_ms_default if wanted.lease_ms is None else wanted.lease_ms
+        labels, held = dict(wanted.labels or {}), dict(wanted.held or {})
+        check_registration(
+            wanted.id,
+            wanted.service,
+            wanted.capacity,
+            wanted.tiles_max,
+            wanted.zone,
+            labels,
+            lease_ms,
+            self.lease_ms_max,
+        )
+        if len(held) > HELD_TILES_MAX:
+            raise InvalidInput(f"at most {HELD_TILES_MAX:,} tiles held", ("held",), f"{HELD_TILES_MAX}")
+        token = token_urlsafe(16)
+        version, _ = await self.live.register_pod(
+            wanted.id,
+            PodRecord(
+                service=wanted.service,
+                capacity=wanted.capacity,
+                lease_ms=lease_ms,
+                lease_token=token,
+                registered_at_ms=0,
+                zone=wanted.zone,
+                labels=labels,
+                tiles_max=wanted.tiles_max,
+            ),
+        )
+        await self._let_go(PodLease(wanted.id, token), held, version)
+        fleet = self.view.current()
+        return Registered(token, fleet.version, tuple(fleet.terms_of_pod(wanted.id)))
+
+    async def heartbeat(self, lease: PodLease, applied_version: int | None) -> int:
+        """Renew the lease. Returns the newest version that concerns the pod.
+
+        Raises:
+            NotFound, LeaseLost: the pod is unknown, or another instance or nobody has its lease.
+        """
+        self._require_known(lease.pod_id)
+        await self.live.renew_lease(lease, applied_version)
+        pod = self.view.current().pods.get(lease.pod_id)
+        return pod.concerned_at if pod else 0
+
+    async def report(self, lease: PodLease, batch: LoadBatch) -> tuple[int, list[EpochStale]]:
+        """Take a pod's load report, and renew its lease. Entries of terms not in force are refused one by one.
+
+        Returns:
+            How many entries were accepted, and a failure for each that was not.
+
+        Raises:
+            InvalidInput: an entry is no load; nothing of the report is taken.
+            NotFound, LeaseLost: as for a heartbeat.
+        """
+        self._require_known(lease.pod_id)
+        check_batch(batch)
+        fleet = self.view.current()
+        pod_row = fleet.pods.row(lease.pod_id)
+        accepted: list[int] = []
+        refused: list[EpochStale] = []
+        for index, (tile_id, epoch) in enumerate(zip(batch.tile_ids, batch.epochs, strict=True)):
+            row = fleet.tiles.row(TileId(tile_id))
+            current = 0 if row is None else int(fleet.tiles.owner_epoch[row])
+            draining = None if row is None else fleet.tiles.draining.get(row)
+            if row is not None and current == epoch and fleet.tiles.owner[row] == pod_row:
+                accepted.append(index)
+            elif not (draining and draining.epoch == epoch and draining.pod_id == lease.pod_id):
+                # A former owner that drains may report what it still does; it is not counted, and no mistake.
+                refused.append(EpochStale(tile_id, epoch, current, ("loads", str(index))))
+        taken = batch if len(accepted) == len(batch.tile_ids) else _select(batch, accepted)
+        await self.live.renew_lease(lease, None, taken if accepted else None)
+        return len(accepted), refused
+
+    async def acknowledge(
+        self, lease: PodLease, acknowledgements: Sequence[Acknowledgement]
+    ) -> tuple[list[TermChange], list[SessionManagerFailure]]:
+        """Record what a pod has done. Repeated and late acknowledgements change nothing.
+
+        Returns:
+            The terms acknowledged as they now stand, and a failure for each acknowledgement of no such term.
+
+        Raises:
+            NotFound, LeaseLost: as for a heartbeat. InvalidInput: too many at once.
+        """
+        self._require_known(lease.pod_id)
+        if len(acknowledgements) > ACKNOWLEDGEMENTS_MAX:
+            raise InvalidInput(
+                f"at most {ACKNOWLEDGEMENTS_MAX:,} acknowledgements a call, not {len(acknowledgements):,}",
+                ("acknowledgements",),
+                f"{ACKNOWLEDGEMENTS_MAX}",
+            )
+        terms: list[TermChange] = []
+        failures: list[SessionManagerFailure] = []
+        for start in range(0, len(acknowledgements), TILES_PER_COMMIT_MAX):
+            chunk = acknowledgements[start : start + TILES_PER_COMMIT_MAX]
+            await self._acknowledge_chunk(lease, chunk, start, terms, failures)
+        return terms, failures
+
+    async def drain(self, pod_id: PodId) -> None:
+        """Have a pod's tiles moved away, make-before-break, and give it no new ones. Idempotent.
+
+        Raises:
+            NotFound: the pod is unknown. LeaseLost: no live instance stands behind it.
+        """
+        for _ in range(COMMIT_ATTEMPTS_MAX):
+            stored = await self.live.read_pod(pod_id)
+            if stored is None:
+                raise NotFound("Pod", pod_id, ("podId",))
+            if not stored.record.status.is_live:
+                raise LeaseLost(
+                    pod_id, f"pod {pod_id!r} is {stored.record.status}: it has nothing to drain", ("podId",)
+                )
+            if stored.record.status is PodStatus.DRAINING:
+                return
+            record = stored.record.with_status(PodStatus.DRAINING, self.view.now_ms())
+            committed = await self.live.commit(None, (), [PodWrite(pod_id, stored.version, record)])
+            if committed.version:
+                await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
+                return
+        raise LeaseLost(pod_id, f"pod {pod_id!r} kept changing; try again", ("podId",))
+
+    async def deregister(self, lease: PodLease) -> None:
+        """The pod leaves. Tiles it still has are treated as a lost pod's: placed elsewhere at once.
+
+        Raises:
+            NotFound, LeaseLost: as for a heartbeat.
+        """
+        stored = await self.live.read_pod(lease.pod_id)
+        if stored is None:
+            raise NotFound("Pod", lease.pod_id, ("podId",))
+        gone = stored.record.with_status(PodStatus.GONE, self.view.now_ms())
+        version = await self.live.end_pod(lease, gone)
+        await self.view.caught_up(version, CATCH_UP_SECONDS)
+
+    async def _let_go(self, lease: PodLease, held: Mapping[TileId, int], version: int) -> None:
+        # A new instance works on nothing it does not say it holds: those terms end before it hears of any other.
+        for _ in range(COMMIT_ATTEMPTS_MAX):
+            fleet = await self.view.caught_up(version, CATCH_UP_SECONDS)
+            tile_ids = [
+                change.tile_id
+                for change in fleet.terms_of_pod(lease.pod_id)
+                if held.get(change.tile_id) != change.term.epoch
+            ]
+            if not tile_ids:
+                return
+            for start in range(0, len(tile_ids), TILES_PER_COMMIT_MAX):
+                stored = await self.live.read_tiles(tile_ids[start : start + TILES_PER_COMMIT_MAX])
+                writes = [
+                    TileWrite(tile_id, found.version, _without_pod(found.record, lease.pod_id, held.get(tile_id)))
+                    for tile_id, found in stored.items()
+                ]
+                committed = await self.live.commit(lease, writes)
+                version = max(version, committed.version)
+
+    async def _acknowledge_chunk(
+        self,
+        lease: PodLease,
+        acknowledgements: Sequence[Acknowledgement],
+        offset: int,
+        terms: list[TermChange],
+        failures: list[SessionManagerFailure],
+    ) -> None:
+        open_ones = list(enumerate(acknowledgements, offset))
+        for _ in range(COMMIT_ATTEMPTS_MAX):
+            stored = await self.live.read_tiles(list({a.tile_id for _, a in open_ones}))
+            now_ms = self.view.now_ms()
+            after: dict[TileId, TileRecord | None] = {tile_id: found.record for tile_id, found in stored.items()}
+            refused: list[tuple[int, SessionManagerFailure]] = []
+            for index, ack in open_ones:
+                record = after.get(ack.tile_id)
+                try:
+                    if record is None:
+                        if ack.phase is AcknowledgedPhase.RELEASED:
+                            continue  # the tile went with this very release, or an earlier one
+                        raise EpochStale(ack.tile_id, ack.epoch, 0)
+                    after[ack.tile_id] = ownership.acknowledge(
+                        ack.tile_id, record, lease.pod_id, ack.epoch, ack.phase, now_ms
+                    )
+                except EpochStale as failure:
+                    failure.path = ("acknowledgements", str(index))
+                    refused.append((index, failure))
+            writes = [
+                TileWrite(tile_id, stored[tile_id].version, record)
+                for tile_id, record in after.items()
+                if record != stored[tile_id].record
+            ]
+            # Even with nothing to write the guard is asked: a fenced instance must learn it here.
+            committed = await self.live.commit(lease, writes)
+            refused_at = {index for index, _ in refused}
+            failures += [failure for _, failure in refused if not _conflicts(failure, committed.tile_conflicts)]
+            for index, ack in open_ones:
+                if ack.tile_id not in committed.tile_conflicts and index not in refused_at:
+                    terms += _term_of(ack, after.get(ack.tile_id))
+            open_ones = [(index, ack) for index, ack in open_ones if ack.tile_id in committed.tile_conflicts]
+            if not open_ones:
+                return
+        failures += [EpochStale(ack.tile_id, ack.epoch, 0, ("acknowledgements", str(i))) for i, ack in open_ones]
+
+    def _require_known(self, pod_id: PodId) -> None:
+        if self.view.current().pods.get(pod_id) is None:
+            raise NotFound("Pod", pod_id, ("podId",))
+
+
+def _conflicts(failure: SessionManagerFailure, conflicts: frozenset[TileId]) -> bool:
+    return isinstance(failure, EpochStale) and failure.tile_id in conflicts
+
+
+def _term_of(ack: Acknowledgement, record: TileRecord | None) -> list[TermChange]:
+    living = terms_of(record) if record else []
+    return [TermChange(ack.tile_id, term, state) for term, state in living if term.epoch == ack.epoch]
+
+
+def _without_pod(record: TileRecord, pod_id: PodId, held_epoch: int | None) -> TileRecord | None:
+    after: TileRecord | None = record
+    for term, state in terms_of(record):
+        if term.pod_id != pod_id or term.epoch == held_epoch or after is None:
+            continue
+        if state is AssignmentState.ACTIVE:
+            after = ownership.drop_owner(after)
+        elif state is AssignmentState.PREPARING:
+            after = ownership.abort(after)
+        else:
+            after = ownership.drop_draining(after)
+    return after
+
+
+def _select(batch: LoadBatch, indices: Sequence[int]) -> LoadBatch:
+    return LoadBatch(
+        batch.pod_id,
+        [batch.tile_ids[i] for i in indices],
+        [batch.epochs[i] for i in indices],
+        [batch.records_per_second[i] for i in indices],
+        [batch.bytes_per_second[i] for i in indices],
+        [batch.volume_bytes[i] for i in indices],
+        [batch.backlog[i] for i in indices],
+    )

@@ -1,0 +1,110 @@
+"""Owns rebalancing on request: a dry run in any process, and its application by the process that leads."""
+
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+import msgspec
+
+from subgraph.domain.errors import InvalidInput, NotFound, PlanStale, Unavailable
+from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, plan_fleet
+from subgraph.domain.ids import PodId, TileId
+from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.live_fleet import LiveFleet
+
+ANSWER_SECONDS_MAX = 10.0
+
+
+class RebalanceRequest(msgspec.Struct, frozen=True):
+    """What the leader is asked: carry out a plan, or plan and carry out now."""
+
+    plan_id: str | None
+    max_churn: float | None
+
+
+class RebalanceAnswer(msgspec.Struct, frozen=True):
+    """What the leader did: the plan it carries out; or why it did not, with what had changed."""
+
+    plan: FleetPlan | None = None
+    refused: str | None = None
+    changed_tile_ids: tuple[TileId, ...] = ()
+    changed_pod_ids: tuple[PodId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalancing:
+    """Plans on request."""
+
+    live: LiveFleet
+    view: FleetView
+    policy: PlacementPolicy
+
+    async def plan(self, max_churn: float | None) -> FleetPlan:
+        """A dry run on the fleet as it is now; it is kept for a minute, so that `apply` can carry it out.
+
+        Raises:
+            InvalidInput: `max_churn` is no share between 0 and 1.
+        """
+        policy = with_max_churn(self.policy, max_churn)
+        fleet = self.view.current()
+        plan = plan_fleet(fleet, str(uuid4()), self.view.now_ms(), policy, by_hand=True)
+        await self.live.keep_plan(plan)
+        return plan
+
+    async def apply(self, plan_id: str | None, max_churn: float | None) -> FleetPlan:
+        """Have the leader carry out a plan, or plan and carry out now.
+
+        Raises:
+            InvalidInput: `max_churn` is no share, or is given together with a plan.
+            NotFound: there is no such plan (any more).
+            PlanStale: what the plan touches has changed.
+            Unavailable: nobody leads at the moment.
+        """
+        with_max_churn(self.policy, max_churn)
+        if plan_id is not None and max_churn is not None:
+            raise InvalidInput("maxChurn is for planning: a plan has its churn already", ("maxChurn",))
+        if plan_id is not None and await self.live.read_plan(plan_id) is None:
+            raise NotFound("RebalancePlan", plan_id, ("planId",))
+        request = msgspec.json.encode(RebalanceRequest(plan_id, max_churn))
+        answered = await self.live.ask_leader(request, ANSWER_SECONDS_MAX)
+        if answered is None:
+            raise Unavailable("nobody leads the fleet at the moment", retry_after_seconds=1.0)
+        answer = msgspec.json.decode(answered, type=RebalanceAnswer)
+        if answer.plan is None:
+            raise PlanStale(answer.refused or "", answer.changed_tile_ids, answer.changed_pod_ids)
+        return answer.plan
+
+
+def with_max_churn(policy: PlacementPolicy, max_churn: float | None) -> PlacementPolicy:
+    """The policy with another bound on the load that may move.
+
+    Raises:
+        InvalidInput: it is no share between 0 and 1.
+    """
+    if max_churn is None:
+        return policy
+    if not 0 <= max_churn <= 1:
+        raise InvalidInput(f"maxChurn is a share between 0 and 1, not {max_churn}", ("maxChurn",), "0 to 1")
+    return replace(policy, balance=replace(policy.balance, load_moved_ratio_max=max_churn))
+
+
+def staleness(fleet: Fleet, plan: FleetPlan, now_ms: int) -> RebalanceAnswer | None:
+    """Why a plan cannot be carried out on the fleet as it is now; None: it can."""
+    if now_ms > plan.expires_at_ms:
+        return RebalanceAnswer(refused="the plan has expired")
+    tiles = tuple(move.tile_id for move in plan.moves if _tile_version(fleet, move.tile_id) != move.tile_version)
+    pods = {move.target for move in plan.moves if _pod_version(fleet, move.target) != move.target_version}
+    if tiles or pods:
+        why = "tiles or pods that the plan touches have changed since it was made"
+        return RebalanceAnswer(refused=why, changed_tile_ids=tiles, changed_pod_ids=tuple(sorted(pods)))
+    return None
+
+
+def _tile_version(fleet: Fleet, tile_id: TileId) -> int | None:
+    row = fleet.tiles.row(tile_id)
+    return None if row is None else int(fleet.tiles.changed_at[row])
+
+
+def _pod_version(fleet: Fleet, pod_id: PodId) -> int | None:
+    pod = fleet.pods.get(pod_id)
+    return None if pod is None else pod.changed_at

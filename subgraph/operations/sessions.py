@@ -1,0 +1,111 @@
+"""Owns the use cases of sessions: create, end, look up, list, and the tenant's main session."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from subgraph.domain import sessions
+from subgraph.domain.errors import NotFound, RevisionConflict
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.sessions import NewSession, Session
+from subgraph.operations.ports import Clock, MainExists, Page, SessionStore
+
+END_ATTEMPTS_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf something is done."""
+
+    tenant_id: TenantId
+    owner_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Sessions of one store."""
+
+    store: SessionStore
+    clock: Clock
+    wake_relay: Callable[[], None]
+
+    async def create(self, caller: Caller, wanted: NewSession) -> Session:
+        """A new ACTIVE session of the caller's tenant.
+
+        Raises:
+            InvalidInput, NameTaken: as the rules and the store say.
+        """
+        await self.main(caller)
+        change = sessions.create(wanted, caller.tenant_id, caller.owner_id, self.clock())
+        await self.store.commit(change)
+        self.wake_relay()
+        return change.created[0]
+
+    async def end(
+        self,
+        caller: Caller,
+        session_id: SessionId,
+        *,
+        data_source: str | None = None,
+        expected_revision: int | None = None,
+    ) -> Session:
+        """End a session; a second end changes nothing.
+
+        Raises:
+            NotFound, InvalidInput, RevisionConflict: as the rules say.
+        """
+        for attempt in range(END_ATTEMPTS_MAX):
+            session = await self.get(caller, session_id)
+            change = sessions.end(
+                session,
+                actor=caller.owner_id,
+                now=self.clock(),
+                data_source=data_source,
+                expected_revision=expected_revision,
+            )
+            if not change.updated:
+                return session
+            try:
+                await self.store.commit(change)
+            except RevisionConflict:
+                # Without an expectation of the caller's, ending applies to whatever the session is by now.
+                if expected_revision is not None or attempt == END_ATTEMPTS_MAX - 1:
+                    raise
+                continue
+            self.wake_relay()
+            return change.updated[0]
+        raise AssertionError("the last attempt returns or raises")
+
+    async def get(self, caller: Caller, session_id: SessionId) -> Session:
+        """One session of the caller's tenant.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        found = await self.get_many(caller, [session_id])
+        if session_id not in found:
+            raise NotFound("Session", session_id, ("id",))
+        return found[session_id]
+
+    async def get_many(self, caller: Caller, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
+        """The tenant's sessions among the ids, in one load."""
+        return await self.store.sessions(caller.tenant_id, session_ids)
+
+    async def current(self, caller: Caller, data_source: str | None, first: int, after: str | None) -> Page[Session]:
+        """ACTIVE sessions, newest first."""
+        await self.main(caller)
+        return await self.store.current_sessions(caller.tenant_id, data_source, first, after)
+
+    async def main(self, caller: Caller) -> Session:
+        """The tenant's main session, made on its first contact."""
+        existing = await self.store.main_session(caller.tenant_id)
+        if existing is not None:
+            return existing
+        change = sessions.create_main(caller.tenant_id, caller.owner_id, self.clock())
+        try:
+            await self.store.commit(change)
+        except MainExists:
+            existing = await self.store.main_session(caller.tenant_id)
+            assert existing is not None
+            return existing
+        self.wake_relay()
+        return change.created[0]

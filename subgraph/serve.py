@@ -1,0 +1,163 @@
+"""Owns `session-manager serve`: embedded stores, the listening socket, the server's processes, their orderly end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from subgraph.adapters.data_directory import DataDirectory, DataDirectoryHeld, DataDirectoryUnusable
+from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
+from subgraph.adapters.redis.connection import RedisUnreachable, check_reachable, connect
+from subgraph.adapters.sql.database import DatabaseTooNew, DatabaseUnusable, open_database, sqlite_url
+from subgraph.api.http import WEBSOCKET_MESSAGE_BYTES_MAX
+from subgraph.app import create_app
+from subgraph.settings import Settings
+
+STOP_SECONDS = 1
+"""How long open requests may take to finish after Ctrl-C; sockets are closed at once."""
+LISTEN_BACKLOG = 2048
+
+
+class CannotServe(Exception):
+    """Why the server does not start: one line."""
+
+
+def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
+    """Serve until Ctrl-C or SIGTERM.
+
+    Args:
+        settings: what is set; embedded stores stand in for URLs that are not.
+        announce: takes the lines that tell where to go.
+
+    Raises:
+        CannotServe: a port in use, a directory held, a store that cannot be used.
+    """
+    with _terminating_as_interrupt(), contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as cleanups:
+        listener = cleanups.enter_context(contextlib.closing(_listen(settings)))
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        settings = cleanups.enter_context(_with_stores(replace(settings, port=port), url))
+        asyncio.run(_check_stores(settings))
+        if settings.is_loopback and settings.access_token is None:
+            announce(f"Serving this machine only, without authentication, as tenant 'default' ({settings.host}).")
+        _run(settings, listener, lambda: announce(f"GraphiQL: {url}/graphql"))
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CannotServe(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error
+    listener.set_inheritable(True)
+    return listener
+
+
+@contextlib.contextmanager
+def _with_stores(settings: Settings, url: str) -> Iterator[Settings]:
+    """The settings with URLs of stores: given ones, or embedded ones in the data directory, held until the end."""
+    if settings.redis_url is not None and settings.database_url is not None:
+        yield settings
+        return
+    directory = DataDirectory(settings.data_dir)
+    try:
+        directory.acquire()
+    except (DataDirectoryHeld, DataDirectoryUnusable) as error:
+        raise CannotServe(str(error)) from error
+    with contextlib.ExitStack() as cleanups:
+        cleanups.callback(directory.release)
+        directory.describe(url)
+        if settings.database_url is None:
+            settings = replace(settings, database_url=sqlite_url(directory.database_path))
+        if settings.redis_url is None:
+            valkey = EmbeddedValkey(directory.valkey_directory)
+            # Registered first: a start that is interrupted half-way must not leave a server behind.
+            cleanups.callback(lambda: asyncio.run(valkey.stop()))
+            try:
+                asyncio.run(valkey.start())
+            except EmbeddedValkeyFailed as error:
+                raise CannotServe(str(error)) from error
+            settings = replace(settings, redis_url=valkey.url)
+        yield settings
+
+
+async def _check_stores(settings: Settings) -> None:
+    assert settings.redis_url is not None
+    assert settings.database_url is not None
+    redis = connect(settings.redis_url)
+    try:
+        await check_reachable(redis, settings.redis_url)
+        await (await open_database(settings.database_url)).close()
+    except (RedisUnreachable, DatabaseTooNew, DatabaseUnusable) as error:
+        raise CannotServe(str(error)) from error
+    finally:
+        await redis.aclose()
+
+
+def _run(settings: Settings, listener: socket.socket, announce: Callable[[], None]) -> None:
+    config = uvicorn.Config(
+        "subgraph.app:create_app" if settings.workers > 1 else create_app(settings),
+        factory=settings.workers > 1,
+        workers=settings.workers,
+        log_level=settings.log_level,
+        access_log=False,
+        ws_max_size=WEBSOCKET_MESSAGE_BYTES_MAX,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        lifespan="on",
+    )
+    if settings.workers == 1:
+        _Server(config, announce).run(sockets=[listener])
+        return
+    os.environ.update(settings.to_environment())
+    announce()
+    Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says when it is up, and leaves ending the process to us: the stores end after it."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End the server, and nothing else, on Ctrl-C and SIGTERM."""
+        former = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for one, handler in former.items():
+                signal.signal(one, handler)
+
+
+@contextlib.contextmanager
+def _terminating_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends like Ctrl-C wherever it comes, also before and after the server runs."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)

@@ -1,0 +1,109 @@
+"""Owns what can be set: one field each, read from `SESSION_MANAGER_*`, and what is refused."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from subgraph.domain.loads import LoadMetric
+
+PREFIX = "SESSION_MANAGER_"
+
+
+class BadSetting(Exception):
+    """A setting is malformed, or settings contradict each other: one line that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a process is told from outside. Durations are in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 4001
+    data_dir: Path = Path("session-manager-data")
+    redis_url: str | None = None
+    database_url: str | None = None
+    workers: int = 1
+    access_token: str | None = None
+    allow_open_access: bool = False
+    fleet: str = "default"
+    pod_lease_seconds: float = 3.0
+    pod_lease_seconds_max: float = 5.0
+    leader_lease_seconds: float = 2.0
+    cycle_seconds: float = 1.0
+    report_seconds: float = 1.0
+    load_metric: LoadMetric = LoadMetric.RECORDS
+    metrics: bool = True
+    log_level: str = "warning"
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.port <= 65_535, "port", f"must lie between 0 and 65535, not {self.port}")
+        _require(1 <= self.workers <= 64, "workers", f"must lie between 1 and 64, not {self.workers}")
+        _require(
+            self.fleet.replace("-", "").replace("_", "").isalnum() and len(self.fleet) <= 64,
+            "fleet",
+            "must have 1 to 64 letters, digits, - or _",
+        )
+        _require(
+            0.5 <= self.pod_lease_seconds <= self.pod_lease_seconds_max <= 60,
+            "pod_lease_seconds",
+            "must be at least 0.5 and at most pod_lease_seconds_max, which is at most 60",
+        )
+        for name in ("leader_lease_seconds", "cycle_seconds", "report_seconds"):
+            _require(0.05 <= getattr(self, name) <= 60, name, "must lie between 0.05 and 60")
+        _require(
+            self.is_loopback or self.access_token is not None or self.allow_open_access,
+            "host",
+            f"{self.host} can be reached from other machines, and anybody could read and write: set "
+            f"{PREFIX}ACCESS_TOKEN, or {PREFIX}ALLOW_OPEN_ACCESS=true if another layer guards it",
+        )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the host."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """The settings as the environment gives them.
+
+        Raises:
+            BadSetting: one is malformed.
+        """
+        given: dict[str, Any] = {}
+        for one in fields(cls):
+            text = environment.get(PREFIX + one.name.upper())
+            if text:
+                given[one.name] = _parsed(one.name, text)
+        return cls(**given)
+
+    def to_environment(self) -> dict[str, str]:
+        """The settings as `from_environment` reads them."""
+        pairs = ((PREFIX + one.name.upper(), getattr(self, one.name)) for one in fields(self))
+        return {name: str(value) for name, value in pairs if value is not None}
+
+
+def _parsed(name: str, text: str) -> object:
+    default = {one.name: one.default for one in fields(Settings)}[name]
+    try:
+        match default:
+            case bool():
+                return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+            case LoadMetric():
+                return LoadMetric(text.lower())
+            case int() | float() | Path():
+                return type(default)(text) if not isinstance(default, Path) else Path(text)
+            case _:
+                return text
+    except (ValueError, KeyError):
+        raise BadSetting(f"{PREFIX}{name.upper()}: {text!r} is not understood") from None
+
+
+def _require(condition: bool, name: str, why: str) -> None:
+    if not condition:
+        raise BadSetting(f"{PREFIX}{name.upper()} {why}")
