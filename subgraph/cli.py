@@ -1,7 +1,6 @@
 """Owns the command `session-manager`: its subcommands, their options, and one clear line when something is wrong."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +51,6 @@ def schema() -> None:
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    settings = replace(
-        Settings.from_environment(), **{name: value for name, value in given.items() if value is not None}
-    )
+    settings = Settings.from_environment(chosen={name: value for name, value in given.items() if value is not None})
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     return settings

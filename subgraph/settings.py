@@ -69,8 +69,10 @@ class Settings:
             return self.host == "localhost"
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """The settings as the environment gives them.
+    def from_environment(
+        cls, environment: Mapping[str, str] = os.environ, chosen: Mapping[str, Any] | None = None
+    ) -> "Settings":
+        """The settings as the environment gives them, under those chosen otherwise.
 
         Raises:
             BadSetting: one is malformed.
@@ -80,7 +82,7 @@ class Settings:
             text = environment.get(PREFIX + one.name.upper())
             if text:
                 given[one.name] = _parsed(one.name, text)
-        return cls(**given)
+        return cls(**(given | dict(chosen or {})))
 
     def to_environment(self) -> dict[str, str]:
         """The settings as `from_environment` reads them."""

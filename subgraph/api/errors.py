@@ -103,11 +103,14 @@ class RebalancePlanStale(SessionManagerError):
     changed_pod_ids: list[strawberry.ID] = strawberry.field(description="Pods that changed since.")
 
 
-@strawberry.type(description="The lease token is not that of the pod's running instance: register again.")
+@strawberry.type(description="The lease token is not that of a running instance of the pod: register again.")
 class PodLeaseLost(SessionManagerError):
     """LEASE_LOST."""
 
     pod_id: strawberry.ID = strawberry.field(description="The pod.")
+    superseded: bool = strawberry.field(
+        description="Whether another instance has registered since: then do not register again."
+    )
 
 
 @strawberry.type(description="A store cannot be reached, or this process lags behind the fleet: try again.")
@@ -175,7 +178,13 @@ def to_error(failure: SessionManagerFailure) -> SessionManagerError:
                 changed_pod_ids=_ids(failure.changed_pod_ids),
             )
         case errors.LeaseLost():
-            return PodLeaseLost(message=message, code=code.LEASE_LOST, path=path, pod_id=strawberry.ID(failure.pod_id))
+            return PodLeaseLost(
+                message=message,
+                code=code.LEASE_LOST,
+                path=path,
+                pod_id=strawberry.ID(failure.pod_id),
+                superseded=failure.superseded,
+            )
         case errors.Unavailable():
             seconds = failure.retry_after_seconds
             return SessionManagerUnavailable(

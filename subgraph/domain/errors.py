@@ -72,11 +72,15 @@ class PlanStale(SessionManagerFailure):
 
 
 class LeaseLost(SessionManagerFailure):
-    """The lease token is not the one of the pod's running instance, or the pod was declared lost: register again."""
+    """The lease token is not the one of the pod's running instance, or no instance runs: the pod was lost, or left.
 
-    def __init__(self, pod_id: str, message: str, path: tuple[str, ...] = ()) -> None:
+    `superseded`: another instance has registered since, so registering again would only fence that one in turn.
+    """
+
+    def __init__(self, pod_id: str, message: str, path: tuple[str, ...] = (), *, superseded: bool = False) -> None:
         super().__init__(message, path)
         self.pod_id = pod_id
+        self.superseded = superseded
 
 
 class QuotaExceeded(SessionManagerFailure):

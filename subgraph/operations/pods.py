@@ -1,6 +1,7 @@
 """Owns the use cases of pods: registration, lease, load reports, acknowledgements, drain and departure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from secrets import token_urlsafe
 
@@ -105,8 +106,8 @@ class Pods:
         Raises:
             NotFound, LeaseLost: the pod is unknown, or another instance or nobody has its lease.
         """
-        self._require_known(lease.pod_id)
-        await self.live.renew_lease(lease, applied_version)
+        async with self._known_if_refused(lease):
+            await self.live.renew_lease(lease, applied_version)
         pod = self.view.current().pods.get(lease.pod_id)
         return pod.concerned_at if pod else 0
 
@@ -120,7 +121,6 @@ class Pods:
             InvalidInput: an entry is no load; nothing of the report is taken.
             NotFound, LeaseLost: as for a heartbeat.
         """
-        self._require_known(lease.pod_id)
         check_batch(batch)
         fleet = self.view.current()
         pod_row = fleet.pods.row(lease.pod_id)
@@ -136,7 +136,8 @@ class Pods:
                 # A former owner that drains may report what it still does; it is not counted, and no mistake.
                 refused.append(EpochStale(tile_id, epoch, current, ("loads", str(index))))
         taken = batch if len(accepted) == len(batch.tile_ids) else _select(batch, accepted)
-        await self.live.renew_lease(lease, None, taken if accepted else None)
+        async with self._known_if_refused(lease):
+            await self.live.renew_lease(lease, None, taken if accepted else None)
         return len(accepted), refused
 
     async def acknowledge(
@@ -150,7 +151,6 @@ class Pods:
         Raises:
             NotFound, LeaseLost: as for a heartbeat. InvalidInput: too many at once.
         """
-        self._require_known(lease.pod_id)
         if len(acknowledgements) > ACKNOWLEDGEMENTS_MAX:
             raise InvalidInput(
                 f"at most {ACKNOWLEDGEMENTS_MAX:,} acknowledgements a call, not {len(acknowledgements):,}",
@@ -161,7 +161,8 @@ class Pods:
         failures: list[SessionManagerFailure] = []
         for start in range(0, len(acknowledgements), TILES_PER_COMMIT_MAX):
             chunk = acknowledgements[start : start + TILES_PER_COMMIT_MAX]
-            await self._acknowledge_chunk(lease, chunk, start, terms, failures)
+            async with self._known_if_refused(lease):
+                await self._acknowledge_chunk(lease, chunk, start, terms, failures)
         return terms, failures
 
     async def drain(self, pod_id: PodId) -> None:
@@ -264,9 +265,15 @@ class Pods:
                 return
         failures += [EpochStale(ack.tile_id, ack.epoch, 0, ("acknowledgements", str(i))) for i, ack in open_ones]
 
-    def _require_known(self, pod_id: PodId) -> None:
-        if self.view.current().pods.get(pod_id) is None:
-            raise NotFound("Pod", pod_id, ("podId",))
+    @asynccontextmanager
+    async def _known_if_refused(self, lease: PodLease) -> AsyncIterator[None]:
+        """Tell a pod that never registered from one whose lease is lost; only a refusal costs the look."""
+        try:
+            yield
+        except LeaseLost:
+            if await self.live.read_pod(lease.pod_id) is None:
+                raise NotFound("Pod", lease.pod_id, ("podId",)) from None
+            raise
 
 
 def _conflicts(failure: SessionManagerFailure, conflicts: frozenset[TileId]) -> bool:

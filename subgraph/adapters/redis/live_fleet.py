@@ -274,6 +274,8 @@ def _told_as_lease_lost(guard: Guard) -> Iterator[None]:
     except ResponseError as error:
         if not str(error).startswith("LEASELOST") or not isinstance(guard, PodLease):
             raise
-        raise LeaseLost(
-            guard.pod_id, f"the lease token is not that of a live instance of pod {guard.pod_id!r}: register again"
-        ) from error
+        if str(error).endswith("superseded"):
+            why = f"another instance of pod {guard.pod_id!r} has registered: this one is fenced"
+            raise LeaseLost(guard.pod_id, why, superseded=True) from error
+        why = f"no instance of pod {guard.pod_id!r} runs: it was lost or has left; register again"
+        raise LeaseLost(guard.pod_id, why) from error

@@ -4,7 +4,7 @@
 -- Returns: {version ('0' if nothing was written), conflicting pod ids, conflicting tile ids}
 local guard, guard_id, token = ARGV[1], ARGV[2], ARGV[3]
 if guard == 'leader' and not leads(guard_id, token) then return NOT_LEADING end
-if guard == 'pod' and not is_instance(guard_id, token) then return LEASE_LOST end
+if guard == 'pod' and not is_instance(guard_id, token) then return lease_lost(guard_id) end
 
 local pods_count = tonumber(ARGV[4])
 local tiles_from = 5 + 4 * pods_count

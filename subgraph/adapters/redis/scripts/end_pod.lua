@@ -1,5 +1,5 @@
 -- The pod leaves. ARGV: pod id, token, record. Returns the version.
-if not is_instance(ARGV[1], ARGV[2]) then return LEASE_LOST end
+if not is_instance(ARGV[1], ARGV[2]) then return lease_lost(ARGV[1]) end
 local version = reserve(1)
 if not version then return NO_INCARNATION end
 forget_instance(ARGV[1])

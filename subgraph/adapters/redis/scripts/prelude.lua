@@ -63,5 +63,8 @@ local function forget_instance(pod_id)
 end
 
 local NOT_LEADING = {err = 'NOTLEADING another process leads, or a newer incarnation is in force'}
-local LEASE_LOST = {err = 'LEASELOST the token is not that of a live instance'}
+local function lease_lost(pod_id)
+  local superseded = redis.call('HEXISTS', TOKENS, pod_id) == 1
+  return {err = superseded and 'LEASELOST superseded' or 'LEASELOST ended'}
+end
 local NO_INCARNATION = {err = 'NOINCARNATION no leader has set an incarnation yet'}

@@ -1,0 +1,192 @@
+"""Owns a pod's conversation with the session manager: its mutations over HTTP, its subscription over WebSocket."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from gql import Client, GraphQLRequest, gql
+from gql.client import AsyncClientSession
+from gql.transport.exceptions import TransportError
+from gql.transport.httpx import HTTPXAsyncTransport
+from gql.transport.websockets import WebsocketsTransport
+from websockets.exceptions import WebSocketException
+
+ANSWER_SECONDS_MAX = 2.0
+
+_ERRORS = "errors { message code ... on PodLeaseLost { superseded } }"
+_TERM = "tileId epoch state"
+_REGISTER = gql(
+    f"mutation Register($input: RegisterPodInput!) {{ registerPod(input: $input) {{ leaseToken version "
+    f"assignments {{ {_TERM} }} {_ERRORS} }} }}"
+)
+_HEARTBEAT = gql(
+    f"mutation Heartbeat($input: HeartbeatPodInput!) {{ heartbeatPod(input: $input) {{ version {_ERRORS} }} }}"
+)
+_REPORT = gql(
+    f"mutation Report($input: ReportTileLoadsInput!) {{ reportTileLoads(input: $input) {{ accepted {_ERRORS} }} }}"
+)
+_ACKNOWLEDGE = gql(
+    "mutation Acknowledge($input: AcknowledgeAssignmentsInput!) { acknowledgeAssignments(input: $input) "
+    f"{{ assignments {{ id }} {_ERRORS} }} }}"
+)
+_DRAIN = gql(f"mutation Drain($input: PodRefInput!) {{ drainPod(input: $input) {{ {_ERRORS} }} }}")
+_DEREGISTER = gql(f"mutation Deregister($input: HeartbeatPodInput!) {{ deregisterPod(input: $input) {{ {_ERRORS} }} }}")
+_FOLLOW = gql(
+    "subscription Follow($podId: ID!, $after: Long) { podAssignments(podId: $podId, afterVersion: $after) "
+    f"{{ version previousVersion kind assignments {{ {_TERM} }} }} }}"
+)
+
+
+class Unreachable(Exception):
+    """The session manager did not answer, or answered that it cannot at the moment: try again."""
+
+
+class LeaseRefused(Exception):
+    """Another instance of the pod runs, or the pod was declared lost: stop working, and register again."""
+
+
+class Superseded(LeaseRefused):
+    """Another process has registered under this pod's id: registering again would only fence that one in turn."""
+
+
+class CallRefused(Exception):
+    """The session manager refused a call for what it said: trying again will not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class TermTold:
+    """One term as the session manager tells it."""
+
+    tile_id: str
+    epoch: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeTold:
+    """A step of the pod's desired state; a snapshot says all, and stands by itself."""
+
+    version: int
+    previous_version: int | None
+    is_snapshot: bool
+    terms: tuple[TermTold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TileLoad:
+    """What a pod measured of one tile: rates a second, bytes held, records waiting."""
+
+    tile_id: str
+    epoch: int
+    records_per_second: float
+    bytes_per_second: float = 0.0
+    volume_bytes: int = 0
+    backlog: int = 0
+
+
+class Connection:
+    """The calls of one pod. Use it as an async context manager; every call raises Unreachable when none is possible."""
+
+    def __init__(self, url: str, access_token: str | None = None) -> None:
+        authorization = {} if access_token is None else {"Authorization": f"Bearer {access_token}"}
+        self._http = Client(transport=HTTPXAsyncTransport(url, headers=authorization, timeout=ANSWER_SECONDS_MAX))
+        self._websocket_url = "ws" + url.removeprefix("http")
+        self._authorization = authorization
+        self._session: AsyncClientSession | None = None
+
+    async def __aenter__(self) -> "Connection":
+        self._session = await self._http.connect_async()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.close_async()
+
+    async def register(self, registration: dict[str, Any]) -> tuple[str, ChangeTold]:
+        """Register; returns the lease token and what the pod is to do."""
+        answer = await self._call(_REGISTER, "registerPod", registration)
+        terms = _terms(answer["assignments"])
+        return answer["leaseToken"], ChangeTold(answer["version"], None, is_snapshot=True, terms=terms)
+
+    async def heartbeat(self, pod_id: str, token: str, applied_version: int) -> int:
+        """Renew the lease; returns the newest version that concerns the pod."""
+        lease = {"podId": pod_id, "leaseToken": token, "appliedVersion": applied_version}
+        return int((await self._call(_HEARTBEAT, "heartbeatPod", lease))["version"])
+
+    async def report(self, pod_id: str, token: str, loads: Sequence[TileLoad]) -> None:
+        """Report loads; stale entries are passed over, since a change that explains them is on its way."""
+        entries = [
+            {
+                "tileId": load.tile_id,
+                "epoch": load.epoch,
+                "recordsPerSecond": load.records_per_second,
+                "bytesPerSecond": load.bytes_per_second,
+                "volumeBytes": load.volume_bytes,
+                "backlog": load.backlog,
+            }
+            for load in loads
+        ]
+        await self._call(_REPORT, "reportTileLoads", {"podId": pod_id, "leaseToken": token, "loads": entries})
+
+    async def acknowledge(self, pod_id: str, token: str, terms: Sequence[tuple[str, int]], phase: str) -> None:
+        """Acknowledge that terms have reached a phase; those that are over by now are passed over."""
+        acknowledgements = [{"assignmentId": f"{tile_id}@{epoch}", "phase": phase} for tile_id, epoch in terms]
+        lease = {"podId": pod_id, "leaseToken": token, "acknowledgements": acknowledgements}
+        await self._call(_ACKNOWLEDGE, "acknowledgeAssignments", lease)
+
+    async def drain(self, pod_id: str) -> None:
+        """Ask for the pod's tiles to be moved away."""
+        await self._call(_DRAIN, "drainPod", {"podId": pod_id})
+
+    async def deregister(self, pod_id: str, token: str) -> None:
+        """Leave."""
+        await self._call(_DEREGISTER, "deregisterPod", {"podId": pod_id, "leaseToken": token})
+
+    async def follow(self, pod_id: str, after_version: int | None) -> AsyncIterator[ChangeTold]:
+        """The pod's desired state from now on, on a socket of its own."""
+        transport = WebsocketsTransport(
+            self._websocket_url,
+            init_payload=dict(self._authorization),
+            subprotocols=["graphql-transport-ws"],
+            connect_timeout=ANSWER_SECONDS_MAX,
+            ack_timeout=ANSWER_SECONDS_MAX,
+            close_timeout=ANSWER_SECONDS_MAX,
+        )
+        request = GraphQLRequest(_FOLLOW, variable_values={"podId": pod_id, "after": after_version})
+        try:
+            async with Client(transport=transport) as session:
+                async for told in session.subscribe(request):
+                    change = told["podAssignments"]
+                    yield ChangeTold(
+                        change["version"],
+                        change["previousVersion"],
+                        change["kind"] == "SNAPSHOT",
+                        _terms(change["assignments"]),
+                    )
+        except (TransportError, WebSocketException, OSError, TimeoutError) as error:
+            raise Unreachable(f"the subscription ended: {error}") from error
+
+    async def _call(self, document: GraphQLRequest, field: str, variables: dict[str, Any]) -> dict[str, Any]:
+        assert self._session is not None
+        try:
+            answered = await self._session.execute(GraphQLRequest(document, variable_values={"input": variables}))
+        except (TransportError, httpx.HTTPError, OSError, TimeoutError) as error:
+            raise Unreachable(str(error) or type(error).__name__) from error
+        answer: dict[str, Any] = answered[field]
+        for failure in answer["errors"]:
+            match failure["code"]:
+                case "LEASE_LOST" if failure.get("superseded"):
+                    raise Superseded(failure["message"])
+                case "LEASE_LOST" | "NOT_FOUND":
+                    raise LeaseRefused(failure["message"])
+                case "UNAVAILABLE":
+                    raise Unreachable(failure["message"])
+                case "EPOCH_STALE":
+                    continue
+                case _:
+                    raise CallRefused(failure["message"])
+        return answer
+
+
+def _terms(told: Sequence[dict[str, Any]]) -> tuple[TermTold, ...]:
+    return tuple(TermTold(term["tileId"], term["epoch"], term["state"]) for term in told)
