@@ -1,4 +1,4 @@
-"""Owns the wiring: which adapters stand behind which operations, what runs in the background, which routes there are."""
+"""Owns the wiring: which adapters stand behind which operations, what runs in the background, what is routed where."""
 
 import asyncio
 import contextlib

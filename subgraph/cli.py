@@ -43,6 +43,28 @@ def serve(**given: Any) -> None:
 
 
 @main.command()
+@click.option("--pods", type=click.IntRange(2, 50), default=5, show_default=True, help="Pod processes.")
+@click.option("--pace", type=click.FloatRange(1, 3600), default=60, show_default=True, help="Simulated s per real s.")
+@click.option("--start", "start_time", default="11:30", show_default=True, help="Time of day to start at, HH:MM.")
+@click.option("--seconds", type=click.FloatRange(min=1), help="End by itself after this time.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=4001, show_default=True, help="The server's port.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Keep the stores here; default: a temporary place.")
+@click.option("--plain", is_flag=True, help="Print a line every few seconds instead of drawing the screen.")
+def demo(start_time: str, **chosen: Any) -> None:
+    """Watch a real day of US flights, kept balanced over a fleet of pod processes."""
+    from subgraph.demo.world import DemoFailed, DemoOptions, run_demo
+
+    hours, _, minutes = start_time.partition(":")
+    if not (hours.isdecimal() and minutes.isdecimal() and int(hours) < 24 and int(minutes) < 60):
+        raise click.BadParameter(f"{start_time!r} is no time of day, HH:MM", param_hint="--start")
+    start = int(hours) * 3_600.0 + int(minutes) * 60
+    try:
+        run_demo(DemoOptions(start_second_of_day=start, **chosen))
+    except DemoFailed as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
 def schema() -> None:
     """Print the SDL that gateways compose."""
     from subgraph.api.schema import print_sdl

@@ -122,7 +122,7 @@ def _run(settings: Settings, listener: socket.socket, announce: Callable[[], Non
         return
     os.environ.update(settings.to_environment())
     announce()
-    Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+    Multiprocess(config, sockets=[listener]).run()
 
 
 class _Server(uvicorn.Server):

@@ -1,4 +1,4 @@
-"""Owns GraphQL over HTTP and WebSocket: who may come in, how large a request may be, and what the transports forgive."""
+"""Owns GraphQL over HTTP and WebSocket: who may come in, how large a request may be, what the transports forgive."""
 
 import hmac
 from collections.abc import Callable
@@ -102,6 +102,7 @@ class Guard:
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass, or answer it."""
         if scope["type"] != "http" or not scope["path"].startswith("/graphql") or _is_page(scope):
             await self._app(scope, receive, send)
         elif not self._access.admits(Headers(scope=scope).get("authorization")):

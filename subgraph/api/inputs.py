@@ -1,5 +1,6 @@
 """Owns the inputs of mutations, and their translation into the domain's values."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -47,8 +48,8 @@ class TileCoverageInput:
         default=None, description="The load each tile may carry; by default half the median ready pod's capacity."
     )
 
-    def to_cells(self) -> list[int]:
-        """The cells it names.
+    async def to_cells(self) -> list[int]:
+        """The cells it names. Filling a winding polygon takes a while, so it is done beside the event loop.
 
         Raises:
             InvalidInput: not exactly one of `cells` and `geoJson` is given, or what is given is malformed or too large.
@@ -56,11 +57,9 @@ class TileCoverageInput:
         if (self.cells is None) == (self.geo_json is None):
             raise InvalidInput("give either cells or geoJson", ("coverage",))
         if self.cells is not None:
-            return parse_cells(
-                [str(cell) for cell in self.cells], path=("coverage", "cells"), cells_max=COVERAGE_CELLS_MAX
-            )
-        return cells_of_polygon(
-            self.geo_json, self.resolution, cells_max=COVERAGE_CELLS_MAX, path=("coverage", "geoJson")
+            return parse_cells(list(map(str, self.cells)), path=("coverage", "cells"), cells_max=COVERAGE_CELLS_MAX)
+        return await asyncio.to_thread(
+            cells_of_polygon, self.geo_json, self.resolution, cells_max=COVERAGE_CELLS_MAX, path=("coverage",)
         )
 
 

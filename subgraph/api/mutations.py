@@ -126,7 +126,7 @@ class Mutation:
 
         async def act() -> SessionPayload:
             services, caller = info.context.services, info.context.caller
-            cells = input.coverage.to_cells() if input.coverage else []
+            cells = await input.coverage.to_cells() if input.coverage else []
             session = await services.sessions.create(caller, input.to_new_session())
             if input.coverage and cells:
                 await services.partition.register(caller, session.id, cells, input.coverage.tile_capacity)
@@ -161,7 +161,7 @@ class Mutation:
             done = await info.context.services.partition.register(
                 info.context.caller,
                 SessionId(str(input.session_id)),
-                input.coverage.to_cells(),
+                await input.coverage.to_cells(),
                 input.coverage.tile_capacity,
             )
             tiles = await load_tiles(info, done.tile_ids)

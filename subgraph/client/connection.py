@@ -96,11 +96,11 @@ class Connection:
         self._session: AsyncClientSession | None = None
 
     async def __aenter__(self) -> "Connection":
-        self._session = await self._http.connect_async()
+        self._session = await self._http.connect_async()  # type: ignore[no-untyped-call]  # gql leaves it untyped
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.close_async()
+        await self._http.close_async()  # type: ignore[no-untyped-call]
 
     async def register(self, registration: dict[str, Any]) -> tuple[str, ChangeTold]:
         """Register; returns the lease token and what the pod is to do."""

@@ -16,7 +16,7 @@ def boot_clock_seconds() -> float:
 
 
 class LeaseClock:
-    """Whether a pod may still work. A renewal counts from when it was asked for: the server cannot have begun earlier."""
+    """Whether a pod may still work. A renewal counts from when it was sent: the server cannot have begun earlier."""
 
     def __init__(self, lease_seconds: float, clock: Callable[[], float] = boot_clock_seconds) -> None:
         self._lease_seconds = lease_seconds

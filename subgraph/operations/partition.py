@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import h3
-
 from subgraph.domain import ownership
-from subgraph.domain.coverage import Coverage, resolve_overlaps
+from subgraph.domain.coverage import resolve_overlaps
 from subgraph.domain.errors import InvalidInput, QuotaExceeded
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import SessionId, TileId, tile_id
@@ -55,25 +53,33 @@ class Partition:
                 f"{TILE_CAPACITY_MAX:g}",
             )
         require_active(await self.sessions.get(caller, session_id), ("sessionId",))
-        fleet = self.view.current()
-        change = resolve_overlaps(coverage_of(fleet, session_id), cells)
-        total = len(fleet.tiles.rows_of_session.get(session_id, ())) + len(change.added)
-        if total > TILES_PER_SESSION_MAX:
-            raise QuotaExceeded("tiles a session", TILES_PER_SESSION_MAX, total, ("coverage",))
-        record = TileRecord(tenant_id=caller.tenant_id, capacity=tile_capacity)
-        writes = [TileWrite(tile_id(session_id, cell), 0, record) for cell in change.added]
+        change = resolve_overlaps(self.view.current().tiles.coverage(session_id), cells)
         registered = 0
-        for start in range(0, len(writes), TILES_PER_COMMIT_MAX):
-            chunk = writes[start : start + TILES_PER_COMMIT_MAX]
-            committed = await self.live.commit(None, chunk)
-            # A conflict is a tile that another call registered meanwhile, which is what was asked for.
-            registered += len(chunk) - len(committed.tile_conflicts)
-            fleet = await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
+        if change.added:
+            # Two calls with nested cells must not both find the place free.
+            async with self.live.exclusively(f"coverage:{session_id}"):
+                _, fleet = await self.view.observe(CATCH_UP_SECONDS)
+                change = resolve_overlaps(fleet.tiles.coverage(session_id), cells)
+                record = TileRecord(caller.tenant_id, tile_capacity)
+                registered = await self._add(fleet, session_id, change.added, record)
         # A session that stopped meanwhile had its tiles released before these came.
         if (await self.sessions.get(caller, session_id)).state is not SessionState.ACTIVE:
             await self.retire_session(session_id)
             require_active(await self.sessions.get(caller, session_id), ("sessionId",))
         return Registration(tuple(tile_id(session_id, cell) for cell in (*change.added, *change.covering)), registered)
+
+    async def _add(self, fleet: Fleet, session_id: SessionId, cells: Sequence[int], record: TileRecord) -> int:
+        total = len(fleet.tiles.rows_of_session.get(session_id, ())) + len(cells)
+        if total > TILES_PER_SESSION_MAX:
+            raise QuotaExceeded("tiles a session", TILES_PER_SESSION_MAX, total, ("coverage",))
+        writes = [TileWrite(tile_id(session_id, cell), 0, record) for cell in cells]
+        registered = 0
+        for start in range(0, len(writes), TILES_PER_COMMIT_MAX):
+            chunk = writes[start : start + TILES_PER_COMMIT_MAX]
+            committed = await self.live.commit(None, chunk)
+            registered += len(chunk) - len(committed.tile_conflicts)
+            await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
+        return registered
 
     async def retire_session(self, session_id: SessionId) -> None:
         """Release the tiles of a session that has stopped: owners drain and nobody follows. Idempotent."""
@@ -100,15 +106,5 @@ class Partition:
         Raises:
             InvalidInput: latitude or longitude is out of range.
         """
-        cell = coverage_of(self.view.current(), session_id).tile_at(lat, lng)
+        cell = self.view.current().tiles.coverage(session_id).tile_at(lat, lng)
         return None if cell is None else tile_id(session_id, cell)
-
-
-def coverage_of(fleet: Fleet, session_id: SessionId) -> Coverage:
-    """The coverage of a session, as its tiles are now."""
-    return Coverage(fleet.tiles.rows_of_session.get(session_id, ()))
-
-
-def cell_text(cell: int) -> str:
-    """An H3 cell as clients write it."""
-    return str(h3.int_to_str(cell))

@@ -8,7 +8,7 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Runs tasks that must never end. One that does is not restarted: its state is unknown, the process is unhealthy."""
+    """Runs tasks that must never end. One that does is not restarted: its state is unknown, the process unhealthy."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from subgraph.domain.coverage import Coverage, resolve_overlaps
 from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, parse_tile_id
 from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
 
@@ -68,6 +69,7 @@ class TileTable:
         self.rows_of_session: dict[SessionId, dict[int, int]] = {}
         """Session to {cell: row}, in order of arrival."""
         self._tenants: dict[SessionId, TenantId] = {}
+        self._coverages: dict[SessionId, Coverage] = {}
         self._rows: dict[TileId, int] = {}
         self._free: list[int] = []
 
@@ -94,6 +96,16 @@ class TileTable:
     def tenant_of(self, row: int) -> TenantId:
         """The tenant whose session the tile belongs to."""
         return self._tenants[self.session_of(row)]
+
+    def coverage(self, session_id: SessionId) -> Coverage:
+        """The coverage of a session, as its tiles are now."""
+        coverage = self._coverages.get(session_id)
+        if coverage is None:
+            cells = list(self.rows_of_session.get(session_id, ()))
+            # Should two nested tiles ever meet, places belong to the larger one, and never to both.
+            coverage = Coverage(resolve_overlaps(Coverage(), cells).added)
+            self._coverages[session_id] = coverage
+        return coverage
 
     def put(self, tile_id: TileId, record: TileRecord, version: int, owner_row: int) -> int:
         """Write a tile's record into its row, taking a new row for a new tile. Loads stay as they are.
@@ -156,6 +168,7 @@ class TileTable:
         if row is None:
             return None
         session_id = self.session_of(row)
+        self._coverages.pop(session_id, None)
         cells = self.rows_of_session[session_id]
         del cells[int(self.cell[row])]
         if not cells:
@@ -181,6 +194,7 @@ class TileTable:
         self._rows[tile_id] = row
         self.cell[row] = cell
         self.exists[row] = True
+        self._coverages.pop(session_id, None)
         self.rows_of_session.setdefault(session_id, {})[cell] = row
         self._tenants[session_id] = tenant_id
         return row

@@ -1,0 +1,150 @@
+"""Owns a pod process of the demo: it counts the position records of its tiles and writes them to the fenced sink.
+
+It uses what any data-processing service would: the pod client, the sink, and nothing of the server.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+
+from subgraph.client.connection import CallRefused, Superseded, TileLoad
+from subgraph.client.pod import OwnedTerm, PodClient, PodRegistration
+from subgraph.client.sink import RECORDS_PER_WRITE_MAX, EpochRefused, FencedSink, SinkWrite
+from subgraph.demo.channel import RECORD, TileChannel
+
+SINK_NAME = "demo"
+IDLE_SECONDS = 0.05
+LEAVE_SECONDS_MAX = 8.0
+
+
+class FlightCounter:
+    """The work: read each owned tile's records, write them to the sink under the tile's epoch, count them."""
+
+    def __init__(self, redis: Redis, pod_id: str) -> None:
+        self._sink = FencedSink(redis, SINK_NAME, pod_id)
+        self._channel = TileChannel(redis)
+        self._epochs: dict[str, int] = {}
+        self._positions: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
+        self._counted_since = time.monotonic()
+        self._turn = asyncio.Lock()
+        self.client: PodClient | None = None
+
+    async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
+        """Nothing is to be warmed up for counting."""
+
+    async def activate(self, terms: Sequence[OwnedTerm]) -> None:
+        """Fence off the former owners, and go on where the sink says they stopped."""
+        for (tile_id, epoch), receipt in zip(
+            terms, await self._sink.write_many([SinkWrite(tile, epoch, ()) for tile, epoch in terms]), strict=True
+        ):
+            if not isinstance(receipt, EpochRefused):
+                self._epochs[tile_id] = epoch
+                self._positions[tile_id] = receipt.last_sequence
+
+    async def release(self, terms: Sequence[OwnedTerm]) -> None:
+        """Stop; the turn under way is finished first."""
+        async with self._turn:
+            for tile_id, epoch in terms:
+                if self._epochs.get(tile_id) == epoch:
+                    self._forget(tile_id)
+
+    def loads(self) -> Sequence[TileLoad]:
+        """Records and bytes a second since the last report."""
+        now = time.monotonic()
+        elapsed, self._counted_since = max(now - self._counted_since, 1e-3), now
+        counts, self._counts = self._counts, Counter()
+        return [
+            TileLoad(tile_id, epoch, counts[tile_id] / elapsed, counts[tile_id] * RECORD.itemsize / elapsed)
+            for tile_id, epoch in self._epochs.items()
+        ]
+
+    async def work(self) -> None:
+        """Take turns until cancelled."""
+        while True:
+            if not self._epochs:
+                await asyncio.sleep(IDLE_SECONDS)
+                continue
+            async with self._turn:
+                await self._take_turn()
+
+    async def _take_turn(self) -> None:
+        assert self.client is not None
+        found = await self._channel.read(self._positions)
+        writes = [
+            SinkWrite(tile_id, self._epochs[tile_id], records[:RECORDS_PER_WRITE_MAX])
+            for tile_id, records in found.items()
+            # The lease is asked for each tile, right before the write: after a pause the answer is no.
+            if records and tile_id in self._epochs and self.client.may_work(tile_id, self._epochs[tile_id])
+        ]
+        for start in range(0, len(writes), 10):
+            chunk = writes[start : start + 10]
+            for write, receipt in zip(chunk, await self._sink.write_many(chunk), strict=True):
+                if isinstance(receipt, EpochRefused):
+                    self._forget(write.tile_id)
+                elif self._epochs.get(write.tile_id) == write.epoch:
+                    self._positions[write.tile_id] = receipt.last_sequence
+                    self._counts[write.tile_id] += receipt.accepted
+
+    def _forget(self, tile_id: str) -> None:
+        self._epochs.pop(tile_id, None)
+        self._positions.pop(tile_id, None)
+        self._counts.pop(tile_id, None)
+
+
+async def run_pod(url: str, redis_url: str, registration: PodRegistration, access_token: str | None) -> None:
+    """Be a pod until SIGTERM, which makes it hand its tiles over and leave."""
+    redis = Redis.from_url(redis_url)
+    worker = FlightCounter(redis, registration.pod_id)
+    client = PodClient(url, registration, worker, access_token=access_token)
+    worker.client = client
+    loop = asyncio.get_running_loop()
+    # Ctrl-C reaches the whole terminal; who leaves, and when, is for the demo to say.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    work = asyncio.create_task(worker.work())
+    life = asyncio.create_task(client.run())
+    loop.add_signal_handler(signal.SIGTERM, lambda: _leave(client, life))
+    try:
+        await asyncio.wait({work, life}, return_when=asyncio.FIRST_COMPLETED)
+        with contextlib.suppress(asyncio.CancelledError):
+            await (work if work.done() else life)
+    finally:
+        for task in (work, life):
+            task.cancel()
+        await asyncio.gather(work, life, return_exceptions=True)
+        await redis.aclose()
+
+
+def _leave(client: PodClient, life: "asyncio.Task[None]") -> None:
+    client.leave()
+    asyncio.get_running_loop().call_later(LEAVE_SECONDS_MAX, life.cancel)
+
+
+def main() -> None:
+    """Read the command line, and be a pod."""
+    parser = argparse.ArgumentParser(description="A pod of the flight demo.")
+    parser.add_argument("--url", required=True, help="the session manager's GraphQL endpoint")
+    parser.add_argument("--redis-url", required=True, help="where the records and the sink are")
+    parser.add_argument("--id", required=True, help="the pod's id")
+    parser.add_argument("--capacity", type=float, required=True, help="records a second it can bear")
+    chosen = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format=f"{chosen.id} %(levelname)s %(message)s")
+    logging.getLogger("gql").setLevel(logging.ERROR)
+    registration = PodRegistration(chosen.id, "flight-counter", chosen.capacity)
+    token = os.environ.get("SESSION_MANAGER_ACCESS_TOKEN")
+    try:
+        asyncio.run(run_pod(chosen.url, chosen.redis_url, registration, token))
+    except (Superseded, CallRefused) as error:
+        raise SystemExit(f"{chosen.id}: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Owns what the demo knows of the world it runs: followed over GraphQL, and audited at the sink."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from gql import Client, GraphQLRequest, gql
+from gql.transport.exceptions import TransportError
+from gql.transport.websockets import WebsocketsTransport
+from redis.asyncio import Redis
+from websockets.exceptions import WebSocketException
+
+from subgraph.client.audit import AuditFindings, SinkAudit
+from subgraph.client.sink import FencedSink, SinkTotals
+
+EVENTS_SHOWN_MAX = 200
+RETRY_SECONDS = 0.5
+AUDIT_SECONDS = 0.5
+
+_FLEET = gql(
+    """
+    subscription Fleet { fleetChanges {
+      tileCount unassignedTiles movesInFlight imbalance maxUtilization leader lastCycleMs rebalancing { lastSkip }
+      pods(first: 100) { edges { node { id status capacity load utilization tileCount } } }
+    } }
+    """
+)
+_TILES = gql(
+    """
+    subscription Tiles($session: ID!) { tileChanges(sessionId: $session) {
+      removedIds tiles { id health load { smoothed reportedAt } assignment { podId epoch reason acknowledgedAt } }
+    } }
+    """
+)
+
+
+@dataclass(slots=True)
+class World:
+    """The world as last heard of. `owner_of` holds (pod, epoch, acknowledged) per tile."""
+
+    fleet: dict[str, Any] = field(default_factory=dict)
+    health_of: dict[str, str] = field(default_factory=dict)
+    load_of: dict[str, float] = field(default_factory=dict)
+    owner_of: dict[str, tuple[str, int, bool]] = field(default_factory=dict)
+    moves_by_reason: Counter[str] = field(default_factory=Counter)
+    events: deque[str] = field(default_factory=lambda: deque(maxlen=EVENTS_SHOWN_MAX))
+    audit: AuditFindings = field(default_factory=lambda: AuditFindings(0, 0, 0, 0, 0))
+    totals: SinkTotals = field(default_factory=lambda: SinkTotals(0, 0, 0, 0))
+    status_of: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def pods(self) -> list[dict[str, Any]]:
+        """The pods, by id."""
+        return [edge["node"] for edge in self.fleet.get("pods", {}).get("edges", ())]
+
+    @property
+    def health_counts(self) -> Counter[str]:
+        """Tiles of each health."""
+        return Counter(self.health_of.values())
+
+    def hear_fleet(self, fleet: dict[str, Any]) -> None:
+        """Take over a new state of the fleet, and note what became of pods."""
+        self.fleet = fleet
+        for pod in self.pods:
+            before = self.status_of.get(pod["id"])
+            if pod["status"] != before:
+                self.events.append(f"pod {pod['id']} is {pod['status']}" + (f", was {before}" if before else ""))
+                self.status_of[pod["id"]] = pod["status"]
+
+    def hear_tiles(self, batch: dict[str, Any]) -> None:
+        """Take over changed tiles, and note their moves, together where they belong together."""
+        moves: Counter[tuple[str, str, str]] = Counter()
+        for tile in batch["tiles"]:
+            owner = tile["assignment"]
+            before = self.owner_of.get(tile["id"])
+            self.health_of[tile["id"]] = tile["health"]
+            self.load_of[tile["id"]] = tile["load"]["smoothed"]
+            if owner is None:
+                self.owner_of.pop(tile["id"], None)
+                continue
+            if before is None or before[1] != owner["epoch"]:
+                moves[(before[0] if before else "nobody", owner["podId"], owner["reason"])] += 1
+            self.owner_of[tile["id"]] = (owner["podId"], owner["epoch"], owner["acknowledgedAt"] is not None)
+        for tile_id in batch["removedIds"]:
+            for known in (self.health_of, self.load_of, self.owner_of):
+                known.pop(tile_id, None)
+        for (source, target, reason), count in moves.items():
+            self.moves_by_reason[reason] += count
+            self.events.append(f"{count} tile{'s' if count > 1 else ''}: {source} → {target}  {reason}")
+
+
+class Watch:
+    """Keeps a World up to date. `run` until cancelled."""
+
+    def __init__(self, url: str, redis: Redis, sink_name: str, session_id: str, access_token: str | None) -> None:
+        self.world = World()
+        self._websocket_url = "ws" + url.removeprefix("http")
+        self._init = {} if access_token is None else {"Authorization": f"Bearer {access_token}"}
+        self._session_id = session_id
+        self._audit = SinkAudit(redis, sink_name)
+        self._sink = FencedSink(redis, sink_name, "watch")
+
+    async def run(self) -> None:
+        """Follow the fleet, the tiles and the sink."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._hear_fleet())
+            tasks.create_task(self._hear_tiles())
+            tasks.create_task(self._audit_sink())
+
+    async def _hear_fleet(self) -> None:
+        async for told in self._subscribe(GraphQLRequest(_FLEET)):
+            self.world.hear_fleet(told["fleetChanges"])
+
+    async def _hear_tiles(self) -> None:
+        request = GraphQLRequest(_TILES, variable_values={"session": self._session_id})
+        async for told in self._subscribe(request):
+            self.world.hear_tiles(told["tileChanges"])
+
+    async def _audit_sink(self) -> None:
+        while True:
+            while await self._audit.follow():
+                pass
+            self.world.audit = self._audit.findings
+            self.world.totals = await self._sink.totals()
+            await asyncio.sleep(AUDIT_SECONDS)
+
+    async def _subscribe(self, request: GraphQLRequest) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            transport = WebsocketsTransport(
+                self._websocket_url, init_payload=dict(self._init), subprotocols=["graphql-transport-ws"]
+            )
+            try:
+                async with Client(transport=transport) as session:
+                    async for told in session.subscribe(request):
+                        yield told
+            except (TransportError, WebSocketException, OSError, TimeoutError) as error:
+                self.world.events.append(f"the subscription ended, following anew: {error}")
+            await asyncio.sleep(RETRY_SECONDS)
