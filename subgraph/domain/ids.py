@@ -35,12 +35,13 @@ def parse_tile_id(text: str, path: tuple[str, ...] = ()) -> tuple[SessionId, int
     Raises:
         InvalidInput: the text is not `{sessionId}:{h3Index}` with a valid, canonical H3 cell.
     """
-    session, separator, cell_text = text[: ID_LENGTH_MAX + 1].rpartition(":")
+    session, _, cell_text = text.rpartition(":") if len(text) <= ID_LENGTH_MAX else ("", "", "")
     try:
         cell = h3.str_to_int(cell_text)
-    except ValueError:
+    except (ValueError, OverflowError):
         cell = 0
-    if not separator or not session or not h3.is_valid_cell(cell_text) or h3.int_to_str(cell) != cell_text:
+    # One tile has one id: capitals and other spellings that h3 reads as the same cell are refused.
+    if not session or h3.int_to_str(cell) != cell_text or not h3.is_valid_cell(cell_text):
         raise InvalidInput(f"{text[:ID_LENGTH_MAX]!r} is not a tile id: {{sessionId}}:{{h3Index}}", path)
     return SessionId(session), cell
 
@@ -56,8 +57,8 @@ def parse_assignment_id(text: str, path: tuple[str, ...] = ()) -> tuple[TileId, 
     Raises:
         InvalidInput: the text is not `{tileId}@{epoch}`.
     """
-    tile, _, epoch_text = text[: 2 * ID_LENGTH_MAX].rpartition("@")
-    if not (epoch_text.isascii() and epoch_text.isdecimal() and len(epoch_text) <= 16):
+    tile, _, epoch_text = text.rpartition("@") if len(text) <= 2 * ID_LENGTH_MAX else ("", "", "")
+    if not (epoch_text.isascii() and epoch_text.isdecimal() and len(epoch_text) <= 16 and epoch_text[0] != "0"):
         raise InvalidInput(f"{text[:ID_LENGTH_MAX]!r} is not an assignment id: {{tileId}}@{{epoch}}", path)
     parse_tile_id(tile, path)
     return TileId(tile), int(epoch_text)
