@@ -1,0 +1,31 @@
+"""Owns how tiles that need not move are matched to pods with room for them: largest first, never above the target."""
+
+import heapq
+
+import numpy as np
+
+from subgraph.domain.planning.columns import UNOWNED, Counts, Loads, Rows
+
+
+def fit(tile_load: Loads, room: Loads, slots: Counts) -> Rows:
+    """Return a pod for each of these loads, heaviest first into the pod with most room; UNOWNED where none has enough.
+
+    What does not fit where most room is fits nowhere, so a heap of rooms answers for all pods.
+    """
+    targets = np.full(tile_load.size, UNOWNED, np.int32)
+    pods = np.flatnonzero((room > 0) & (slots > 0))
+    heap = list(zip((-room[pods]).tolist(), pods.tolist(), slots[pods].tolist(), strict=True))
+    heapq.heapify(heap)
+    order = np.argsort(-tile_load, kind="stable")
+    for position, load in zip(order.tolist(), tile_load[order].tolist(), strict=True):
+        if not heap:
+            break
+        filled, pod, slots_left = heap[0]
+        if load > -filled:
+            continue
+        targets[position] = pod
+        if slots_left > 1:
+            heapq.heapreplace(heap, (filled + load, pod, slots_left - 1))
+        else:
+            heapq.heappop(heap)
+    return targets

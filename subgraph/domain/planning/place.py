@@ -1,0 +1,17 @@
+"""Owns the phase that gives every unowned tile an owner, whatever it costs: nobody works on it until then."""
+
+import numpy as np
+
+from subgraph.domain.planning.columns import UNOWNED, Rows
+from subgraph.domain.planning.deal import deal
+from subgraph.domain.planning.standing import Moves, Standing
+
+
+def place(standing: Standing) -> tuple[Moves, Rows]:
+    """Return the placements, and the tiles for which there is no pod. No budget applies, hard constraints do."""
+    homeless = np.flatnonzero(standing.tile_pod == UNOWNED).astype(np.int32)
+    if not homeless.size:
+        return Moves.none(), homeless
+    targets = deal(standing.tile_load[homeless], standing)
+    placed = targets != UNOWNED
+    return Moves(homeless[placed], targets[placed]), homeless[~placed]

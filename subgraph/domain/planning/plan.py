@@ -1,0 +1,140 @@
+"""Owns the planner: a pure function of the fleet's columns and a policy that runs the phases and accounts for them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from subgraph.domain.planning.balance import Balancing, balance
+from subgraph.domain.planning.columns import UNOWNED, Loads, PlanningInput, Rows
+from subgraph.domain.planning.evacuate import Evacuation, evacuate
+from subgraph.domain.planning.place import place
+from subgraph.domain.planning.policy import BalancePolicy
+from subgraph.domain.planning.reasons import MoveReason, SkipReason, UnplaceableReason
+from subgraph.domain.planning.standing import Moves, Standing
+
+__all__ = ["MoveReason", "Plan", "PlanOutcome", "SkipReason", "UnplaceableReason", "plan_rebalance"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOutcome:
+    """How even the fleet is, over the pods that accept tiles; zeros where there is no such pod."""
+
+    max_utilization: float
+    mean_utilization: float  # their load over their capacity
+    imbalance: float  # the maximum over the mean; 1 where there is no load
+    unassigned_tiles: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What to do, why, and what it is good for. The move columns are parallel, and in the order of importance."""
+
+    tiles: Rows
+    sources: Rows  # UNOWNED where the tile had no owner
+    targets: Rows
+    reasons: npt.NDArray[np.int8]  # of MoveReason
+    loads: Loads
+    gains: Loads  # by how much a balancing move lowers the hotter of its two pods; 0 for the others
+    unplaceable_tiles: Rows
+    unplaceable_reasons: npt.NDArray[np.int8]  # of UnplaceableReason
+    skip: SkipReason | None  # why there is no move, None when there are some
+    budget_bound: bool  # a budget kept this round from going further
+    before: PlanOutcome
+    after: PlanOutcome
+    churn: float  # the load moved to balance
+    churn_lower_bound: float  # the least load that has to move to bring every pod to the target
+
+
+def plan_rebalance(columns: PlanningInput, policy: BalancePolicy) -> Plan:
+    """Plan a round: equal input gives an equal plan."""
+    start = Standing.of(columns)
+    tiles, load_total = start.tile_load.size, float(start.tile_load.sum())
+    has_pods = bool(start.pod_receives.any())
+    # First those without an owner: what slots there are go to them, a draining pod's tiles are served meanwhile.
+    placed, unplaceable = place(start)
+    standing = start.after(placed)
+    evacuating = Evacuation.none()
+    if not policy.paused:
+        evacuating = evacuate(standing, policy.evacuation_allowance(tiles, load_total, columns.tiles_in_flight))
+        unplaceable = np.concatenate((unplaceable, evacuating.stranded))
+    settled = standing.after(evacuating.moves)
+    balancing = Balancing.none()
+    if has_pods and not policy.paused:
+        in_flight = columns.tiles_in_flight + evacuating.moves.tiles.size
+        balancing = balance(settled, policy, policy.balance_allowance(tiles, load_total, in_flight))
+    final = settled.after(balancing.moves)
+
+    phases = {
+        MoveReason.PLACED: placed,
+        MoveReason.EVACUATED: evacuating.moves,
+        MoveReason.BALANCED: balancing.moves,
+    }
+    moved = np.concatenate([moves.tiles for moves in phases.values()])
+    why = UnplaceableReason.ALL_PODS_FULL if has_pods else UnplaceableReason.NO_PODS
+    return Plan(
+        tiles=moved,
+        sources=columns.tile_pod[moved].astype(np.int32),
+        targets=np.concatenate([moves.targets for moves in phases.values()]),
+        reasons=np.concatenate([np.full(moves.tiles.size, reason, np.int8) for reason, moves in phases.items()]),
+        loads=start.tile_load[moved],
+        gains=np.concatenate((np.zeros(moved.size - balancing.moves.tiles.size), _gains(settled, balancing.moves))),
+        unplaceable_tiles=unplaceable,
+        unplaceable_reasons=np.full(unplaceable.size, why, np.int8),
+        skip=None if moved.size else _skip(start, policy, unplaceable, evacuating, balancing),
+        budget_bound=evacuating.budget_bound or balancing.budget_bound,
+        before=_outcome(start),
+        after=_outcome(final),
+        churn=float(start.tile_load[balancing.moves.tiles].sum()),
+        churn_lower_bound=float(settled.excess(policy.target).sum()) if has_pods else 0.0,
+    )
+
+
+def _skip(
+    start: Standing, policy: BalancePolicy, unplaceable: Rows, evacuating: Evacuation, balancing: Balancing
+) -> SkipReason:
+    if not start.tile_load.size:
+        return SkipReason.NO_TILES
+    if not start.pod_receives.any():
+        return SkipReason.NO_PODS
+    if unplaceable.size:
+        return SkipReason.NOTHING_FITS
+    if policy.paused:
+        return SkipReason.PAUSED
+    if evacuating.budget_bound:
+        return SkipReason.BUDGET_EXHAUSTED
+    return balancing.skip or SkipReason.BALANCED
+
+
+def _outcome(standing: Standing) -> PlanOutcome:
+    receives = standing.pod_receives
+    capacity = float(standing.pod_capacity[receives].sum())
+    mean = float(standing.pod_load[receives].sum()) / capacity if capacity else 0.0
+    highest = float(standing.utilization[receives].max(initial=0.0))
+    return PlanOutcome(
+        max_utilization=highest,
+        mean_utilization=mean,
+        imbalance=highest / mean if mean > 0 else 1.0,
+        unassigned_tiles=int(np.count_nonzero(standing.tile_pod == UNOWNED)),
+    )
+
+
+def _gains(standing: Standing, moves: Moves) -> Loads:
+    """Return by how much each move lowers the hotter of its two pods, one after the other in their order.
+
+    The legs of a swap add up to its gain; one of them alone may be negative.
+    """
+    loads, sources = standing.tile_load[moves.tiles], standing.tile_pod[moves.tiles]
+    # Two events a move, in order: its source loses the load, its target gains it.
+    pods = np.stack((sources, moves.targets), axis=1)
+    change = np.stack((-loads, loads), axis=1)
+    order = np.argsort(pods, axis=None, kind="stable")
+    sums = np.cumsum(change.flat[order])
+    starts = np.flatnonzero(np.diff(pods.flat[order], prepend=-1))
+    sizes = np.diff(starts, append=sums.size)
+    sums -= np.repeat(np.concatenate(([0.0], sums))[starts], sizes)
+    running = np.empty(sums.size)
+    running[order] = sums
+    capacity, later = standing.pod_capacity[pods], standing.pod_load[pods] + running.reshape(pods.shape)
+    gains: Loads = ((later - change) / capacity).max(axis=1) - (later / capacity).max(axis=1)
+    return gains

@@ -1,0 +1,92 @@
+"""Owns how hard the planner balances, and how much a single round may move."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from subgraph.domain.planning.columns import Loads
+
+
+@dataclass(frozen=True, slots=True)
+class BalancePolicy:
+    """The knobs of the planner. Ratios named `trigger` and `target` are utilization over the fleet's fair utilization.
+
+    A round starts only above `trigger` and then goes down to `target`; the gap between them keeps it from chattering.
+    Counts of moves are the larger of a fixed number and a share of all tiles, so one default serves every fleet size.
+    """
+
+    trigger: float = 1.07
+    target: float = 1.05
+    gain_ratio_min: float = 0.001  # of the fair utilization: what relieving a pod must gain to be worth a handoff
+    load_moved_ratio_max: float = 0.10  # of the total load, a round
+    moves_max: int = 1_000  # a round
+    moves_ratio_max: float = 0.02  # of all tiles, a round
+    evacuation_load_ratio_max: float = 0.10
+    evacuation_moves_max: int = 1_000
+    evacuation_moves_ratio_max: float = 0.02
+    in_flight_max: int = 2_000  # handoffs under way at any time; placing unowned tiles does not wait for it
+    in_flight_ratio_max: float = 0.04
+    paused: bool = False  # what has no owner is placed still; draining and balancing rest
+
+    def __post_init__(self) -> None:
+        if not 1.0 <= self.target <= self.trigger:
+            raise ValueError("1 <= target <= trigger must hold")
+        ratios = (self.load_moved_ratio_max, self.evacuation_load_ratio_max, self.moves_ratio_max)
+        if min(self.gain_ratio_min, *ratios, self.evacuation_moves_ratio_max, self.in_flight_ratio_max) < 0:
+            raise ValueError("a ratio cannot be negative")
+        if min(self.moves_max, self.evacuation_moves_max, self.in_flight_max) < 0:
+            raise ValueError("a number of moves cannot be negative")
+
+    def balance_allowance(self, tiles: int, load_total: float, in_flight: int) -> "Allowance":
+        """Return what balancing may move in a round while `in_flight` handoffs are under way."""
+        moves = max(self.moves_max, int(self.moves_ratio_max * tiles))
+        load = _share(self.load_moved_ratio_max, load_total)
+        return Allowance(load=load, moves=min(moves, self._in_flight_left(tiles, in_flight)))
+
+    def evacuation_allowance(self, tiles: int, load_total: float, in_flight: int) -> "Allowance":
+        """Return what draining pods may give away in a round while `in_flight` handoffs are under way."""
+        moves = max(self.evacuation_moves_max, int(self.evacuation_moves_ratio_max * tiles))
+        load = _share(self.evacuation_load_ratio_max, load_total)
+        return Allowance(load=load, moves=min(moves, self._in_flight_left(tiles, in_flight)))
+
+    def _in_flight_left(self, tiles: int, in_flight: int) -> int:
+        return max(0, max(self.in_flight_max, int(self.in_flight_ratio_max * tiles)) - in_flight)
+
+
+def _share(ratio: float, load_total: float) -> float:
+    # A fleet without any load has idle tiles to evacuate still: only the number of moves bounds them then.
+    return ratio * load_total if load_total > 0 or ratio == 0 else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a round's budget.
+
+    While it is untouched, it admits one move that is heavier than the whole of it: otherwise a tile that outweighs the
+    budget of a small fleet could never move at all.
+    """
+
+    load: float
+    moves: int
+    touched: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing may move any more."""
+        return self.moves <= 0 or self.load <= 0
+
+    def admits(self, loads: Loads) -> int:
+        """Return how many of these moves, taken in this order, may go."""
+        if self.empty or not loads.size:
+            return 0
+        within = int(np.searchsorted(np.cumsum(loads), self.load * (1 + 1e-12), side="right"))
+        return min(self.moves, max(within, 0 if self.touched else 1))
+
+    def admits_together(self, load: float, moves: int) -> bool:
+        """Return whether that many moves may go as one: an exchange is both of its legs or nothing."""
+        return not self.empty and moves <= self.moves and (load <= self.load or not self.touched)
+
+    def less(self, load: float, moves: int) -> "Allowance":
+        """Return what is left after these moves."""
+        return Allowance(load=max(0.0, self.load - load), moves=self.moves - moves, touched=self.touched or moves > 0)

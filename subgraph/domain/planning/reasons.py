@@ -1,0 +1,30 @@
+"""Owns the words in which a plan says why it moves a tile, why it cannot, and why it does nothing."""
+
+from enum import IntEnum, StrEnum
+
+
+class MoveReason(IntEnum):
+    """Why a tile gets another owner; small integers, because a plan holds one for each move in a column."""
+
+    PLACED = 0  # it had no owner; the caller knows whether it never had one or its pod was lost
+    EVACUATED = 1  # its pod drains
+    BALANCED = 2  # its pod was too hot
+
+
+class UnplaceableReason(IntEnum):
+    """Why a tile that needs another owner gets none."""
+
+    NO_PODS = 0  # no pod accepts tiles
+    ALL_PODS_FULL = 1  # every pod that accepts holds as many tiles as it may
+
+
+class SkipReason(StrEnum):
+    """Why a plan moves nothing."""
+
+    PAUSED = "PAUSED"
+    NO_TILES = "NO_TILES"
+    NO_PODS = "NO_PODS"
+    BALANCED = "BALANCED"  # no pod is above the target
+    WITHIN_HYSTERESIS = "WITHIN_HYSTERESIS"  # above the target, but no pod above the trigger
+    BUDGET_EXHAUSTED = "BUDGET_EXHAUSTED"  # there is something to do, and nothing left to do it with this round
+    NOTHING_FITS = "NOTHING_FITS"  # no movable tile would make it better, or there is no room for it
