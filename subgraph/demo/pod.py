@@ -14,11 +14,21 @@ from collections import Counter
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from subgraph.client.connection import CallRefused, Superseded, TileLoad
 from subgraph.client.pod import OwnedTerm, PodClient, PodRegistration
-from subgraph.client.sink import RECORDS_PER_WRITE_MAX, EpochRefused, FencedSink, SinkWrite
+from subgraph.client.sink import (
+    RECORDS_PER_WRITE_MAX,
+    WRITES_PER_CALL_MAX,
+    EpochRefused,
+    FencedSink,
+    SinkReceipt,
+    SinkWrite,
+)
 from subgraph.demo.channel import RECORD, TileChannel
+
+logger = logging.getLogger(__name__)
 
 SINK_NAME = "demo"
 IDLE_SECONDS = 0.05
@@ -43,12 +53,12 @@ class FlightCounter:
 
     async def activate(self, terms: Sequence[OwnedTerm]) -> None:
         """Fence off the former owners, and go on where the sink says they stopped."""
-        for (tile_id, epoch), receipt in zip(
-            terms, await self._sink.write_many([SinkWrite(tile, epoch, ()) for tile, epoch in terms]), strict=True
-        ):
-            if not isinstance(receipt, EpochRefused):
-                self._epochs[tile_id] = epoch
-                self._positions[tile_id] = receipt.last_sequence
+        for start in range(0, len(terms), WRITES_PER_CALL_MAX):
+            raised = [SinkWrite(tile_id, epoch, ()) for tile_id, epoch in terms[start : start + WRITES_PER_CALL_MAX]]
+            for write, receipt in zip(raised, await self._write(raised), strict=True):
+                if not isinstance(receipt, EpochRefused):
+                    self._epochs[write.tile_id] = write.epoch
+                    self._positions[write.tile_id] = receipt.last_sequence
 
     async def release(self, terms: Sequence[OwnedTerm]) -> None:
         """Stop; the turn under way is finished first."""
@@ -70,11 +80,17 @@ class FlightCounter:
     async def work(self) -> None:
         """Take turns until cancelled."""
         while True:
-            if not self._epochs:
+            try:
+                async with self._turn:
+                    has_tiles = bool(self._positions)
+                    if has_tiles:
+                        await self._take_turn()
+            except (RedisError, OSError) as error:
+                # Also what a long pause looks like on waking up: answers that came too late.
+                logger.warning("the turn is taken again: %s", error)
+                has_tiles = False
+            if not has_tiles:
                 await asyncio.sleep(IDLE_SECONDS)
-                continue
-            async with self._turn:
-                await self._take_turn()
 
     async def _take_turn(self) -> None:
         assert self.client is not None
@@ -87,12 +103,21 @@ class FlightCounter:
         ]
         for start in range(0, len(writes), 10):
             chunk = writes[start : start + 10]
-            for write, receipt in zip(chunk, await self._sink.write_many(chunk), strict=True):
+            for write, receipt in zip(chunk, await self._write(chunk), strict=True):
                 if isinstance(receipt, EpochRefused):
                     self._forget(write.tile_id)
                 elif self._epochs.get(write.tile_id) == write.epoch:
                     self._positions[write.tile_id] = receipt.last_sequence
                     self._counts[write.tile_id] += receipt.accepted
+
+    async def _write(self, writes: Sequence[SinkWrite]) -> list[SinkReceipt | EpochRefused]:
+        # Writing again is safe, so a sink that is away is only waited for; the fence decides when it is back.
+        while True:
+            try:
+                return await self._sink.write_many(writes)
+            except (RedisError, OSError) as error:
+                logger.warning("the sink does not answer: %s", error)
+                await asyncio.sleep(IDLE_SECONDS)
 
     def _forget(self, tile_id: str) -> None:
         self._epochs.pop(tile_id, None)

@@ -25,7 +25,7 @@ STATUS_STYLE = {"READY": "green", "CORDONED": "yellow", "DRAINING": "cyan", "LOS
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What only the demo itself knows: the simulated time, the aircraft aloft, the records sent, the pods' processes."""
+    """What only the demo itself knows: simulated time, aircraft aloft, records sent, the pods' processes."""
 
     second_of_day: float
     pace: float

@@ -1,6 +1,7 @@
 """Owns what the demo knows of the world it runs: followed over GraphQL, and audited at the sink."""
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -66,12 +67,12 @@ class World:
         for pod in self.pods:
             before = self.status_of.get(pod["id"])
             if pod["status"] != before:
-                self.events.append(f"pod {pod['id']} is {pod['status']}" + (f", was {before}" if before else ""))
+                self.note(f"{pod['id']} is {pod['status']}" + (f", was {before}" if before else ""))
                 self.status_of[pod["id"]] = pod["status"]
 
     def hear_tiles(self, batch: dict[str, Any]) -> None:
         """Take over changed tiles, and note their moves, together where they belong together."""
-        moves: Counter[tuple[str, str, str]] = Counter()
+        moves: Counter[tuple[str | None, str, str]] = Counter()
         for tile in batch["tiles"]:
             owner = tile["assignment"]
             before = self.owner_of.get(tile["id"])
@@ -81,23 +82,35 @@ class World:
                 self.owner_of.pop(tile["id"], None)
                 continue
             if before is None or before[1] != owner["epoch"]:
-                moves[(before[0] if before else "nobody", owner["podId"], owner["reason"])] += 1
+                moves[(before[0] if before else None, owner["podId"], owner["reason"])] += 1
             self.owner_of[tile["id"]] = (owner["podId"], owner["epoch"], owner["acknowledgedAt"] is not None)
         for tile_id in batch["removedIds"]:
             for known in (self.health_of, self.load_of, self.owner_of):
                 known.pop(tile_id, None)
-        for (source, target, reason), count in moves.items():
+        for (_, _, reason), count in moves.items():
             self.moves_by_reason[reason] += count
-            self.events.append(f"{count} tile{'s' if count > 1 else ''}: {source} → {target}  {reason}")
+        placed = sum(count for (source, _, _), count in moves.items() if source is None)
+        if placed:
+            self.note(f"{_tiles(placed)} reached by traffic and placed")
+        for (source, target, reason), count in moves.items():
+            if source is not None:
+                self.note(f"{_tiles(count)} moved from {source} to {target}: {reason}")
+
+    def note(self, event: str) -> None:
+        """Remember an event, with the time."""
+        self.events.append(f"{time.strftime('%H:%M:%S')}  {event}")
+
+
+def _tiles(count: int) -> str:
+    return f"{count} tile{'s' if count > 1 else ''}"
 
 
 class Watch:
     """Keeps a World up to date. `run` until cancelled."""
 
-    def __init__(self, url: str, redis: Redis, sink_name: str, session_id: str, access_token: str | None) -> None:
+    def __init__(self, url: str, redis: Redis, sink_name: str, session_id: str) -> None:
         self.world = World()
         self._websocket_url = "ws" + url.removeprefix("http")
-        self._init = {} if access_token is None else {"Authorization": f"Bearer {access_token}"}
         self._session_id = session_id
         self._audit = SinkAudit(redis, sink_name)
         self._sink = FencedSink(redis, sink_name, "watch")
@@ -128,13 +141,11 @@ class Watch:
 
     async def _subscribe(self, request: GraphQLRequest) -> AsyncIterator[dict[str, Any]]:
         while True:
-            transport = WebsocketsTransport(
-                self._websocket_url, init_payload=dict(self._init), subprotocols=["graphql-transport-ws"]
-            )
+            transport = WebsocketsTransport(self._websocket_url, subprotocols=["graphql-transport-ws"])
             try:
                 async with Client(transport=transport) as session:
                     async for told in session.subscribe(request):
                         yield told
             except (TransportError, WebSocketException, OSError, TimeoutError) as error:
-                self.world.events.append(f"the subscription ended, following anew: {error}")
+                self.world.note(f"the subscription ended, following anew: {error}")
             await asyncio.sleep(RETRY_SECONDS)

@@ -159,7 +159,8 @@ class Pods:
             )
         terms: list[TermChange] = []
         failures: list[SessionManagerFailure] = []
-        for start in range(0, len(acknowledgements), TILES_PER_COMMIT_MAX):
+        # At least once: even with nothing to say, a fenced instance must learn that it is.
+        for start in range(0, max(1, len(acknowledgements)), TILES_PER_COMMIT_MAX):
             chunk = acknowledgements[start : start + TILES_PER_COMMIT_MAX]
             async with self._known_if_refused(lease):
                 await self._acknowledge_chunk(lease, chunk, start, terms, failures)
@@ -253,7 +254,6 @@ class Pods:
                 for tile_id, record in after.items()
                 if record != stored[tile_id].record
             ]
-            # Even with nothing to write the guard is asked: a fenced instance must learn it here.
             committed = await self.live.commit(lease, writes)
             refused_at = {index for index, _ in refused}
             failures += [failure for _, failure in refused if not _conflicts(failure, committed.tile_conflicts)]

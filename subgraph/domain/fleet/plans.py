@@ -146,7 +146,10 @@ def _columns(
     used = tiles.rows_used
     owner = tiles.owner[:used].copy()
     planned = tiles.exists[:used].copy()
-    movable = (tiles.owner_acknowledged_ms[:used] > 0) & (now_ms - tiles.owner_since_ms[:used] >= cool_down_ms)
+    draining = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if pod.record.status is PodStatus.DRAINING]
+    # A tile rests between two moves, but not on a pod that wants to leave.
+    rested = (now_ms - tiles.owner_since_ms[:used] >= cool_down_ms) | np.isin(owner, draining)
+    movable = (tiles.owner_acknowledged_ms[:used] > 0) & rested
     for row, term in tiles.next.items():
         owner[row] = fleet.pods.row_or_new(term.pod_id)
     movable[[*tiles.next, *tiles.draining]] = False

@@ -1,0 +1,161 @@
+"""Bad input: a clear error that names the field and the limit, nothing lost, the process alive."""
+
+import json
+import math
+
+import pytest
+
+from tests.support.server import RunningServer
+from tests.support.world import REGISTER_POD, REGISTER_TILES, FakeWork, disk, new_session, until_owned
+
+BIG = {"type": "Polygon", "coordinates": [[[-125, 25], [-66, 25], [-66, 49], [-125, 49], [-125, 25]]]}
+
+
+@pytest.mark.parametrize(
+    ("coverage", "path", "says"),
+    [
+        ({"cells": ["nonsense"]}, ["coverage", "cells", "0"], "nonsense"),
+        ({"cells": ["8426819ffffffff", "0"]}, ["coverage", "cells", "1"], "'0'"),
+        ({"geoJson": {"type": "Point", "coordinates": [0, 0]}, "resolution": 3}, ["coverage", "geoJson"], "Point"),
+        ({"geoJson": BIG, "resolution": 16}, ["coverage", "resolution"], "16"),
+        ({"geoJson": BIG}, ["coverage", "resolution"], "resolution"),
+        ({"cells": ["8426819ffffffff"], "tileCapacity": -1}, ["coverage", "tileCapacity"], "tileCapacity"),
+    ],
+)
+def test_a_malformed_coverage_is_refused_by_field(
+    server: RunningServer, coverage: dict[str, object], path: list[str], says: str
+) -> None:
+    answer = server.data(REGISTER_TILES, input={"sessionId": new_session(server), "coverage": coverage})
+    (error,) = answer["registerTiles"]["errors"]
+    assert error["code"] == "INVALID_INPUT"
+    assert error["path"][: len(path)] == path
+    assert says in error["message"]
+
+
+def test_a_polygon_with_ten_million_cells_is_refused_with_the_limit(server: RunningServer) -> None:
+    wanted = {"sessionId": new_session(server), "coverage": {"geoJson": BIG, "resolution": 8}}
+    (error,) = server.data(REGISTER_TILES, input=wanted)["registerTiles"]["errors"]
+    assert error["code"] == "INVALID_INPUT"
+    assert "100,000" in error["message"] + error["limit"] or "100000" in error["limit"]
+
+
+def test_a_cell_around_an_existing_tile_is_refused_and_the_tile_stays(server: RunningServer) -> None:
+    child, parent = "8426819ffffffff", "83268" + "1fffffffff"
+    session_id = new_session(server, [child])
+    (error,) = server.data(REGISTER_TILES, input={"sessionId": session_id, "coverage": {"cells": [parent]}})[
+        "registerTiles"
+    ]["errors"]
+    assert error["code"] == "INVALID_INPUT"
+    assert child in error["message"]
+
+
+def test_registering_again_is_idempotent_and_nested_cells_are_covered(server: RunningServer) -> None:
+    session_id, cells = new_session(server), disk(2)
+    first = server.data(REGISTER_TILES, input={"sessionId": session_id, "coverage": {"cells": cells}})["registerTiles"]
+    again = server.data(REGISTER_TILES, input={"sessionId": session_id, "coverage": {"cells": cells}})["registerTiles"]
+    assert (first["registered"], again["registered"]) == (19, 0)
+    assert {t["h3Index"] for t in first["tiles"]} == {t["h3Index"] for t in again["tiles"]} == set(cells)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"capacity": 0}, ["capacity"]),
+        ({"capacity": -1}, ["capacity"]),
+        ({"maxTiles": -1}, ["maxTiles"]),
+        ({"lease": "PT6S"}, ["lease"]),
+        ({"lease": "PT0.1S"}, ["lease"]),
+        ({"service": ""}, ["service"]),
+        ({"id": "x" * 129}, ["id"]),
+        ({"labels": [{"key": "a", "value": "1"}] * 2}, ["labels", "1", "key"]),
+        ({"held": [{"tileId": "nonsense", "epoch": 1}]}, ["held", "0", "tileId"]),
+    ],
+)
+def test_a_malformed_registration_is_refused_by_field(
+    server: RunningServer, fields: dict[str, object], path: list[str]
+) -> None:
+    wanted = {"id": "bad-pod", "service": "test", "capacity": 1.0, **fields}
+    answer = server.data(REGISTER_POD, input=wanted)["registerPod"]
+    assert answer["leaseToken"] is None
+    assert [(e["code"], e["path"]) for e in answer["errors"]] == [("INVALID_INPUT", path)]
+
+
+def test_calls_of_an_unknown_pod_and_with_a_wrong_token_are_told_apart(server: RunningServer) -> None:
+    unknown = FakeWork(server, token="made-up")
+    assert [e["code"] for e in unknown.heartbeat()["errors"]] == ["NOT_FOUND"]
+    assert [e["code"] for e in unknown.report([])["errors"]] == ["NOT_FOUND"]
+    known = FakeWork(server)
+    known.register()
+    impostor = FakeWork(server, id=known.id, token="made-up")
+    for errors in (impostor.heartbeat()["errors"], impostor.report([])["errors"], impostor.acknowledge([])["errors"]):
+        assert [(e["code"]) for e in errors] == ["LEASE_LOST"]
+    assert known.heartbeat()["errors"] == []
+    known.leave()
+
+
+def test_a_new_instance_fences_the_former_and_says_so(server: RunningServer) -> None:
+    former = FakeWork(server)
+    former.register()
+    latter = FakeWork(server, id=former.id)
+    latter.register()
+    (error,) = former.heartbeat()["errors"]
+    assert (error["code"], error["superseded"]) == ("LEASE_LOST", True)
+    assert latter.heartbeat()["errors"] == []
+    latter.leave()
+
+
+def test_loads_that_are_none_are_refused_whole_and_stale_epochs_one_by_one(server: RunningServer) -> None:
+    pod = FakeWork(server)
+    pod.register()
+    session_id = new_session(server, disk(1))
+    tiles = [tile for tile in until_owned(server, session_id, 7) if tile["assignment"]["podId"] == pod.id]
+    loads = [{"tileId": t["id"], "epoch": t["assignment"]["epoch"], "recordsPerSecond": 5.0} for t in tiles]
+    assert pod.report(loads)["accepted"] == len(loads) > 0
+
+    negative = pod.report([*loads, {**loads[0], "recordsPerSecond": -1.0}])
+    assert negative["accepted"] == 0
+    (error,) = negative["errors"]
+    assert (error["code"], error["path"]) == ("INVALID_INPUT", ["loads", str(len(loads)), "recordsPerSecond"])
+
+    stale = pod.report([*loads[1:], {**loads[0], "epoch": 1}])
+    assert stale["accepted"] == len(loads) - 1
+    (error,) = stale["errors"]
+    assert (error["code"], error["currentEpoch"]) == ("EPOCH_STALE", loads[0]["epoch"])
+    pod.leave()
+
+
+def test_nan_and_infinity_never_reach_the_fleet(server: RunningServer) -> None:
+    for number in (math.nan, math.inf):
+        body = json.dumps(
+            {
+                "query": 'mutation($r: Float!) { reportTileLoads(input: {podId: "p", leaseToken: "t", loads: '
+                '[{tileId: "s:8426819ffffffff", epoch: 1, recordsPerSecond: $r}]}) { accepted errors { code } } }',
+                "variables": {"r": number},
+            }
+        )
+        answer = server.http.post("/graphql", content=body, headers={"Content-Type": "application/json"}).json()
+        text = json.dumps(answer)
+        assert "INVALID_INPUT" in text or "errors" in answer, text
+    assert server.http.get("/healthz").status_code == 200
+
+
+def test_malformed_ids_are_no_crash(server: RunningServer) -> None:
+    answer = server.ask('{ tile(id: "x") { id } podAssignment(id: "y@z") { id } pod(id: "") { id } }')
+    assert answer == {"data": {"tile": None, "podAssignment": None, "pod": None}}
+    (error,) = server.ask('{ tileAt(sessionId: "s", lat: 91, lng: 0) { id } }')["errors"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"
+
+
+def test_an_operation_beyond_the_limits_is_refused(server: RunningServer) -> None:
+    aliases = " ".join(f"a{i}: fleet {{ id }}" for i in range(300))
+    assert "aliases" in json.dumps(server.ask(f"{{ {aliases} }}"))
+    body = json.dumps({"query": "{ fleet { id } }", "variables": {"x": "y" * 5_000_001}})
+    refused = server.http.post("/graphql", content=body, headers={"Content-Type": "application/json"})
+    assert refused.status_code == 413
+    assert refused.json()["errors"][0]["extensions"]["limit"] == "5000000 bytes"
+
+
+def test_an_unexpected_error_tells_no_python(server: RunningServer) -> None:
+    (error,) = server.ask('{ session(ref: {id: "a", any: "b"}) { id } }')["errors"]
+    assert "any" in error["message"]
+    assert "Traceback" not in json.dumps(error)

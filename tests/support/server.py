@@ -1,0 +1,99 @@
+"""Owns running the real server as a process, and asking it."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+READY_SECONDS_MAX = 30.0
+END_SECONDS_MAX = 10.0
+
+
+@dataclass(slots=True)
+class RunningServer:
+    """A `session-manager serve` process that is ready."""
+
+    process: subprocess.Popen[str]
+    url: str
+    data_dir: Path
+    http: httpx.Client
+
+    @property
+    def websocket_url(self) -> str:
+        return "ws" + self.url.removeprefix("http") + "/graphql"
+
+    @property
+    def redis_url(self) -> str:
+        """The embedded store's URL."""
+        return f"unix://{self.data_dir}/valkey/valkey.sock"
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The whole answer to an operation."""
+        answer: dict[str, Any] = self.http.post("/graphql", json={"query": query, "variables": variables}).json()
+        return answer
+
+    def data(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data of an operation that must not fail."""
+        answer = self.ask(query, **variables)
+        assert "errors" not in answer, answer["errors"]
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def stop(self, by: signal.Signals = signal.SIGINT) -> float:
+        """End the process; returns how long it took, in seconds."""
+        started = time.monotonic()
+        self.process.send_signal(by)
+        self.process.wait(END_SECONDS_MAX)
+        return time.monotonic() - started
+
+
+@contextlib.contextmanager
+def running_server(data_dir: Path, *arguments: str, **environment: str) -> Iterator[RunningServer]:
+    """A ready server on a free port, ended at exit."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "subgraph", "serve", "--port", "0", "--data-dir", str(data_dir), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    try:
+        url = _url_of(process)
+        with httpx.Client(base_url=url, timeout=30) as http:
+            until(lambda: http.get("/readyz").status_code == 200, "the server is ready", READY_SECONDS_MAX)
+            yield RunningServer(process, url, data_dir, http)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(END_SECONDS_MAX)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def until(condition: Any, what: str, seconds_max: float = 10.0) -> Any:
+    """The condition's first true value; fails when it does not come in time."""
+    give_up_at = time.monotonic() + seconds_max
+    while time.monotonic() < give_up_at:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds_max:g} s: {what}")
+
+
+def _url_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if found := re.match(r"GraphiQL: (http://\S+)/graphql", line):
+            return found[1]
+    raise AssertionError("the server ended: " + "".join(said))

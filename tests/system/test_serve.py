@@ -1,0 +1,223 @@
+"""`session-manager serve` as a user runs it: it starts, says where it is, keeps its data, ends, and fails clearly."""
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.server import running_server, until
+from tests.support.world import FakeWork, disk, new_session, until_owned
+
+SECONDS_MAX = 30
+
+
+def run_serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "subgraph", "serve", *arguments]
+    environ = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, env=environ, check=False)
+
+
+def children_of(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    return [child for child, parent in pairs if parent == pid]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_by_a_signal_with_everything_it_started(tmp_path: Path, by: signal.Signals) -> None:
+    with running_server(tmp_path / "data") as server:
+        children = children_of(server.process.pid)
+        assert children, "the embedded Valkey is a child"
+        server.stop(by)
+        assert server.process.returncode == 0
+        assert not any(map(is_running, children))
+
+
+def test_killed_hard_it_leaves_no_process_and_the_directory_free(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        children = children_of(server.process.pid)
+        session_id = new_session(server, displayName="kept")
+        server.stop(signal.SIGKILL)
+        if sys.platform == "linux":
+            until(lambda: not any(map(is_running, children)), "the children ended with it")
+    with running_server(tmp_path / "data") as again:
+        found = again.data("query($id: ID!) { session(ref: {id: $id}) { displayName } }", id=session_id)
+        assert found == {"session": {"displayName": "kept"}}
+
+
+def test_sessions_tiles_and_epochs_are_kept_over_a_restart(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        pod = FakeWork(server)
+        pod.register()
+        session_id = new_session(server, disk(1))
+        before = {tile["id"]: tile["assignment"]["epoch"] for tile in until_owned(server, session_id, 7)}
+        version = server.data("{ fleet { version } }")["fleet"]["version"]
+        server.stop()
+    with running_server(tmp_path / "data") as again:
+        assert again.data("{ fleet { version } }")["fleet"]["version"] > version
+        pod = FakeWork(again, id=pod.id)
+        pod.register()
+        until(
+            lambda: all(t["assignment"]["epoch"] > before[t["id"]] for t in until_owned(again, session_id, 7)),
+            "every tile is owned again, at a higher epoch",
+        )
+
+
+def test_a_second_server_on_the_directory_is_told_who_holds_it(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        second = run_serve("--port", "0", "--data-dir", str(tmp_path / "data"))
+        assert second.returncode == 1
+        (line,) = second.stderr.strip().splitlines()
+        assert str(server.process.pid) in line
+        assert server.url in line
+
+
+def test_two_servers_share_given_stores_and_deliver_each_others_events(tmp_path: Path) -> None:
+    from tests.support.subscriber import subscribed
+
+    with running_server(tmp_path / "one") as one:
+        urls = {"SESSION_MANAGER_REDIS_URL": one.redis_url}
+        urls["SESSION_MANAGER_DATABASE_URL"] = f"sqlite:///{tmp_path}/one/session-manager.sqlite3"
+        with running_server(tmp_path / "two", **urls) as two:
+            started = 'subscription { sessionStarted(dataSource: "shared") { sessionKey } }'
+            with subscribed(two.websocket_url, started) as subscriber:
+                until(
+                    lambda: bool(new_session(one, dataSource="shared")) and subscriber.has_more,
+                    "a session started at one server is told at the other",
+                )
+            pod = FakeWork(two)
+            pod.register()
+            session_id = new_session(one, disk(1))
+            assert len(until_owned(two, session_id, 7)) == len(until_owned(one, session_id, 7)) == 7
+            leaders = {server.data("{ fleet { leader } }")["fleet"]["leader"] for server in (one, two)}
+            assert len(leaders) == 1
+            pod.leave()
+            two.stop()
+
+
+def test_several_workers_serve_one_fleet(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data", "--workers", "2") as server:
+        session_id = new_session(server, disk(0))
+        query = "query($id: ID!) { session(ref: {id: $id}) { partition { tileCount } } }"
+
+        def seen_everywhere() -> bool:
+            # New connections spread over the workers.
+            answers = [
+                httpx.post(f"{server.url}/graphql", json={"query": query, "variables": {"id": session_id}}).json()
+                for _ in range(8)
+            ]
+            return all(answer["data"]["session"]["partition"]["tileCount"] == 1 for answer in answers)
+
+        until(seen_everywhere, "every worker sees the tile")
+        children = children_of(server.process.pid)
+        server.stop()
+        assert not any(map(is_running, children))
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        failed = run_serve("--port", str(port), "--data-dir", str(tmp_path / "data"))
+    assert failed.returncode == 1
+    (line,) = failed.stderr.strip().splitlines()
+    assert str(port) in line
+    assert "in use" in line
+
+
+def test_an_unreachable_redis_is_one_clear_line_without_its_password(tmp_path: Path) -> None:
+    url = "redis://user:secret@127.0.0.1:1/0"
+    failed = run_serve("--port", "0", "--data-dir", str(tmp_path / "data"), "--redis-url", url)
+    assert failed.returncode == 1
+    (line,) = failed.stderr.strip().splitlines()
+    assert "127.0.0.1:1" in line
+    assert "secret" not in line
+
+
+def test_a_database_of_a_newer_version_is_one_clear_line(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        server.stop()
+    with sqlite3.connect(tmp_path / "data" / "session-manager.sqlite3") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999_from_the_future'")
+    database.close()
+    failed = run_serve("--port", "0", "--data-dir", str(tmp_path / "data"))
+    assert failed.returncode == 1
+    (line,) = failed.stderr.strip().splitlines()
+    assert "9999_from_the_future" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "says"),
+    [
+        (["--host", "0.0.0.0"], {}, "ACCESS_TOKEN"),
+        ([], {"SESSION_MANAGER_PORT": "many"}, "SESSION_MANAGER_PORT"),
+        (["--workers", "0"], {}, "WORKERS"),
+        ([], {"SESSION_MANAGER_POD_LEASE_SECONDS": "9"}, "pod_lease_seconds"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(arguments: list[str], environment: dict[str, str], says: str) -> None:
+    failed = run_serve(*arguments, **environment)
+    assert failed.returncode == 1
+    (line,) = failed.stderr.strip().splitlines()
+    assert says.lower() in line.lower()
+
+
+def test_an_access_token_is_asked_for_over_http_and_websocket(tmp_path: Path) -> None:
+    from websockets.exceptions import ConnectionClosedError
+
+    from tests.support.subscriber import socket_to
+
+    with running_server(tmp_path / "data", SESSION_MANAGER_ACCESS_TOKEN="s3cret") as server:
+        refused = server.http.post("/graphql", json={"query": "{ fleet { id } }"})
+        assert refused.status_code == 401
+        assert server.http.post("/graphql", json={}, headers={"Authorization": "Bearer wrong"}).status_code == 401
+        shown = {"Authorization": "Bearer s3cret"}
+        assert server.http.post("/graphql", json={"query": "{ fleet { id } }"}, headers=shown).json()["data"]
+        assert server.http.get("/graphql", headers={"Accept": "text/html"}).status_code == 200
+        with socket_to(server.websocket_url, authorization="Bearer s3cret"):
+            pass
+        with pytest.raises(ConnectionClosedError, match="4403"), socket_to(server.websocket_url):
+            pass
+
+
+def test_readiness_follows_redis_and_health_the_background_tasks(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        (valkey,) = [pid for pid in children_of(server.process.pid)]
+        os.kill(valkey, signal.SIGSTOP)
+        try:
+            until(lambda: server.http.get("/readyz").status_code == 503, "it is not ready without Redis", 20)
+            answer = server.ask("{ fleet { version } }")
+            assert answer["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
+            assert server.http.get("/healthz").status_code == 200
+        finally:
+            os.kill(valkey, signal.SIGCONT)
+        until(lambda: server.http.get("/readyz").status_code == 200, "it is ready again", 20)
+
+
+def test_metrics_tell_of_the_fleet_and_its_loop(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        pod = FakeWork(server)
+        pod.register()
+        session_id = new_session(server, disk(1))
+        until_owned(server, session_id, 7)
+        text = server.http.get("/metrics").text
+        assert re.search(r'^session_manager_tiles\{.*health="HEALTHY"\} 7\.0$', text, re.MULTILINE)
+        assert re.search(r'^session_manager_moves_total\{.*reason="INITIAL"\} 7\.0$', text, re.MULTILINE)
+        assert re.search(r"^session_manager_background_tasks_dead\{.*\} 0\.0$", text, re.MULTILINE)
