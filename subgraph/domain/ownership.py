@@ -83,6 +83,7 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
 def place(record: TileRecord, term: Term) -> TileRecord:
     """Give a tile whose owner is gone (or that never had one) to a pod at once: there is nobody to wait for."""
     _require(not record.retiring, "a retiring tile takes no owner")
+    _require(record.owner is None, "an owner is moved from, or lost, but not overwritten")
     _require(term.epoch > _highest_epoch(record), "an epoch must rise")
     return msgspec.structs.replace(record, owner=_in_force(term), next=None, last_epoch=term.epoch)
 
