@@ -1,0 +1,198 @@
+"""The project as a package and as an image: what is installed, pinned, copied, run and promised agrees."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from subgraph import __version__
+from subgraph.cli import main
+from subgraph.settings import PREFIX, BadSetting, Settings
+
+PROJECT = Path(__file__).parent.parent
+sys.path.append(str(PROJECT / ".ci"))
+from dockerfile import Stage, read_dockerfile  # noqa: E402
+
+DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+PIN = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[\w.]+)(; python_full_version < \"[\d.]+\")?")
+COMMAND_SECONDS_MAX = 60
+
+
+@pytest.fixture(scope="module")
+def builder() -> Stage:
+    return read_dockerfile((PROJECT / "Dockerfile").read_text())[0]
+
+
+@pytest.fixture(scope="module")
+def image() -> Stage:
+    return read_dockerfile((PROJECT / "Dockerfile").read_text())[-1]
+
+
+def packaged_files() -> set[str] | None:
+    """The installed files of the distribution; None where the checkout itself is what is imported."""
+    try:
+        installed = distribution(DECLARED["name"])
+    except PackageNotFoundError:
+        return None
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
+    if origin.get("dir_info", {}).get("editable"):
+        return None
+    return {path.as_posix() for path in installed.files or ()}
+
+
+def test_every_file_of_the_package_is_installed() -> None:
+    packaged = packaged_files()
+    if packaged is None:
+        pytest.skip("the package is not installed as a copy")
+    of_checkout = {
+        path.relative_to(PROJECT).as_posix()
+        for path in (PROJECT / "subgraph").rglob("*")
+        if path.is_file() and path.suffix not in {".pyc", ".md"}
+    }
+    assert of_checkout - packaged == set(), "not installed: missing in package-data, or newer than the installation"
+
+
+def test_constraints_pin_exactly_and_satisfy_what_is_declared() -> None:
+    pins = {}
+    for line in (PROJECT / "constraints.txt").read_text().splitlines():
+        match = PIN.fullmatch(line)
+        assert match, f"not an exact pin: {line}"
+        pins[canonicalize_name(match["name"])] = match["version"]
+    extras = [text for extra in DECLARED["optional-dependencies"].values() for text in extra]
+    for requirement in map(Requirement, (*DECLARED["dependencies"], *extras)):
+        if requirement.name != DECLARED["name"]:
+            version = pins.get(canonicalize_name(requirement.name))
+            assert version, f"{requirement.name} is not pinned"
+            assert version in requirement.specifier, f"{requirement} is pinned to {version}"
+
+
+def test_readme_opens_with_the_two_commands() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    run, check = (block.splitlines() for block in blocks[:2])
+    assert len(run) == len(check) == 1
+    assert run[0].endswith(".venv/bin/session-manager demo")
+    assert check[0].endswith(".venv/bin/pytest")
+    assert all("pip install -q -c constraints.txt " in line for line in (*run, *check))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"])
+def test_pages_link_to_files_that_exist(page: str) -> None:
+    source = PROJECT / page
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", source.read_text())
+    missing = [target for target in targets if not (source.parent / target).exists()]
+    assert not missing
+
+
+def test_changelog_tells_of_this_version() -> None:
+    assert re.search(rf"^## \[{re.escape(__version__)}\]", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_image_keeps_nothing_of_its_builder_but_the_installed_package(builder: Stage, image: Stage) -> None:
+    assert builder.base == image.base
+    [copied] = image.all("COPY")
+    source, target, path = copied.split()
+    assert source == f"--from={builder.name}"
+    assert target == path
+    assert any(
+        f"{path}/bin/pip install" in command and " -c constraints.txt ." in command for command in builder.all("RUN")
+    )
+    assert not any("pip" in command for command in image.all("RUN"))
+
+
+def test_image_runs_as_a_numbered_user_that_owns_the_data(image: Stage) -> None:
+    uid, gid = image.last("USER").split(":")
+    assert int(uid) > 0
+    assert int(gid) > 0
+    data = image.environment[f"{PREFIX}DATA_DIR"]
+    assert image.last("VOLUME") == data
+    assert any(f"--owner={uid} --group={gid}" in command and command.endswith(data) for command in image.all("RUN"))
+
+
+def test_image_sets_what_there_is_to_set_and_asks_for_a_token(image: Stage) -> None:
+    given = {name: value for name, value in image.environment.items() if name.startswith(PREFIX)}
+    with pytest.raises(BadSetting, match=f"{PREFIX}ACCESS_TOKEN"):
+        Settings.from_environment(given)
+    settings = Settings.from_environment(given | {f"{PREFIX}ACCESS_TOKEN": "secret"})
+    assert {**settings.to_environment(), **given} == settings.to_environment()
+    assert image.last("EXPOSE") == str(settings.port)
+
+
+def test_image_runs_a_command_of_the_project(image: Stage) -> None:
+    program, subcommand = image.command
+    assert program in DECLARED["scripts"]
+    assert subcommand in main.commands
+
+
+def test_image_is_built_from_files_that_exist_and_are_not_ignored(builder: Stage) -> None:
+    admitted = (PROJECT / ".dockerignore").read_text().splitlines()
+    sources = [source for copied in builder.all("COPY") for source in copied.split()[:-1]]
+    assert {"pyproject.toml", "constraints.txt", "subgraph", DECLARED["readme"], *DECLARED["license-files"]} == {
+        *sources
+    }
+    for source in sources:
+        assert (PROJECT / source).exists()
+        assert f"!{source}" in admitted
+    assert "*" in admitted, "a checkout's data must stay outside"
+
+
+@pytest.mark.parametrize(("status", "is_healthy"), [(200, True), (503, False)])
+def test_healthcheck_says_what_readyz_says(image: Stage, status: int, is_healthy: bool) -> None:
+    program, *arguments = image.healthcheck
+    assert program == "python3"
+    with answering("/readyz", status) as port:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            env=os.environ | {f"{PREFIX}PORT": str(port)},
+            stderr=subprocess.DEVNULL,
+            timeout=COMMAND_SECONDS_MAX,
+        )
+    assert (done.returncode == 0) is is_healthy
+
+
+@contextmanager
+def answering(path: str, status: int) -> Iterator[int]:
+    """A server on a free port that answers one path with a status, and any other with 404."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == path else 404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(("body", "code"), [("pass", 0), ("pytest.skip('lacks something')", 1)])
+def test_a_skipped_test_fails_continuous_integration(tmp_path: Path, body: str, code: int) -> None:
+    (tmp_path / "test_it.py").write_text(f"import pytest\n\ndef test_other(): pass\n\ndef test_it(): {body}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no_skips", "-c", os.devnull, "--rootdir", tmp_path, tmp_path],
+        env=os.environ | {"PYTHONPATH": str(PROJECT / ".ci"), "PYTEST_ADDOPTS": ""},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS_MAX,
+    )
+    assert done.returncode == code, done.stdout
