@@ -1,0 +1,98 @@
+"""Pods: which statuses live, and which registrations are refused."""
+
+import math
+from typing import Any
+
+import pytest
+
+from subgraph.domain.errors import InvalidInput
+from subgraph.domain.ids import ID_LENGTH_MAX
+from subgraph.domain.pods import (
+    CAPACITY_MAX,
+    LABELS_MAX,
+    LEASE_MS_MIN,
+    TEXT_LENGTH_MAX,
+    TILES_PER_POD_MAX,
+    PodStatus,
+    check_registration,
+)
+from tests.support.fleets import pod
+
+LEASE_MS_MAX = 5_000
+
+
+def check(**changes: Any) -> None:
+    given = {
+        "pod_id": "a",
+        "service": "rail",
+        "capacity": 100.0,
+        "tiles_max": None,
+        "zone": None,
+        "labels": {},
+        "lease_ms": 3_000,
+        "lease_ms_max": LEASE_MS_MAX,
+    }
+    check_registration(**{**given, **changes})
+
+
+def test_a_pod_lives_until_it_is_lost_or_gone() -> None:
+    live = {status for status in PodStatus if status.is_live}
+    assert live == {PodStatus.READY, PodStatus.CORDONED, PodStatus.DRAINING}
+
+
+def test_a_status_holds_from_the_moment_it_was_given() -> None:
+    lost = pod().with_status(PodStatus.LOST, 42)
+    assert (lost.status, lost.status_at_ms) == (PodStatus.LOST, 42)
+    assert lost.with_status(PodStatus.READY, 0) == pod()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"pod_id": "p" * ID_LENGTH_MAX, "service": "s" * TEXT_LENGTH_MAX, "zone": "z" * TEXT_LENGTH_MAX},
+        {"pod_id": "a b/ü"},
+        {"capacity": 0.001},
+        {"capacity": CAPACITY_MAX},
+        {"tiles_max": 0},
+        {"tiles_max": TILES_PER_POD_MAX},
+        {"labels": {f"k{n}": "v" * TEXT_LENGTH_MAX for n in range(LABELS_MAX)}},
+        {"lease_ms": LEASE_MS_MIN},
+        {"lease_ms": LEASE_MS_MAX},
+    ],
+)
+def test_registrations_up_to_the_limits_are_accepted(changes: dict[str, Any]) -> None:
+    check(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"pod_id": ""}, "id"),
+        ({"pod_id": "p" * (ID_LENGTH_MAX + 1)}, "id"),
+        ({"pod_id": "a\nb"}, "id"),
+        ({"pod_id": " a"}, "id"),
+        ({"pod_id": "a\u200b"}, "id"),
+        ({"service": ""}, "service"),
+        ({"service": "s" * (TEXT_LENGTH_MAX + 1)}, "service"),
+        ({"zone": ""}, "zone"),
+        ({"zone": "z" * (TEXT_LENGTH_MAX + 1)}, "zone"),
+        ({"capacity": 0.0}, "capacity"),
+        ({"capacity": -1.0}, "capacity"),
+        ({"capacity": math.nan}, "capacity"),
+        ({"capacity": math.inf}, "capacity"),
+        ({"capacity": CAPACITY_MAX * 1.001}, "capacity"),
+        ({"tiles_max": -1}, "maxTiles"),
+        ({"tiles_max": TILES_PER_POD_MAX + 1}, "maxTiles"),
+        ({"labels": {f"k{n}": "" for n in range(LABELS_MAX + 1)}}, "labels"),
+        ({"labels": {"k" * (TEXT_LENGTH_MAX + 1): ""}}, "labels"),
+        ({"labels": {"k": "v" * (TEXT_LENGTH_MAX + 1)}}, "labels"),
+        ({"lease_ms": LEASE_MS_MIN - 1}, "lease"),
+        ({"lease_ms": LEASE_MS_MAX + 1}, "lease"),
+    ],
+)
+def test_a_registration_beyond_a_limit_is_refused_by_field_and_limit(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check(**changes)
+    assert refused.value.path == (field,)
+    assert refused.value.limit
