@@ -52,7 +52,7 @@ def packaged_files() -> set[str] | None:
     return {path.as_posix() for path in installed.files or ()}
 
 
-def test_every_file_of_the_package_is_installed() -> None:
+def test_the_files_of_the_package_are_installed_and_no_others() -> None:
     packaged = packaged_files()
     if packaged is None:
         pytest.skip("the package is not installed as a copy")
@@ -62,6 +62,8 @@ def test_every_file_of_the_package_is_installed() -> None:
         if path.is_file() and path.suffix not in {".pyc", ".md"}
     }
     assert of_checkout - packaged == set(), "not installed: missing in package-data, or newer than the installation"
+    left_over = {path for path in packaged - of_checkout if path.startswith("subgraph/") and not path.endswith(".pyc")}
+    assert left_over == set(), "no longer in the checkout: remove build/ and install again"
 
 
 def test_constraints_pin_exactly_and_satisfy_what_is_declared() -> None:
