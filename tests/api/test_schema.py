@@ -27,7 +27,7 @@ def own_types() -> list[GraphQLNamedType]:
     return [
         one
         for name, one in graphql_schema().type_map.items()
-        if not name.startswith("_") and not is_specified_scalar_type(one)
+        if not name.startswith(("_", "link__")) and not is_specified_scalar_type(one)
     ]
 
 

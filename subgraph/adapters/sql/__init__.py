@@ -1,0 +1,1 @@
+"""Sessions, their journal and the fleet's incarnation in SQL."""

@@ -1,0 +1,34 @@
+"""Owns the fleet's incarnation in SQL: raised durably, and never handed out twice."""
+
+from sqlalchemy import insert, select, update
+
+from subgraph.adapters.sql.database import Database
+from subgraph.adapters.sql.tables import FLEET
+
+
+class SqlFleetRegister:
+    """The FleetRegister port on SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def incarnation(self, fleet_id: str) -> int:
+        """The current incarnation; 0 for a fleet nobody has led yet."""
+        async with self._database.reading() as connection:
+            found = await connection.scalar(select(FLEET.c.incarnation).where(FLEET.c.id == fleet_id))
+        return int(found or 0)
+
+    async def raise_incarnation(self, fleet_id: str) -> int:
+        """Add one, durably, and return the new incarnation."""
+        raised = (
+            update(FLEET)
+            .where(FLEET.c.id == fleet_id)
+            .values(incarnation=FLEET.c.incarnation + 1)
+            .returning(FLEET.c.incarnation)
+        )
+        async with self._database.writing() as connection:
+            incarnation = await connection.scalar(raised)
+            if incarnation is None:
+                incarnation = 1
+                await connection.execute(insert(FLEET).values(id=fleet_id, incarnation=incarnation))
+        return int(incarnation)

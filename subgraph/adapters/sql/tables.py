@@ -1,0 +1,124 @@
+"""Owns the shape of the SQL tables: columns, keys and indexes. The migrations build the same; a test compares them."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+JournalPosition = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite hands out rising row ids only to a column declared INTEGER."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant to the microsecond: written as UTC, read timezone-aware on every database."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """The instant in UTC, because SQLite drops the zone."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """The instant with its zone, which SQLite does not return."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class SqlTable(SQLModel, registry=registry(metadata=MetaData())):
+    """The base of this project's tables, with metadata of their own: other users of SQLModel stay apart."""
+
+
+class SessionRow(SqlTable, table=True):
+    """One session."""
+
+    __tablename__ = "session"
+    __table_args__ = (
+        Index("uq_session_tenant_id_display_name", "tenant_id", "display_name", unique=True),
+        # One live world per tenant, whoever races.
+        Index(
+            "uq_session_tenant_id_main",
+            "tenant_id",
+            unique=True,
+            sqlite_where=text("is_main = 1"),
+            postgresql_where=text("is_main"),
+        ),
+        Index("ix_session_current", "tenant_id", "state", text("created_at DESC"), "id"),
+        Index("ix_session_current_of_data_source", "tenant_id", "state", "data_source", text("created_at DESC"), "id"),
+    )
+
+    id: str = Field(primary_key=True)
+    tenant_id: str
+    owner_id: str
+    display_name: str
+    is_main: bool
+    state: str
+    revision: int
+    data_source: str | None
+    type: str
+    version: int
+    utc_offset_microseconds: int = Field(sa_type=BigInteger)
+    details_json: str = Field(sa_type=Text)
+    metadata_json: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(sa_type=UtcDateTime)
+
+
+class SessionEventRow(SqlTable, table=True):
+    """One journal entry, which is also an outbox entry while `relayed_at` is null. `position` rises in commit order."""
+
+    __tablename__ = "session_event"
+    __table_args__ = (
+        UniqueConstraint("id", name="uq_session_event_id"),
+        UniqueConstraint("session_id", "sequence", name="uq_session_event_session_id_sequence"),
+        Index(
+            "ix_session_event_unrelayed",
+            "position",
+            sqlite_where=text("relayed_at IS NULL"),
+            postgresql_where=text("relayed_at IS NULL"),
+        ),
+        # A position is a cursor: it must not come back after the newest entry was purged.
+        {"sqlite_autoincrement": True},
+    )
+
+    position: int | None = Field(default=None, sa_column=Column(JournalPosition, primary_key=True))
+    id: str
+    tenant_id: str
+    session_id: str = Field(foreign_key="session.id")
+    sequence: int = Field(sa_type=BigInteger)
+    type: str
+    actor: str
+    occurred_at: datetime = Field(sa_type=UtcDateTime)
+    data_source: str | None
+    relayed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class FleetRow(SqlTable, table=True):
+    """What of a fleet outlives Redis."""
+
+    __tablename__ = "fleet"
+
+    id: str = Field(primary_key=True)
+    incarnation: int = Field(sa_type=BigInteger)
+
+
+METADATA: MetaData = SqlTable.metadata
+SESSION: Table = METADATA.tables["session"]
+SESSION_EVENT: Table = METADATA.tables["session_event"]
+FLEET: Table = METADATA.tables["fleet"]
