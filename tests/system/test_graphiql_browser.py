@@ -32,6 +32,9 @@ FLAGS = (
     "--window-size=1400,900",
 )
 WAIT_SECONDS = 30.0
+CREATE_SESSION = """mutation {
+  createSession(input: {displayName: "one tile", coverage: {cells: ["85283083fffffff"]}}) { errors { message } }
+}"""
 T = TypeVar("T")
 
 
@@ -158,18 +161,17 @@ def test_a_query_and_a_subscription_run_and_nobody_else_is_asked(browser: Any, s
     page.open_tab("FleetChanges")
     page.write_headers({"X-Purpose": "a header of the editor"})
     page.run()
-    made = iter(range(1000))
 
-    def fleet_change() -> dict[str, Any] | None:
-        # The subscription is live only, so tiles are added until one of the changes is seen.
-        create = """mutation { createSession(input: {displayName: "seen-%d", coverage: {cells: ["85283083fffffff"]}})
-            { session { id } errors { message } } }"""
-        assert post(server_url, create % next(made))["data"]["createSession"]["errors"] == []
+    def fleet_of(tile_count: int) -> dict[str, Any] | None:
         answer = page.result()
-        return answer if answer and "fleetChanges" in (answer.get("data") or {}) else None
+        assert answer is None or "errors" not in answer, answer
+        fleet = answer["data"]["fleetChanges"] if answer else None
+        return fleet if fleet and fleet["tileCount"] == tile_count else None
 
-    change = wait_for("an event of fleetChanges", fleet_change)
-    assert change["data"]["fleetChanges"]["tileCount"] >= 1
+    wait_for("the fleet as it is", lambda: fleet_of(tile_count=0))
+    made = post(server_url, CREATE_SESSION)["data"]["createSession"]
+    assert made["errors"] == []
+    wait_for("the event of a fleet with one more tile", lambda: fleet_of(tile_count=1))
 
     log = page.log()
     init, *_ = sent_over_websocket(log)
