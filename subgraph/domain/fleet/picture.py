@@ -59,11 +59,13 @@ class Fleet:
         self._load_metric = load_metric
 
     def adopt(self, snapshot: FleetSnapshot) -> None:
-        """Become the snapshot. Loads known so far stay with their tiles."""
-        former = self.tiles
+        """Become the snapshot. Loads known so far stay with their tiles, leases with their pods."""
+        former, former_pods = self.tiles, self.pods
         self.tiles, self.pods = TileTable(), PodTable()
         for pod_id, pod in snapshot.pods.items():
-            self.pods.put(pod_id, pod.record, pod.version)
+            now, before = self.pods.put(pod_id, pod.record, pod.version), former_pods.get(pod_id)
+            if before is not None:
+                now.lease_expires_at_ms, now.applied_version = before.lease_expires_at_ms, before.applied_version
         for tile_id, tile in snapshot.tiles.items():
             row = self._put_tile(tile_id, tile.record, tile.version)
             former_row = former.row(tile_id)
@@ -84,11 +86,6 @@ class Fleet:
         if change.previous != self.version:
             raise GapInChanges(f"at {self.version}, but the change {change.version} follows {change.previous}")
         effects = Effects(change.version)
-        for pod_id, pod in change.pods.items():
-            if pod is None:
-                self.pods.remove(pod_id)
-            else:
-                self.pods.put(pod_id, pod, change.version)
         for tile_id, after in change.tiles.items():
             row = self.tiles.row(tile_id)
             if row is not None and self.tiles.changed_at[row] > change.version:
@@ -105,6 +102,12 @@ class Fleet:
             pod_row = self.pods.rows[self.pods.row_or_new(pod_id)]
             assert pod_row is not None
             pod_row.concerned_at = change.version
+        # After the tiles: a pod that goes is still needed to tell of its terms that end with it.
+        for pod_id, pod in change.pods.items():
+            if pod is None:
+                self.pods.remove(pod_id)
+            else:
+                self.pods.put(pod_id, pod, change.version)
         self.version = change.version
         return effects
 

@@ -79,6 +79,8 @@ class PodTable:
         pod = self.rows[row]
         assert pod is not None
         pod.record, pod.changed_at = record, version
+        # Known before the first pulse tells it: a registration gives a whole lease.
+        pod.lease_expires_at_ms = max(pod.lease_expires_at_ms, record.registered_at_ms + record.lease_ms)
         return pod
 
     def remove(self, pod_id: PodId) -> None:
