@@ -125,12 +125,17 @@ def test_a_pod_is_not_known_before_its_record_has_come() -> None:
 
 def test_leases_survive_a_snapshot_so_that_no_live_pod_looks_dead() -> None:
     fleet = fleet_of({}, {A: pod()})
-    fleet.renew({A: 4_000}, {A: 9})
-    fleet.adopt(snapshot({}, {A: pod(), B: pod()}, version=20))
-    assert {one.id: (one.lease_expires_at_ms, one.applied_version) for one in fleet.pods} == {
-        A: (4_000, 9),
-        B: (0, None),
-    }
+    fleet.renew({A: 9_000}, {A: 9})
+    fleet.adopt(snapshot({}, {A: pod()}, version=20))
+    assert [(one.lease_expires_at_ms, one.applied_version) for one in fleet.pods] == [(9_000, 9)]
+
+
+def test_a_new_pod_has_its_whole_lease_before_the_first_pulse_tells_it() -> None:
+    new = pod(registered_at_ms=7_000, lease_ms=3_000)
+    fleet = fleet_of({}, {A: pod()}, leases_end_at_ms=4_000)
+    fleet.apply(FleetChange(10, 11, pods={B: new}))
+    fleet.adopt(snapshot({}, {A: new, B: new}, version=20))
+    assert [(one.lease_expires_at_ms, one.last_heartbeat_at_ms) for one in fleet.pods] == [(10_000, 7_000)] * 2
 
 
 def test_a_lease_that_is_not_told_any_more_has_ended() -> None:

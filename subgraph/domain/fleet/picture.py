@@ -65,7 +65,8 @@ class Fleet:
         for pod_id, pod in snapshot.pods.items():
             now, before = self.pods.put(pod_id, pod.record, pod.version), former_pods.get(pod_id)
             if before is not None:
-                now.lease_expires_at_ms, now.applied_version = before.lease_expires_at_ms, before.applied_version
+                now.lease_expires_at_ms = max(now.lease_expires_at_ms, before.lease_expires_at_ms)
+                now.applied_version = before.applied_version
         for tile_id, tile in snapshot.tiles.items():
             row = self._put_tile(tile_id, tile.record, tile.version)
             former_row = former.row(tile_id)
