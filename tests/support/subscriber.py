@@ -50,7 +50,7 @@ class Subscriber:
 
 @contextlib.contextmanager
 def subscribed(websocket_url: str, query: str, **variables: Any) -> Iterator[Subscriber]:
-    """A subscription: the socket is acknowledged and the operation sent; when it is live, only its first event shows."""
+    """A subscription: the socket is acknowledged and the operation sent; only its first event shows that it is live."""
     with socket_to(websocket_url) as socket:
         payload = {"query": query, "variables": variables}
         socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))

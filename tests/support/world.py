@@ -11,11 +11,13 @@ from tests.support.server import RunningServer, until
 
 CREATE = """mutation($input: CreateSessionInput!) { createSession(input: $input) {
   session { id revision displayName state isMain dataSource type version utcOffset details { key value } metadata }
-  errors { __typename message code path ... on SessionManagerInvalidInput { limit } ... on SessionNameTaken { conflictingId } }
+  errors { __typename message code path
+    ... on SessionManagerInvalidInput { limit } ... on SessionNameTaken { conflictingId } }
 } }"""
 REGISTER_TILES = """mutation($input: RegisterTilesInput!) { registerTiles(input: $input) {
   registered tiles { id h3Index }
-  errors { __typename message code path ... on SessionManagerInvalidInput { limit } ... on SessionIllegalState { state } }
+  errors { __typename message code path
+    ... on SessionManagerInvalidInput { limit } ... on SessionIllegalState { state } }
 } }"""
 REGISTER_POD = """mutation($input: RegisterPodInput!) { registerPod(input: $input) {
   leaseToken version pod { id status } assignments { id tileId epoch state }

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.server import running_server, until
+from tests.support.server import RunningServer, running_server, until
 from tests.support.world import FakeWork, disk, new_session, until_owned
 
 SECONDS_MAX = 30
@@ -122,7 +122,9 @@ def test_several_workers_serve_one_fleet(tmp_path: Path) -> None:
                 httpx.post(f"{server.url}/graphql", json={"query": query, "variables": {"id": session_id}}).json()
                 for _ in range(8)
             ]
-            return all(answer["data"]["session"]["partition"]["tileCount"] == 1 for answer in answers)
+            # A worker that is still starting answers Unavailable.
+            sessions = [answer["data"] and answer["data"]["session"] for answer in answers]
+            return all(session and session["partition"]["tileCount"] == 1 for session in sessions)
 
         until(seen_everywhere, "every worker sees the tile")
         children = children_of(server.process.pid)
@@ -199,7 +201,7 @@ def test_an_access_token_is_asked_for_over_http_and_websocket(tmp_path: Path) ->
 
 def test_readiness_follows_redis_and_health_the_background_tasks(tmp_path: Path) -> None:
     with running_server(tmp_path / "data") as server:
-        (valkey,) = [pid for pid in children_of(server.process.pid)]
+        (valkey,) = children_of(server.process.pid)
         os.kill(valkey, signal.SIGSTOP)
         try:
             until(lambda: server.http.get("/readyz").status_code == 503, "it is not ready without Redis", 20)
@@ -211,13 +213,18 @@ def test_readiness_follows_redis_and_health_the_background_tasks(tmp_path: Path)
         until(lambda: server.http.get("/readyz").status_code == 200, "it is ready again", 20)
 
 
+def _metrics_with(server: RunningServer, pattern: str) -> str | None:
+    text = server.http.get("/metrics").text
+    return text if re.search(pattern, text, re.MULTILINE) else None
+
+
 def test_metrics_tell_of_the_fleet_and_its_loop(tmp_path: Path) -> None:
     with running_server(tmp_path / "data") as server:
         pod = FakeWork(server)
         pod.register()
         session_id = new_session(server, disk(1))
         until_owned(server, session_id, 7)
-        text = server.http.get("/metrics").text
-        assert re.search(r'^session_manager_tiles\{.*health="HEALTHY"\} 7\.0$', text, re.MULTILINE)
+        healthy = r'^session_manager_tiles\{fleet="default",health="HEALTHY",.*\} 7\.0$'
+        text = until(lambda: _metrics_with(server, healthy), "seven healthy tiles are told")
         assert re.search(r'^session_manager_moves_total\{.*reason="INITIAL"\} 7\.0$', text, re.MULTILINE)
         assert re.search(r"^session_manager_background_tasks_dead\{.*\} 0\.0$", text, re.MULTILINE)
