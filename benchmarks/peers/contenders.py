@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-
-from benchmarks.peers.processes import CpuSeconds, cpu_seconds, server, store_seconds
+from peers.processes import CpuSeconds, cpu_seconds, server, store_seconds
 
 PEERS = Path(__file__).parent
 APOLLO = PEERS / "apollo"

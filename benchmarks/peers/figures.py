@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from peers.contenders import APOLLO, Contender
+from peers.load import Run
+from peers.processes import CpuSeconds
+
 import subgraph
-from benchmarks.peers.contenders import APOLLO, Contender
-from benchmarks.peers.load import Run
-from benchmarks.peers.processes import CpuSeconds
 
 COLUMNS = "{:<18} {:<11} {:>10} {:>9} {:>15} {:>10} {:>10} {:>9} {:>8}"
 
