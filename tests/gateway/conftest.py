@@ -4,16 +4,16 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
-from gateway_client import Gateway
-from gateway_processes import Server, compose, running
+
+from tests.gateway.client import Gateway
+from tests.gateway.processes import compose, running
+from tests.support.server import running_server
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent.parent
@@ -24,8 +24,8 @@ COMPOSER_OF_GATEWAY = {"hive": "guild", "apollo": "apollo"}
 
 
 @pytest.fixture(scope="session")
-def node_packages() -> Path:
-    """The folder of the Node programs, with their packages installed."""
+def node_packages() -> None:
+    """The Node packages of this folder, installed."""
     missing = [program for program in ("node", "npm") if shutil.which(program) is None]
     if missing:
         pytest.skip(f"the composers and gateways run on Node: {' and '.join(missing)} not found on PATH")
@@ -37,7 +37,6 @@ def node_packages() -> Path:
             command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
             done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=INSTALL_SECONDS_MAX)
             assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
-    return HERE
 
 
 def is_installed_since(changed_at: float) -> bool:
@@ -48,59 +47,30 @@ def is_installed_since(changed_at: float) -> bool:
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """This process's environment without settings of a session manager, and without what makes gateways report."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("APOLLO_", "HIVE_", "SESSION_MANAGER_"))
-    }
+    """This process's environment without what would make a gateway report to its vendor."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("APOLLO_", "HIVE_"))}
 
 
 @pytest.fixture(scope="session")
 def subgraph_urls(
-    node_packages: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    node_packages: None, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
     """Both subgraphs, running; the session manager refuses whoever does not send its access token."""
     directory = tmp_path_factory.mktemp("subgraphs")
-    serve = [sys.executable, "-m", "subgraph", "serve", "--port", "0", "--data-dir", str(directory / "data")]
-    with ExitStack() as servers:
-        experiment_manager = servers.enter_context(
-            running("experiment-manager", ["node", "experiment-manager.mjs"], directory, node_packages, environment)
-        )
-        session_manager = servers.enter_context(
-            running(
-                "session-manager",
-                serve,
-                directory,
-                PROJECT,
-                {**environment, "SESSION_MANAGER_ACCESS_TOKEN": ACCESS_TOKEN, "PYTHONUNBUFFERED": "1"},
-            )
-        )
+    command = ["node", "experiment-manager.mjs"]
+    with (
+        running("experiment-manager", command, directory, environment) as experiment_manager,
+        running_server(directory / "data", SESSION_MANAGER_ACCESS_TOKEN=ACCESS_TOKEN) as session_manager,
+    ):
         yield {
-            "experiment-manager": experiment_manager.printed(r"listening on (\S+)"),
-            "session-manager": ready_session_manager(session_manager),
+            "experiment-manager": experiment_manager.url(),
+            "session-manager": f"{session_manager.url}/graphql",
         }
-
-
-def ready_session_manager(server: Server) -> str:
-    origin = server.printed(r"(http://127\.0\.0\.1:\d+)")
-
-    def is_ready() -> bool:
-        try:
-            return httpx.get(f"{origin}/readyz", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    server.wait_until(is_ready, "become ready")
-    return f"{origin}/graphql"
 
 
 @pytest.fixture(scope="session")
 def gateways(
-    node_packages: Path,
-    environment: dict[str, str],
-    subgraph_urls: dict[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
+    environment: dict[str, str], subgraph_urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Gateway]]:
     """Both gateways over the running subgraphs, composed and started side by side."""
     directory = tmp_path_factory.mktemp("gateways")
@@ -120,16 +90,12 @@ def gateways(
                     gateway,
                     ["node", f"{gateway}-gateway.mjs", directory / f"{gateway}.graphql"],
                     directory,
-                    node_packages,
                     environment,
                 )
             )
             for gateway in COMPOSER_OF_GATEWAY
         }
-        yield {
-            name: Gateway(name, server.printed(r"listening on (\S+)"), AUTHORIZATION)
-            for name, server in started.items()
-        }
+        yield {name: Gateway(name, server.url(), AUTHORIZATION) for name, server in started.items()}
 
 
 @pytest.fixture(params=list(COMPOSER_OF_GATEWAY))

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from gateway_processes import compose
+
+from tests.gateway.processes import compose
 
 PROJECT = Path(__file__).parent.parent.parent
 

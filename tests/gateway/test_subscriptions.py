@@ -8,7 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from gateway_client import Gateway
+
+from tests.gateway.client import Gateway
 
 ATTEMPTS_MAX = 30
 EVENT_SECONDS_MAX = 1

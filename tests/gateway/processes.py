@@ -3,7 +3,7 @@
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,32 +17,23 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running child process and the file that holds what it printed."""
+    """A running Node server of this folder and the file that holds what it printed."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
 
-    def printed(self, pattern: str) -> str:
-        """Wait until the server has printed the pattern; answer its first group."""
-        found: list[str] = []
-
-        def has_printed() -> bool:
-            match = re.search(pattern, self.log.read_text(errors="replace"))
-            found[:] = [match[1]] if match else []
-            return bool(found)
-
-        self.wait_until(has_printed, f"print {pattern}")
-        return found[0]
-
-    def wait_until(self, is_done: Callable[[], bool], what: str) -> None:
-        """Poll until it is done; fail with the server's own words if it ends or takes too long."""
+    def url(self) -> str:
+        """Wait until the server says where it listens; fail with its own words if it ends or takes too long."""
         deadline = time.monotonic() + READY_SECONDS_MAX
-        while not is_done():
+        while True:
+            printed = self.log.read_text(errors="replace")
+            if found := re.search(r"^listening on (\S+)\n", printed, re.MULTILINE):
+                return found[1]
             ended = self.process.poll()
             if ended is not None or time.monotonic() > deadline:
                 state = "still running" if ended is None else f"ended with {ended}"
-                raise AssertionError(f"{self.name} did not {what} ({state}):\n{self.log.read_text(errors='replace')}")
+                raise AssertionError(f"{self.name} listens nowhere ({state}):\n{printed}")
             time.sleep(POLL_SECONDS)
 
 
@@ -59,13 +50,13 @@ def compose(composer: str, *arguments: str | Path) -> subprocess.CompletedProces
 
 @contextmanager
 def running(
-    name: str, command: Sequence[str | Path], directory: Path, cwd: Path, environment: Mapping[str, str]
+    name: str, command: Sequence[str | Path], directory: Path, environment: Mapping[str, str]
 ) -> Iterator[Server]:
     """Run a server while the block runs. Its standard input closes with this process, whatever becomes of it."""
     log = directory / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=cwd, env=dict(environment), stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=HERE, env=dict(environment), stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         yield Server(name, process, log)
