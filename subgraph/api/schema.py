@@ -6,7 +6,15 @@ from typing import Any
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter, SchemaExtension
+from strawberry.extensions import (
+    AddValidationRules,
+    MaxTokensLimiter,
+    ParserCache,
+    SchemaExtension,
+    ValidationCache,
+)
+from strawberry.extensions.max_aliases import create_validator as aliases_rule
+from strawberry.extensions.query_depth_limiter import create_validator as depth_rule
 from strawberry.federation.schema import FederationAny
 from strawberry.schema.config import StrawberryConfig
 
@@ -25,6 +33,7 @@ logger = logging.getLogger(__name__)
 TOKENS_MAX = 10_000
 ALIASES_MAX = 200
 DEPTH_MAX = 20
+OPERATIONS_CACHED_MAX = 1_000
 
 
 class _ToldErrors(SchemaExtension):
@@ -75,6 +84,8 @@ class Schema(strawberry.federation.Schema):
 
 def make_schema() -> Schema:
     """The schema of this subgraph."""
+    # The same rules for every request: the cache of validations asks for them too.
+    rules: list[Any] = [aliases_rule(ALIASES_MAX), depth_rule(DEPTH_MAX, None)]
     return Schema(
         query=Query,
         mutation=Mutation,
@@ -83,9 +94,11 @@ def make_schema() -> Schema:
         federation_version="2.9",  # The Guild's composer refuses later ones
         config=StrawberryConfig(scalar_map=dict(SCALARS)),
         extensions=[
+            # Parsing and validation cost more than executing a small operation; gateways repeat theirs word by word.
+            lambda: ParserCache(maxsize=OPERATIONS_CACHED_MAX),
+            lambda: ValidationCache(maxsize=OPERATIONS_CACHED_MAX),
             lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
-            lambda: MaxAliasesLimiter(max_alias_count=ALIASES_MAX),
-            lambda: QueryDepthLimiter(max_depth=DEPTH_MAX),
+            lambda: AddValidationRules(rules),
             _ToldErrors,
         ],
     )
