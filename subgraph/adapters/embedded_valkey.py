@@ -216,5 +216,5 @@ async def _ends(process: subprocess.Popen[bytes], seconds: float) -> None:
     """Wait until a process has ended or the time is up."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            while process.poll() is None:  # noqa: ASYNC110 — nothing announces the end of a process portably
+            while process.poll() is None:
                 await asyncio.sleep(POLL_SECONDS)

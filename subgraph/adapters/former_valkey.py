@@ -73,7 +73,7 @@ async def _is_heard(socket_path: Path) -> bool:
 
 async def _until_unheard(socket_path: Path, timeout_seconds: float) -> None:
     async with asyncio.timeout(timeout_seconds):
-        while await _is_heard(socket_path):  # noqa: ASYNC110 — nothing announces the end of another's child
+        while await _is_heard(socket_path):
             await asyncio.sleep(POLL_SECONDS)
 
 

@@ -10,11 +10,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.exceptions import ConnectionRejectionError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message as AnyMessage
-from strawberry.types.unset import UnsetType
 
 from subgraph.api.context import Context, Services
 from subgraph.api.graphiql import graphiql_csp, graphiql_page
@@ -43,7 +42,20 @@ class AccessToken:
 class _TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
     """graphql-transport-ws that survives what clients send: no message of one operation takes the socket down."""
 
+    view: "GraphQLApp"
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        """Admit a socket: a browser or a gateway can show the token only here."""
+        payload = message.get("payload") or {}
+        shown = {key.lower(): value for key, value in payload.items()} if isinstance(payload, dict) else {}
+        if self.view.access.admits(shown.get("authorization")):
+            await super().handle_connection_init(message)
+        else:
+            # 4401, which clients take as final; at 4403 they would try again and again.
+            await self.websocket.close(code=4401, reason="Unauthorized")
+
     async def handle_message(self, message: Any) -> None:
+        """Take a message, if it is one."""
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             await self.handle_invalid_message("a message is a JSON object with a type")
             return
@@ -75,7 +87,7 @@ class GraphQLApp(GraphQL[Context, None]):
             allow_queries_via_get=True,
         )
         self._services = services
-        self._access = access
+        self.access = access
 
     async def get_context(self, request: Request | WebSocket, response: Any) -> Context:
         """The context of a request or a socket."""
@@ -85,13 +97,6 @@ class GraphQLApp(GraphQL[Context, None]):
         """GraphiQL, from this package alone."""
         page = graphiql_page(graphql_path=request.url.path)
         return HTMLResponse(page, headers={"Content-Security-Policy": graphiql_csp})
-
-    async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
-        """Admit a socket: a browser or a gateway can show the token only here."""
-        params = {key.lower(): value for key, value in (context.connection_params or {}).items()}
-        if not self._access.admits(params.get("authorization")):
-            raise ConnectionRejectionError
-        return await super().on_ws_connect(context)
 
 
 class Guard:

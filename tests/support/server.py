@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 
+from subgraph.adapters import die_with_parent
+
 READY_SECONDS_MAX = 30.0
 END_SECONDS_MAX = 10.0
 
@@ -22,7 +24,7 @@ END_SECONDS_MAX = 10.0
 class RunningServer:
     """A `session-manager serve` process that is ready."""
 
-    process: subprocess.Popen[str]
+    process: "subprocess.Popen[bytes]"
     url: str
     data_dir: Path
     http: httpx.Client
@@ -58,16 +60,18 @@ class RunningServer:
 
 @contextlib.contextmanager
 def running_server(data_dir: Path, *arguments: str, **environment: str) -> Iterator[RunningServer]:
-    """A ready server on a free port, ended at exit."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "subgraph", "serve", "--port", "0", "--data-dir", str(data_dir), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, **environment},
-    )
+    """A ready server on a free port, ended at exit; what it says is in a file beside its data."""
+    command = [sys.executable, "-m", "subgraph", "serve", "--port", "0", "--data-dir", str(data_dir), *arguments]
+    if sys.platform == "linux":
+        # A test runner that is killed must not leave servers behind.
+        command = [sys.executable, die_with_parent.__file__, str(os.getpid()), *command]
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    log_path = data_dir.with_name(f"{data_dir.name}.log")
+    with log_path.open("w") as log:
+        environ = {**os.environ, **environment}
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
     try:
-        url = _url_of(process)
+        url = until(lambda: _url_of(process, log_path), "the server says where it is", READY_SECONDS_MAX)
         with httpx.Client(base_url=url, timeout=30) as http:
             until(lambda: http.get("/readyz").status_code == 200, "the server is ready", READY_SECONDS_MAX)
             yield RunningServer(process, url, data_dir, http)
@@ -75,8 +79,6 @@ def running_server(data_dir: Path, *arguments: str, **environment: str) -> Itera
         if process.poll() is None:
             process.terminate()
             process.wait(END_SECONDS_MAX)
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 def until(condition: Any, what: str, seconds_max: float = 10.0) -> Any:
@@ -89,11 +91,8 @@ def until(condition: Any, what: str, seconds_max: float = 10.0) -> Any:
     raise AssertionError(f"not within {seconds_max:g} s: {what}")
 
 
-def _url_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if found := re.match(r"GraphiQL: (http://\S+)/graphql", line):
-            return found[1]
-    raise AssertionError("the server ended: " + "".join(said))
+def _url_of(process: "subprocess.Popen[bytes]", log_path: Path) -> str | None:
+    said = log_path.read_text()
+    assert process.poll() is None, f"the server ended: {said}"
+    found = re.search(r"^GraphiQL: (http://\S+)/graphql$", said, re.MULTILINE)
+    return found[1] if found else None
