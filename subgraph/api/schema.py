@@ -1,5 +1,6 @@
 """Owns the schema: which types make it up, which rules every operation passes, and how its SDL is printed."""
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -50,6 +51,17 @@ class _ToldErrors(SchemaExtension):
         yield
 
 
+class _ParserCache(ParserCache):
+    """Strawberry's cache, without letting a syntax error out of it: the parser behind it tells that properly."""
+
+    def on_parse(self) -> Iterator[None]:
+        """Take the document from the cache if it is one."""
+        operation = self.execution_context
+        with contextlib.suppress(GraphQLError):
+            operation.graphql_document = self.cached_parse_document(operation.query, **operation.parse_options)
+        yield
+
+
 def _tell_errors(result: Any) -> None:
     if getattr(result, "errors", None):
         result.errors = [_told(error) for error in result.errors]
@@ -95,7 +107,7 @@ def make_schema() -> Schema:
         config=StrawberryConfig(scalar_map=dict(SCALARS)),
         extensions=[
             # Parsing and validation cost more than executing a small operation; gateways repeat theirs word by word.
-            lambda: ParserCache(maxsize=OPERATIONS_CACHED_MAX),
+            lambda: _ParserCache(maxsize=OPERATIONS_CACHED_MAX),
             lambda: ValidationCache(maxsize=OPERATIONS_CACHED_MAX),
             lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
             lambda: AddValidationRules(rules),
