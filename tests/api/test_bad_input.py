@@ -155,6 +155,13 @@ def test_an_operation_beyond_the_limits_is_refused(server: RunningServer) -> Non
     assert refused.json()["errors"][0]["extensions"]["limit"] == "5000000 bytes"
 
 
+def test_a_syntax_error_is_told_with_its_place_each_time(server: RunningServer) -> None:
+    for _ in range(2):
+        (error,) = server.ask("{ nonsense")["errors"]
+        assert error["message"].startswith("Syntax Error")
+        assert error["locations"] == [{"line": 1, "column": 11}]
+
+
 def test_an_unexpected_error_tells_no_python(server: RunningServer) -> None:
     (error,) = server.ask('{ session(ref: {id: "a", any: "b"}) { id } }')["errors"]
     assert "any" in error["message"]
