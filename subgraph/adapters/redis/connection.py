@@ -1,9 +1,12 @@
 """Owns how Redis is reached and how its failures are told: one client a process, and errors as Unavailable."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -24,10 +27,47 @@ def connect(url: str) -> Redis:
         url,
         max_connections=CONNECTIONS_MAX,
         timeout=ANSWER_TIMEOUT_SECONDS,
-        socket_timeout=ANSWER_TIMEOUT_SECONDS,
+        socket_timeout=None,
         socket_connect_timeout=ANSWER_TIMEOUT_SECONDS,
     )
+    pool.connection_class = type("BoundedConnection", (_Bounded, pool.connection_class), {})
     return Redis.from_pool(pool)
+
+
+class _Bounded(AbstractConnection):
+    """Bounds writes and reads in time, as `socket_timeout` would, and without its `asyncio.wait_for`.
+
+    On Python 3.11 that swallows a cancellation which meets the end of what is waited for: a task that was told to stop
+    would go on, and whoever waits for its end would wait for ever.
+
+    Tasks that share a connection (the listener and those who subscribe) also take turns to connect it.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._connect_turn = asyncio.Lock()
+        self._connecting: asyncio.Task[Any] | None = None
+
+    async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+        if self._connecting is asyncio.current_task():
+            # What is done on a new connection (subscribing again) asks for the connection in turn.
+            await super().connect_check_health(*args, **kwargs)
+            return
+        async with self._connect_turn:
+            self._connecting = asyncio.current_task()
+            try:
+                await super().connect_check_health(*args, **kwargs)
+            finally:
+                self._connecting = None
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+            await super().send_packed_command(*args, **kwargs)
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        # A caller with a time-out of its own (a subscription waits for as long as it takes) passes it by name.
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS if kwargs.get("timeout") is None else None):
+            return await super().read_response(*args, **kwargs)
 
 
 async def check_reachable(redis: Redis, url: str) -> None:

@@ -8,8 +8,10 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import cast
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from subgraph.adapters.redis.connection import told_as_unavailable
@@ -59,7 +61,9 @@ class RedisEventBus:
         while True:
             try:
                 if IDLE_CHANNEL.encode() not in self._pubsub.channels:
-                    await self._pubsub.subscribe(IDLE_CHANNEL)
+                    # In turn with all others: two first commands at once would open two connections, and one is deaf.
+                    async with self._changing:
+                        await self._pubsub.subscribe(IDLE_CHANNEL)
                 message = await self._pubsub.get_message(timeout=None)
             except (RedisError, OSError) as error:
                 logger.warning("the Redis listener lost its connection: %s", error)
@@ -85,10 +89,26 @@ class RedisEventBus:
             async with self._changing:
                 confirmed = self._confirmed.get(channel)
                 if confirmed is None:
-                    confirmed = self._confirmed[channel] = asyncio.Event()
-                    await self._pubsub.subscribe(channel)
-            async with asyncio.timeout(SUBSCRIBE_TIMEOUT_SECONDS):
-                await confirmed.wait()
+                    confirmed = await self._subscribe(channel)
+            try:
+                async with asyncio.timeout(SUBSCRIBE_TIMEOUT_SECONDS):
+                    await confirmed.wait()
+            except TimeoutError:
+                # A peer that vanished without a word leaves a connection that never fails by itself.
+                connection = cast("AbstractConnection | None", self._pubsub.connection)
+                if connection is not None:
+                    await connection.disconnect(nowait=True)
+                raise
+
+    async def _subscribe(self, channel: str) -> asyncio.Event:
+        # Before the command is sent: the answer may be here before the call returns.
+        confirmed = self._confirmed[channel] = asyncio.Event()
+        try:
+            await self._pubsub.subscribe(channel)
+        except BaseException:
+            del self._confirmed[channel]
+            raise
+        return confirmed
 
     async def _leave(self, channel: str) -> None:
         self._users[channel] -= 1
