@@ -35,6 +35,7 @@ from subgraph.operations.control_loop import ControlLoop
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.notifications import Notifications, OutboxRelay
+from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
 from subgraph.operations.rebalancing import Rebalancing
@@ -81,6 +82,7 @@ class Process:
             partition=partition,
             pods=Pods(live, self.view, lease_ms, lease_ms_max),
             rebalancing=Rebalancing(live, self.view, placement),
+            operator=Operator(live, self.view),
             notifications=Notifications(self.bus, session_notifications_channel),
             view=self.view,
             tile_changes=self._tile_changes,

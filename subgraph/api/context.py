@@ -10,6 +10,7 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.notifications import Notifications
+from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
 from subgraph.operations.rebalancing import Rebalancing
@@ -25,6 +26,7 @@ class Services:
     partition: Partition
     pods: Pods
     rebalancing: Rebalancing
+    operator: Operator
     notifications: Notifications
     view: FleetView
     tile_changes: TileChangeFeed

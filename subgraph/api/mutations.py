@@ -12,6 +12,7 @@ from subgraph.api.inputs import (
     CreateSessionInput,
     EndSessionInput,
     HeartbeatPodInput,
+    PauseRebalancingInput,
     PodRefInput,
     RebalanceInput,
     RegisterPodInput,
@@ -21,7 +22,7 @@ from subgraph.api.inputs import (
 )
 from subgraph.api.scalars import Long
 from subgraph.api.types.assignment import PodAssignment, to_assignment
-from subgraph.api.types.fleet import RebalancePlan, to_plan
+from subgraph.api.types.fleet import Fleet, RebalancePlan, to_fleet, to_plan
 from subgraph.api.types.pod import Pod, load_pods
 from subgraph.api.types.session import Session, to_session
 from subgraph.api.types.tile import Tile, load_tiles
@@ -50,7 +51,7 @@ class TilesPayload:
 
 @strawberry.type(description="A pod, or why not.")
 class PodPayload:
-    """Of drainPod and deregisterPod."""
+    """Of cordonPod, uncordonPod, drainPod and deregisterPod."""
 
     pod: Pod | None = strawberry.field(default=None, description="The pod as it is after the mutation.")
     errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
@@ -106,6 +107,14 @@ class RebalancePayload:
     errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
 
 
+@strawberry.type(description="The fleet, or why not.")
+class FleetPayload:
+    """Of pauseRebalancing and resumeRebalancing."""
+
+    fleet: Fleet | None = strawberry.field(default=None, description="The fleet after the mutation.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
 P = TypeVar("P")
 
 
@@ -114,6 +123,14 @@ async def _told(payload: Callable[..., P], act: Callable[[], Awaitable[P]]) -> P
         return await act()
     except SessionManagerFailure as failure:
         return payload(errors=[to_error(failure)])
+
+
+async def _operated(info: Info, wanted: PodRefInput, operate: Callable[[PodId], Awaitable[None]]) -> PodPayload:
+    async def act() -> PodPayload:
+        await operate(PodId(str(wanted.pod_id)))
+        return PodPayload(pod=load_pods(info, [str(wanted.pod_id)])[0])
+
+    return await _told(PodPayload, act)
 
 
 @strawberry.type(description="What can be done. Every mutation answers expected failures in `errors`.")
@@ -223,15 +240,44 @@ class Mutation:
 
         return await _told(AcknowledgeAssignmentsPayload, act)
 
+    @strawberry.mutation(description="Give a pod no new tiles; it keeps those it has.")
+    async def cordon_pod(self, info: Info, input: PodRefInput) -> PodPayload:
+        """Cordon a pod."""
+        return await _operated(info, input, info.context.services.operator.cordon)
+
+    @strawberry.mutation(description="Let a cordoned or draining pod have tiles again.")
+    async def uncordon_pod(self, info: Info, input: PodRefInput) -> PodPayload:
+        """Uncordon a pod."""
+        return await _operated(info, input, info.context.services.operator.uncordon)
+
+    @strawberry.mutation(
+        description="Let rebalancing rest for a while; tiles without an owner are placed all the same."
+    )
+    async def pause_rebalancing(self, info: Info, input: PauseRebalancingInput) -> FleetPayload:
+        """Pause rebalancing."""
+
+        async def act() -> FleetPayload:
+            services = info.context.services
+            until_ms = input.until_ms(services.view.now_ms())
+            await services.operator.pause(until_ms, info.context.caller.owner_id, input.reason)
+            return FleetPayload(fleet=to_fleet(info))
+
+        return await _told(FleetPayload, act)
+
+    @strawberry.mutation(description="End a pause of rebalancing.")
+    async def resume_rebalancing(self, info: Info) -> FleetPayload:
+        """Resume rebalancing."""
+
+        async def act() -> FleetPayload:
+            await info.context.services.operator.resume()
+            return FleetPayload(fleet=to_fleet(info))
+
+        return await _told(FleetPayload, act)
+
     @strawberry.mutation(description="Move a pod's tiles away, make-before-break, and give it no new ones.")
     async def drain_pod(self, info: Info, input: PodRefInput) -> PodPayload:
         """Drain a pod."""
-
-        async def act() -> PodPayload:
-            await info.context.services.pods.drain(PodId(str(input.pod_id)))
-            return PodPayload(pod=load_pods(info, [str(input.pod_id)])[0])
-
-        return await _told(PodPayload, act)
+        return await _operated(info, input, info.context.services.operator.drain)
 
     @strawberry.mutation(
         description="A pod leaves, by its own word, after its drain; tiles it still has are placed elsewhere."

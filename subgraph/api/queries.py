@@ -3,7 +3,7 @@
 import strawberry
 
 from subgraph.api.context import Info
-from subgraph.api.inputs import RebalancePlanInput
+from subgraph.api.inputs import RebalancePlanInput, what_if_of
 from subgraph.api.types.assignment import PodAssignment, to_assignment
 from subgraph.api.types.common import page_size
 from subgraph.api.types.fleet import Fleet, RebalancePlan, to_fleet, to_plan
@@ -98,11 +98,11 @@ class Query:
         """The fleet."""
         return to_fleet(info)
 
-    @strawberry.field(description="A dry run: what rebalancing would do now. Give its id to `rebalance` to do it.")
+    @strawberry.field(description="A dry run: what rebalancing would do now, or if pods or loads were others.")
     async def rebalance_plan(self, info: Info, input: RebalancePlanInput | None = None) -> RebalancePlan:
         """A dry run."""
-        max_churn = input.max_churn if input else None
-        return to_plan(await info.context.services.rebalancing.plan(max_churn))
+        wanted = input or RebalancePlanInput()
+        return to_plan(await info.context.services.rebalancing.plan(wanted.max_churn, what_if_of(wanted)))
 
     @strawberry.field(description="What this session manager is.")
     def session_manager(self, info: Info) -> SessionManagerInfo:

@@ -151,7 +151,10 @@ class ControlLoop:
         # A new leader takes nothing from anyone for one maximum lease; tiles that nobody owns need not wait.
         balances = is_regular and now_ms >= term.grace_ends_at_ms
         policy = self.placement
-        if not balances:
+        if self.view.pause is not None:
+            # What nobody owns is placed all the same, so a lost pod's tiles are never left lying.
+            policy = replace(policy, balance=replace(policy.balance, paused=True))
+        elif not balances:
             policy = replace(policy, balance=replace(policy.balance, trigger=float("inf")))
         return plan_fleet(fleet, "", now_ms, policy, settled=settled, lost=lost)
 

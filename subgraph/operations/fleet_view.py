@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 
 from subgraph.domain.errors import Unavailable
-from subgraph.domain.fleet.changes import CycleReport, FleetSnapshot
+from subgraph.domain.fleet.changes import CycleReport, FleetSnapshot, Pause
 from subgraph.domain.fleet.picture import Effects, Fleet, GapInChanges
 from subgraph.domain.ids import PodId
 from subgraph.domain.loads import LoadMetric
@@ -21,7 +21,8 @@ from subgraph.operations.ports import SlowConsumer
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 0.5
+BEAT_SECONDS_MAX = 0.5
+BEATS_PER_LEASE = 4
 RETRY_SECONDS = 0.25
 POLL_SECONDS = 0.01
 
@@ -36,6 +37,8 @@ class FleetView:
     def __init__(self, live: LiveFleet, lease_ms_max: int, load_metric: LoadMetric) -> None:
         self._live = live
         self._lease_ms_max = lease_ms_max
+        # A picture must not grow as old as a lease between two beats.
+        self._beat_seconds = min(BEAT_SECONDS_MAX, lease_ms_max / 1_000 / BEATS_PER_LEASE)
         self._fleet = Fleet(load_metric)
         self._synchronised = False
         self._beat: Beat | None = None
@@ -75,6 +78,20 @@ class FleetView:
     def leader(self) -> str | None:
         """The name of the process that leads, as of the last beat."""
         return self._beat.leader if self._beat else None
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause of rebalancing in force, as of the last beat."""
+        pause = self._beat.pause if self._beat else None
+        return pause if pause and pause.until_ms > self.now_ms() else None
+
+    async def look(self) -> None:
+        """Take the pulse now: what was written before shows after it.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        await self._take_beat()
 
     def now_ms(self) -> int:
         """The live store's time: as of the last beat, carried on by this process's monotonic clock."""
@@ -144,7 +161,7 @@ class FleetView:
             beat = await self._take_beat()
             if beat.published_version < seen:
                 raise GapInChanges(f"the live store is back at {beat.published_version}; {seen} was seen before")
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(self._beat_seconds)
             if self._fleet.version < beat.published_version:
                 # What was published before the last beat must have arrived by now: the listener missed it.
                 raise GapInChanges(f"at {self._fleet.version} although {beat.published_version} was published")

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Versioned
+from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
 from subgraph.domain.fleet.plans import FleetPlan
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch
@@ -79,6 +79,7 @@ class Beat:
     leases: Mapping[PodId, int] = field(default_factory=dict)
     applied: Mapping[PodId, int] = field(default_factory=dict)
     last_cycle: CycleReport | None = None
+    pause: Pause | None = None
 
 
 class NotLeading(Exception):
@@ -208,6 +209,10 @@ class LiveFleet(Protocol):
 
     async def answer_request(self, request_id: str, answer: bytes) -> None:
         """Answer a request taken before."""
+        ...
+
+    async def set_pause(self, pause: Pause | None) -> None:
+        """Let rebalancing rest until the pause is over by itself; None: end it now."""
         ...
 
     async def announce_cycle(self, leadership: Leadership, report: CycleReport) -> None:

@@ -13,7 +13,7 @@ from subgraph.domain.loads import LoadBatch, check_batch
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState, TileRecord, terms_of
 from subgraph.domain.pods import PodRecord, PodStatus, check_registration
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, PodLease, PodWrite, TileWrite
+from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, PodLease, TileWrite
 
 ACKNOWLEDGEMENTS_MAX = 10_000
 COMMIT_ATTEMPTS_MAX = 10
@@ -165,29 +165,6 @@ class Pods:
             async with self._known_if_refused(lease):
                 await self._acknowledge_chunk(lease, chunk, start, terms, failures)
         return terms, failures
-
-    async def drain(self, pod_id: PodId) -> None:
-        """Have a pod's tiles moved away, make-before-break, and give it no new ones. Idempotent.
-
-        Raises:
-            NotFound: the pod is unknown. LeaseLost: no live instance stands behind it.
-        """
-        for _ in range(COMMIT_ATTEMPTS_MAX):
-            stored = await self.live.read_pod(pod_id)
-            if stored is None:
-                raise NotFound("Pod", pod_id, ("podId",))
-            if not stored.record.status.is_live:
-                raise LeaseLost(
-                    pod_id, f"pod {pod_id!r} is {stored.record.status}: it has nothing to drain", ("podId",)
-                )
-            if stored.record.status is PodStatus.DRAINING:
-                return
-            record = stored.record.with_status(PodStatus.DRAINING, self.view.now_ms())
-            committed = await self.live.commit(None, (), [PodWrite(pod_id, stored.version, record)])
-            if committed.version:
-                await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
-                return
-        raise LeaseLost(pod_id, f"pod {pod_id!r} kept changing; try again", ("podId",))
 
     async def deregister(self, lease: PodLease) -> None:
         """The pod leaves. Tiles it still has are treated as a lost pod's: placed elsewhere at once.

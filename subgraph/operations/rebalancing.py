@@ -7,12 +7,15 @@ import msgspec
 
 from subgraph.domain.errors import InvalidInput, NotFound, PlanStale, Unavailable
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, plan_fleet
+from subgraph.domain.fleet.plans import REALITY, FleetPlan, PlacementPolicy, WhatIf, plan_fleet
 from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.pods import CAPACITY_MAX
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import LiveFleet
 
 ANSWER_SECONDS_MAX = 10.0
+LOAD_FACTOR_MAX = 1_000.0
+PODS_ADDED_MAX = 10_000
 
 
 class RebalanceRequest(msgspec.Struct, frozen=True):
@@ -39,16 +42,18 @@ class Rebalancing:
     view: FleetView
     policy: PlacementPolicy
 
-    async def plan(self, max_churn: float | None) -> FleetPlan:
-        """A dry run on the fleet as it is now; it is kept for a minute, so that `apply` can carry it out.
+    async def plan(self, max_churn: float | None, what_if: WhatIf = REALITY) -> FleetPlan:
+        """A dry run on the fleet as it is now; without suppositions it is kept for a minute, for `apply`.
 
         Raises:
-            InvalidInput: `max_churn` is no share between 0 and 1.
+            InvalidInput: `max_churn` is no share between 0 and 1, or a supposition contradicts the fleet.
         """
         policy = with_max_churn(self.policy, max_churn)
         fleet = self.view.current()
-        plan = plan_fleet(fleet, str(uuid4()), self.view.now_ms(), policy, by_hand=True)
-        await self.live.keep_plan(plan)
+        _check_suppositions(fleet, what_if)
+        plan = plan_fleet(fleet, str(uuid4()), self.view.now_ms(), policy, by_hand=True, what_if=what_if)
+        if what_if.is_real:
+            await self.live.keep_plan(plan)
         return plan
 
     async def apply(self, plan_id: str | None, max_churn: float | None) -> FleetPlan:
@@ -86,6 +91,31 @@ def with_max_churn(policy: PlacementPolicy, max_churn: float | None) -> Placemen
     if not 0 <= max_churn <= 1:
         raise InvalidInput(f"maxChurn is a share between 0 and 1, not {max_churn}", ("maxChurn",), "0 to 1")
     return replace(policy, balance=replace(policy.balance, load_moved_ratio_max=max_churn))
+
+
+def _check_suppositions(fleet: Fleet, what_if: WhatIf) -> None:
+    unknown = [pod_id for pod_id in what_if.removed if fleet.pods.get(pod_id) is None]
+    if unknown:
+        raise InvalidInput(f"there is no pod {unknown[0]!r} to remove", ("removePods",))
+    if not 0 < what_if.load_factor <= LOAD_FACTOR_MAX:
+        raise InvalidInput(
+            f"loadFactor must be above 0 and at most {LOAD_FACTOR_MAX:g}, not {what_if.load_factor}",
+            ("loadFactor",),
+            f"{LOAD_FACTOR_MAX:g}",
+        )
+    if len(what_if.added) > PODS_ADDED_MAX:
+        raise InvalidInput(f"at most {PODS_ADDED_MAX:,} pods to add", ("addPods",), f"{PODS_ADDED_MAX} pods")
+    known = {pod.id for pod in fleet.pods}
+    for index, pod in enumerate(what_if.added):
+        if not 0 < pod.capacity <= CAPACITY_MAX:
+            raise InvalidInput(
+                f"capacity must be a number above 0 and at most {CAPACITY_MAX:g}",
+                ("addPods", str(index), "capacity"),
+                f"{CAPACITY_MAX:g}",
+            )
+        if pod.id in known:
+            raise InvalidInput(f"there is a pod {pod.id[:64]!r} already", ("addPods", str(index), "id"))
+        known.add(pod.id)
 
 
 def staleness(fleet: Fleet, plan: FleetPlan, now_ms: int) -> RebalanceAnswer | None:

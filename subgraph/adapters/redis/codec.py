@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from subgraph.domain.fleet.changes import CycleReport, FleetChange, Versioned
+from subgraph.domain.fleet.changes import CycleReport, FleetChange, Pause, Versioned
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
@@ -50,7 +50,7 @@ def decode_message(message: bytes) -> FleetChange | CycleReport:
 
 def decode_beat(answer: list[Any]) -> Beat:
     """What the pulse script returns."""
-    now_ms, run_id, incarnation, published, leader, cycle, leases, applied = answer
+    now_ms, run_id, incarnation, published, leader, cycle, leases, applied, pause = answer
     return Beat(
         now_ms=int(now_ms),
         run_id=run_id.decode(),
@@ -60,6 +60,7 @@ def decode_beat(answer: list[Any]) -> Beat:
         leases={PodId(pod.decode()): int(float(end)) for pod, end in _pairs(leases)},
         applied={PodId(pod.decode()): int(version) for pod, version in _pairs(applied)},
         last_cycle=msgspec.json.decode(cycle, type=CycleReport) if cycle else None,
+        pause=msgspec.json.decode(pause, type=Pause) if pause else None,
     )
 
 

@@ -18,7 +18,7 @@ from subgraph.adapters.redis.connection import told_as_unavailable
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import fleet_key, fleet_keys
 from subgraph.domain.errors import LeaseLost, Unavailable
-from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Versioned
+from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
 from subgraph.domain.fleet.plans import FleetPlan
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch
@@ -246,6 +246,14 @@ class RedisLiveFleet:
         with told_as_unavailable():
             await _answer(self._redis.rpush(key, answer))
             await self._redis.pexpire(key, ANSWERS_KEPT_MS)
+
+    async def set_pause(self, pause: Pause | None) -> None:
+        """Let rebalancing rest until the pause is over by itself; None: end it now."""
+        with told_as_unavailable():
+            if pause is None:
+                await self._redis.delete(self._key("pause"))
+            else:
+                await self._redis.set(self._key("pause"), msgspec.json.encode(pause), pxat=pause.until_ms)
 
     async def announce_cycle(self, leadership: Leadership, report: CycleReport) -> None:
         """Tell every process of a finished cycle, and keep the report."""

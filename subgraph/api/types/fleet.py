@@ -26,6 +26,10 @@ from subgraph.operations.readings import sums
 class RebalancingState:
     """State of rebalancing."""
 
+    paused: bool = strawberry.field(description="Whether an operator paused it; unowned tiles are placed all the same.")
+    paused_until: datetime | None = strawberry.field(description="When it goes on by itself.")
+    paused_by: strawberry.ID | None = strawberry.field(description="Who paused it.")
+    reason: str | None = strawberry.field(description="Why it is paused.")
     last_skip: str | None = strawberry.field(description="Why the last control cycle moved nothing; null if it did.")
 
 
@@ -78,6 +82,21 @@ class PlannedMove:
         description="By how much the move lowers its source's utilization above its target's."
     )
 
+    @strawberry.field(description="Id of the tile that moves.")
+    def tile_id(self) -> strawberry.ID:
+        """The tile's id."""
+        return strawberry.ID(self.move.tile_id)
+
+    @strawberry.field(description="Id of the pod it leaves; null for an unowned tile.")
+    def from_pod_id(self) -> strawberry.ID | None:
+        """The source's id."""
+        return strawberry.ID(self.move.source) if self.move.source else None
+
+    @strawberry.field(description="Id of the pod it goes to; also of one that is only supposed.")
+    def to_pod_id(self) -> strawberry.ID:
+        """The target's id."""
+        return strawberry.ID(self.move.target)
+
     @strawberry.field(description="The tile that moves; null once it is gone.")
     def tile(self, info: Info) -> Tile | None:
         """The tile."""
@@ -89,7 +108,7 @@ class PlannedMove:
         """The source."""
         return load_pods(info, [self.move.source])[0] if self.move.source else None
 
-    @strawberry.field(name="to", description="The pod it goes to; null once that is forgotten.")
+    @strawberry.field(name="to", description="The pod it goes to; null for one that is only supposed, or forgotten.")
     def target(self, info: Info) -> Pod | None:
         """The target."""
         return load_pods(info, [self.move.target])[0]
@@ -126,6 +145,7 @@ class RebalancePlan:
 
     plan: strawberry.Private[FleetPlan]
     id: strawberry.ID = strawberry.field(description="Give it to `rebalance` to apply this very plan.")
+    is_hypothetical: bool = strawberry.field(description="Whether it supposes something; then it cannot be applied.")
     base_version: Long = strawberry.field(description="The fleet's version it was made for.")
     created_at: datetime = strawberry.field(description="When it was made.")
     expires_at: datetime = strawberry.field(description="Until when it can be applied.")
@@ -172,7 +192,7 @@ def to_fleet(info: Info) -> Fleet:
     """The fleet as GraphQL shows it."""
     services = info.context.services
     fleet = services.view.current()
-    totals, cycle = sums(fleet), fleet.last_cycle
+    totals, cycle, pause = sums(fleet), fleet.last_cycle, services.view.pause
     return Fleet(
         id=strawberry.ID(services.fleet_id),
         version=Long(fleet.version),
@@ -189,7 +209,13 @@ def to_fleet(info: Info) -> Fleet:
         leader=services.view.leader,
         last_cycle_at=at_ms(cycle.at_ms) if cycle else None,
         last_cycle_ms=cycle.duration_ms if cycle else None,
-        rebalancing=RebalancingState(last_skip=cycle.skip if cycle else None),
+        rebalancing=RebalancingState(
+            paused=pause is not None,
+            paused_until=at_ms(pause.until_ms) if pause else None,
+            paused_by=strawberry.ID(pause.by) if pause else None,
+            reason=pause.reason if pause else None,
+            last_skip=cycle.skip if cycle else None,
+        ),
     )
 
 
@@ -198,6 +224,7 @@ def to_plan(plan: FleetPlan) -> RebalancePlan:
     return RebalancePlan(
         plan=plan,
         id=strawberry.ID(plan.id),
+        is_hypothetical=plan.is_hypothetical,
         base_version=Long(plan.base_version),
         created_at=at_ms(plan.created_at_ms),
         expires_at=at_ms(plan.expires_at_ms),

@@ -41,6 +41,14 @@ class CycleReport(msgspec.Struct, frozen=True, array_like=True):
     skip: str | None = None
 
 
+class Pause(msgspec.Struct, frozen=True, array_like=True):
+    """Rebalancing rests until a moment (Redis time, milliseconds), by whose will and why."""
+
+    until_ms: int
+    by: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class FleetSnapshot:
     """All of the fleet at or after `version`: changes up to it are in, later ones may be in already."""

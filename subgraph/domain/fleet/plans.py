@@ -17,7 +17,7 @@ from subgraph.domain.planning.columns import NO_LIMIT, UNOWNED, PlanningInput
 from subgraph.domain.planning.plan import Plan, plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.reasons import MoveReason, UnplaceableReason
-from subgraph.domain.pods import PodStatus
+from subgraph.domain.pods import PodRecord, PodStatus
 
 PLAN_LIFETIME_MS = 60_000
 
@@ -29,6 +29,29 @@ class PlacementPolicy:
     balance: BalancePolicy = field(default_factory=BalancePolicy)
     cool_down_ms: int = 10_000
     joined_within_ms: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class HypotheticalPod:
+    """A READY pod that does not exist, to see what it would change."""
+
+    id: PodId
+    capacity: float
+    tiles_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What a dry run supposes: pods gone, pods added, all loads multiplied."""
+
+    removed: frozenset[PodId] = frozenset()
+    added: tuple[HypotheticalPod, ...] = ()
+    load_factor: float = 1.0
+
+    @property
+    def is_real(self) -> bool:
+        """Whether nothing is supposed: only then can a plan be carried out."""
+        return self == WhatIf()
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
@@ -67,6 +90,10 @@ class FleetPlan(msgspec.Struct, frozen=True, array_like=True):
     churn: float
     churn_lower_bound: float
     compute_ms: float
+    is_hypothetical: bool = False
+
+
+REALITY = WhatIf()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +114,7 @@ def plan_fleet(
     settled: Mapping[TileId, TileRecord | None] | None = None,
     lost: Collection[PodId] = (),
     by_hand: bool = False,
+    what_if: WhatIf = REALITY,
 ) -> FleetPlan:
     """Plan the fleet as it will be once `settled` is written and `lost` pods are gone.
 
@@ -98,10 +126,12 @@ def plan_fleet(
         settled: records that this cycle writes anyway; None: the tile goes.
         lost: pods this cycle declares lost.
         by_hand: an operator asks: hysteresis and cool-down do not hold anything back.
+        what_if: what to suppose about pods and loads.
     """
     started = time.perf_counter()
     balance = replace(policy.balance, trigger=policy.balance.target) if by_hand else policy.balance
-    columns = _columns(fleet, settled or {}, lost, now_ms, 0 if by_hand else policy.cool_down_ms)
+    gone = what_if.removed.union(lost)
+    columns = _columns(fleet, settled or {}, gone, now_ms, 0 if by_hand else policy.cool_down_ms, what_if)
     plan = plan_rebalance(columns.input, balance)
     moves = _moves(fleet, columns, plan, now_ms, policy, by_hand)
     return FleetPlan(
@@ -120,6 +150,7 @@ def plan_fleet(
         churn=plan.churn,
         churn_lower_bound=plan.churn_lower_bound,
         compute_ms=(time.perf_counter() - started) * 1_000,
+        is_hypothetical=not what_if.is_real,
     )
 
 
@@ -141,6 +172,7 @@ def _columns(
     lost: Collection[PodId],
     now_ms: int,
     cool_down_ms: int,
+    what_if: WhatIf,
 ) -> _Columns:
     tiles = fleet.tiles
     used = tiles.rows_used
@@ -167,6 +199,7 @@ def _columns(
     index_of_row = np.full(len(fleet.pods.rows) + 1, UNOWNED, np.int32)
     for index, pod in enumerate(pods):
         index_of_row[fleet.pods.row_or_new(pod.id)] = index
+    pods += map(_hypothetical_row, what_if.added)
     # A pod whose record has not arrived yet may be live: its tiles are left alone until it has.
     unknown = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if not pod.is_known]
     planned &= ~np.isin(owner, unknown)
@@ -175,7 +208,7 @@ def _columns(
     limits = [pod.record.tiles_max for pod in pods]
     return _Columns(
         PlanningInput(
-            tile_load=tiles.smoothed[tile_rows],
+            tile_load=tiles.smoothed[tile_rows] * what_if.load_factor,
             tile_pod=index_of_row[owner[tile_rows]],  # NOBODY reads the last entry, which is UNOWNED
             tile_movable=movable[tile_rows],
             pod_capacity=np.array([pod.record.capacity for pod in pods], np.float64),
@@ -187,6 +220,13 @@ def _columns(
         tile_rows,
         pods,
     )
+
+
+def _hypothetical_row(pod: HypotheticalPod) -> PodRow:
+    record = PodRecord(
+        service="", capacity=pod.capacity, lease_ms=0, lease_token="", registered_at_ms=0, tiles_max=pod.tiles_max
+    )
+    return PodRow(pod.id, record, changed_at=0)
 
 
 def _moves(

@@ -1,4 +1,5 @@
--- The pulse. Returns: {now, run id, incarnation, published version, leader's name, cycle report, leases, applied versions}
+-- The pulse. Returns: {now, run id, incarnation, published version, leader's name, cycle report, leases, applied
+-- versions, pause}
 local holder = redis.call('GET', LEADER)
 return {
   digits(now_ms()),
@@ -9,4 +10,5 @@ return {
   redis.call('GET', CYCLE) or '',
   redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES'),
   redis.call('HGETALL', APPLIED),
+  redis.call('GET', PAUSE) or '',
 }

@@ -8,8 +8,9 @@
 --   LEADER   string  "token|name", with the lease as its time to live
 --   LOADS    stream  load reports
 --   CYCLE    string  report of the last control cycle
+--   PAUSE    string  who paused rebalancing, until when and why; lives until then
 --   CHANNEL  channel on which changes and cycle reports are published
-local META, TILES, PODS, TOKENS, LEASES, APPLIED, LEADER, LOADS, CYCLE, CHANNEL = unpack(KEYS)
+local META, TILES, PODS, TOKENS, LEASES, APPLIED, LEADER, LOADS, CYCLE, PAUSE, CHANNEL = unpack(KEYS)
 
 local function now_ms()
   local time = redis.call('TIME')
