@@ -73,6 +73,24 @@ def schema() -> None:
     click.echo(print_sdl(), nl=False)
 
 
+@main.command()
+@click.option("--url", default="http://127.0.0.1:4001/graphql", show_default=True, help="The server's endpoint.")
+@click.option("--access-token", envvar=PREFIX + "ACCESS_TOKEN", help=f"Its access token. [{PREFIX}ACCESS_TOKEN]")
+@click.option("--remove-pod", "removed", multiple=True, metavar="ID", help="What if this pod were gone?")
+@click.option("--add-pod", "added", multiple=True, metavar="ID:CAPACITY", help="What if this pod were there?")
+@click.option("--load-factor", type=float, default=1.0, show_default=True, help="What if all loads were multiplied?")
+@click.option("--max-churn", type=float, help="The most load to move, as a share of all load (0 to 1).")
+@click.option("--moves", type=click.IntRange(1, 1_000), default=50, show_default=True, help="Moves to list.")
+def plan(url: str, access_token: str | None, moves: int, **supposed: Any) -> None:
+    """Print what rebalancing would do now, or if pods or loads were others. Nothing is moved."""
+    from subgraph.plan_table import CannotPlan, print_plan
+
+    try:
+        print_plan(url, access_token, moves, **supposed)
+    except CannotPlan as error:
+        raise click.ClickException(str(error)) from error
+
+
 def _settings(given: dict[str, Any]) -> Settings:
     settings = Settings.from_environment(chosen={name: value for name, value in given.items() if value is not None})
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")

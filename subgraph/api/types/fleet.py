@@ -17,6 +17,7 @@ from subgraph.api.types.pod import Pod, PodConnection, load_pods, pod_page
 from subgraph.api.types.tile import Tile, tiles_of_rows
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.plans import FleetMove, FleetPlan, Outcome
+from subgraph.domain.fleet.scaling import advise
 from subgraph.domain.ownership import AssignmentReason
 from subgraph.domain.pods import PodStatus
 from subgraph.operations.readings import sums
@@ -31,6 +32,16 @@ class RebalancingState:
     paused_by: strawberry.ID | None = strawberry.field(description="Who paused it.")
     reason: str | None = strawberry.field(description="Why it is paused.")
     last_skip: str | None = strawberry.field(description="Why the last control cycle moved nothing; null if it did.")
+
+
+@strawberry.type(description="How many pods the fleet should have, and why.")
+class ScalingRecommendation:
+    """Advice on the number of pods."""
+
+    pods: int = strawberry.field(description="READY pods, of the present median size, that there should be.")
+    delta: int = strawberry.field(description="How many that adds to those there are; negative: some could go.")
+    limiting_dimension: str = strawberry.field(description="What calls for the most: LOAD, TILES, SURVIVAL or NONE.")
+    reason: str = strawberry.field(description="The figures behind it.")
 
 
 @strawberry.type(description="The pods and tiles of all tenants, as this process sees them now.")
@@ -53,6 +64,14 @@ class Fleet:
     last_cycle_at: datetime | None = strawberry.field(description="When the last control cycle ended.")
     last_cycle_ms: float | None = strawberry.field(description="How long it took, in milliseconds.")
     rebalancing: RebalancingState = strawberry.field(description="Whether tiles are being moved.")
+
+    @strawberry.field(description="How many pods there should be, and why.")
+    def scaling(self, info: Info) -> ScalingRecommendation:
+        """Advice on the number of pods."""
+        advice = advise(info.context.services.view.current())
+        return ScalingRecommendation(
+            pods=advice.pods, delta=advice.delta, limiting_dimension=advice.limiting.value, reason=advice.reason
+        )
 
     @strawberry.field(description="The pods, by id.")
     def pods(

@@ -1,0 +1,127 @@
+"""Owns `session-manager plan`: a dry run of a running server, as a table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+ANSWER_SECONDS_MAX = 30.0
+
+_PLAN = """
+query Plan($input: RebalancePlanInput, $first: Int!) { rebalancePlan(input: $input) {
+  id isHypothetical skipped moveCount churn churnLowerBound computeMs expiresAt
+  before { imbalance maxUtilization unassignedTiles } after { imbalance maxUtilization unassignedTiles }
+  moves(first: $first) { edges { node { tileId fromPodId toPodId reason load gain } } }
+  unplaceable(first: 20) { tileId reasons }
+} }
+"""
+
+
+class CannotPlan(Exception):
+    """Why there is no plan: one line."""
+
+
+def print_plan(
+    url: str,
+    access_token: str | None,
+    moves: int,
+    *,
+    removed: Sequence[str],
+    added: Sequence[str],
+    load_factor: float,
+    max_churn: float | None,
+) -> None:
+    """Ask the server for a dry run, and print it.
+
+    Args:
+        url: the server's GraphQL endpoint.
+        access_token: shown to it, if given.
+        moves: how many moves to list at most.
+        removed: ids of pods to suppose gone.
+        added: pods to suppose there, as ID:CAPACITY.
+        load_factor: what to multiply all loads by.
+        max_churn: the most load to move, as a share of all load.
+
+    Raises:
+        CannotPlan: the server does not answer, or refuses what is supposed.
+    """
+    wanted = {
+        "removePods": list(removed),
+        "addPods": [_supposed_pod(text) for text in added],
+        "loadFactor": load_factor,
+        "maxChurn": max_churn,
+    }
+    _print(_ask(url, access_token, {"input": wanted, "first": moves}), Console())
+
+
+def _supposed_pod(text: str) -> dict[str, Any]:
+    pod_id, _, capacity = text.rpartition(":")
+    try:
+        return {"id": pod_id, "capacity": float(capacity)}
+    except ValueError:
+        raise CannotPlan(f"--add-pod takes ID:CAPACITY, not {text!r}") from None
+
+
+def _ask(url: str, access_token: str | None, variables: dict[str, Any]) -> dict[str, Any]:
+    headers = {} if access_token is None else {"Authorization": f"Bearer {access_token}"}
+    try:
+        answered = httpx.post(
+            url, json={"query": _PLAN, "variables": variables}, headers=headers, timeout=ANSWER_SECONDS_MAX
+        ).json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise CannotPlan(f"no answer from {url}: {error}") from error
+    if answered.get("errors"):
+        raise CannotPlan(answered["errors"][0]["message"])
+    plan: dict[str, Any] = answered["data"]["rebalancePlan"]
+    return plan
+
+
+def _print(plan: dict[str, Any], console: Console) -> None:
+    outcomes = Table(box=None, pad_edge=False)
+    for name in ("", "imbalance", "highest utilization", "unassigned tiles"):
+        outcomes.add_column(name, justify="right" if name else "left")
+    for when in ("before", "after"):
+        outcome = plan[when]
+        outcomes.add_row(
+            when,
+            f"{outcome['imbalance']:.3f}",
+            f"{outcome['maxUtilization']:.1%}",
+            f"{outcome['unassignedTiles']:,}",
+        )
+    console.print(outcomes)
+    console.print(
+        f"{plan['moveCount']:,} moves; load moved for balance {plan['churn']:,.2f}, at least "
+        f"{plan['churnLowerBound']:,.2f} would have to; planned in {plan['computeMs']:.1f} ms",
+        highlight=False,
+    )
+    if plan["skipped"]:
+        console.print(f"nothing is moved for balance: {plan['skipped']}", highlight=False)
+    _print_moves(plan, console)
+    for tile in plan["unplaceable"]:
+        console.print(
+            f"no pod can take {tile['tileId']}: {', '.join(tile['reasons'])}", highlight=False, soft_wrap=True
+        )
+    if plan["moveCount"] and not plan["isHypothetical"]:
+        console.print(
+            f'to do it, until {plan["expiresAt"]}: mutation {{ rebalance(input: {{ planId: "{plan["id"]}" }}) '
+            "{ errors { message } } }",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _print_moves(plan: dict[str, Any], console: Console) -> None:
+    edges = plan["moves"]["edges"]
+    if not edges:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("tile", "from", "to", "reason", "load", "gain"):
+        table.add_column(name, justify="right" if name in ("load", "gain") else "left", no_wrap=True)
+    for move in (edge["node"] for edge in edges):
+        numbers = (f"{move['load']:,.2f}", f"{move['gain']:.2%}")
+        table.add_row(move["tileId"], move["fromPodId"] or "nobody", move["toPodId"], move["reason"], *numbers)
+    console.print(table)
+    if plan["moveCount"] > len(edges):
+        console.print(f"… and {plan['moveCount'] - len(edges):,} more")
