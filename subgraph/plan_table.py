@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 ANSWER_SECONDS_MAX = 30.0
+FILE_WIDTH = 160
+"""Columns where nobody looks at a terminal: ids are for copying, so none is cut."""
 
 _PLAN = """
 query Plan($input: RebalancePlanInput, $first: Int!) { rebalancePlan(input: $input) {
@@ -53,7 +55,10 @@ def print_plan(
         "loadFactor": load_factor,
         "maxChurn": max_churn,
     }
-    _print(_ask(url, access_token, {"input": wanted, "first": moves}), Console())
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=FILE_WIDTH)
+    _print(_ask(url, access_token, {"input": wanted, "first": moves}), console)
 
 
 def _supposed_pod(text: str) -> dict[str, Any]:
@@ -118,7 +123,7 @@ def _print_moves(plan: dict[str, Any], console: Console) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("tile", "from", "to", "reason", "load", "gain"):
-        table.add_column(name, justify="right" if name in ("load", "gain") else "left", no_wrap=True)
+        table.add_column(name, justify="right" if name in ("load", "gain") else "left", overflow="fold")
     for move in (edge["node"] for edge in edges):
         numbers = (f"{move['load']:,.2f}", f"{move['gain']:.2%}")
         table.add_row(move["tileId"], move["fromPodId"] or "nobody", move["toPodId"], move["reason"], *numbers)
