@@ -1,5 +1,6 @@
-"""The project as a package and as an image: what is installed, pinned, copied, run and promised agrees."""
+"""The project as a whole: layers import as they may; what is installed, pinned, copied, run and promised agrees."""
 
+import ast
 import json
 import os
 import re
@@ -28,6 +29,22 @@ from dockerfile import Stage, read_dockerfile  # noqa: E402
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 PIN = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[\w.]+)(; python_full_version < \"[\d.]+\")?")
 COMMAND_SECONDS_MAX = 60
+MAY_IMPORT = {
+    "domain": {"domain"},
+    "operations": {"operations", "domain"},
+    "adapters": {"adapters", "operations", "domain"},
+    "api": {"api", "operations", "domain"},
+    "client": {"client"},
+    "demo": {"demo", "client", "adapters", "domain"},
+}
+"""Layer to the layers it may import; the modules beside the layers wire them together, and may import all."""
+
+DOMAIN_MAY_IMPORT = {*sys.stdlib_module_names, "h3", "numpy", "msgspec"} - {
+    "asyncio",
+    "socket",
+    "sqlite3",
+    "subprocess",
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +55,37 @@ def builder() -> Stage:
 @pytest.fixture(scope="module")
 def image() -> Stage:
     return read_dockerfile((PROJECT / "Dockerfile").read_text())[-1]
+
+
+def imports_of(module: Path) -> set[str]:
+    """The full names of what a module imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: a relative import hides its layer"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("layer", sorted(MAY_IMPORT))
+def test_layer_imports_only_layers_it_may(layer: str) -> None:
+    modules = [*(PROJECT / "subgraph" / layer).rglob("*.py")]
+    assert modules
+    for module in modules:
+        own = {name.split(".")[1] for name in imports_of(module) if name.startswith("subgraph.")}
+        assert own <= MAY_IMPORT[layer], f"{module.relative_to(PROJECT)} must not import {own - MAY_IMPORT[layer]}"
+
+
+def test_every_folder_of_the_package_is_a_layer() -> None:
+    assert {path.parent.name for path in (PROJECT / "subgraph").glob("*/__init__.py")} == {*MAY_IMPORT}
+
+
+def test_domain_needs_no_framework_and_does_no_io() -> None:
+    for module in (PROJECT / "subgraph" / "domain").rglob("*.py"):
+        foreign = {name.split(".")[0] for name in imports_of(module)} - DOMAIN_MAY_IMPORT - {"subgraph"}
+        assert foreign == set(), f"{module.relative_to(PROJECT)} must not import {foreign}"
 
 
 def packaged_files() -> set[str] | None:
