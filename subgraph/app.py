@@ -33,6 +33,7 @@ from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.fleet.settle import HandoffPolicy
 from subgraph.operations.control_loop import ControlLoop
 from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.hand_moves import HandMoves
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.notifications import Notifications, OutboxRelay
 from subgraph.operations.operator import Operator
@@ -77,12 +78,14 @@ class Process:
         self._control_loop = ControlLoop(
             live, self.view, candidacy, placement, HandoffPolicy(), settings.cycle_seconds, self.metrics.observe_cycle
         )
+        rebalancing = Rebalancing(live, self.view, placement)
         self.services = Services(
             sessions=sessions,
             partition=partition,
             pods=Pods(live, self.view, lease_ms, lease_ms_max),
-            rebalancing=Rebalancing(live, self.view, placement),
+            rebalancing=rebalancing,
             operator=Operator(live, self.view),
+            hand_moves=HandMoves(live, self.view, rebalancing),
             notifications=Notifications(self.bus, session_notifications_channel),
             view=self.view,
             tile_changes=self._tile_changes,

@@ -9,6 +9,7 @@ from strawberry.dataloader import DataLoader
 from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session
 from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.hand_moves import HandMoves
 from subgraph.operations.notifications import Notifications
 from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
@@ -27,6 +28,7 @@ class Services:
     pods: Pods
     rebalancing: Rebalancing
     operator: Operator
+    hand_moves: HandMoves
     notifications: Notifications
     view: FleetView
     tile_changes: TileChangeFeed

@@ -245,6 +245,14 @@ class PodRefInput:
     pod_id: strawberry.ID = strawberry.field(description="The pod.")
 
 
+@strawberry.input(description="A tile, and the pod to put it on.")
+class PlaceTileInput:
+    """A tile to place."""
+
+    tile_id: strawberry.ID = strawberry.field(description="The tile.")
+    pod_id: strawberry.ID = strawberry.field(description="The pod.")
+
+
 @strawberry.input(description="A READY pod to suppose in a dry run.")
 class HypotheticalPodInput:
     """A pod that does not exist."""

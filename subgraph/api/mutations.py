@@ -13,6 +13,7 @@ from subgraph.api.inputs import (
     EndSessionInput,
     HeartbeatPodInput,
     PauseRebalancingInput,
+    PlaceTileInput,
     PodRefInput,
     RebalanceInput,
     RegisterPodInput,
@@ -27,7 +28,7 @@ from subgraph.api.types.pod import Pod, load_pods
 from subgraph.api.types.session import Session, to_session
 from subgraph.api.types.tile import Tile, load_tiles
 from subgraph.domain.errors import SessionManagerFailure
-from subgraph.domain.ids import PodId, SessionId
+from subgraph.domain.ids import PodId, SessionId, TileId
 
 _ERRORS = "Expected failures, with their facts; empty on success."
 
@@ -104,6 +105,14 @@ class RebalancePayload:
     """Of rebalance."""
 
     plan: RebalancePlan | None = strawberry.field(default=None, description="The plan, now being carried out.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
+@strawberry.type(description="A pod's term of ownership of a tile, or why not.")
+class PodAssignmentPayload:
+    """Of moveTile."""
+
+    assignment: PodAssignment | None = strawberry.field(default=None, description="The term, as it now stands.")
     errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
 
 
@@ -239,6 +248,17 @@ class Mutation:
             )
 
         return await _told(AcknowledgeAssignmentsPayload, act)
+
+    @strawberry.mutation(description="Move a tile to a pod by hand, make-before-break; an unowned one at once.")
+    async def move_tile(self, info: Info, input: PlaceTileInput) -> PodAssignmentPayload:
+        """Move a tile."""
+
+        async def act() -> PodAssignmentPayload:
+            moves, caller = info.context.services.hand_moves, info.context.caller
+            term = await moves.move(caller, TileId(str(input.tile_id)), PodId(str(input.pod_id)))
+            return PodAssignmentPayload(assignment=to_assignment(term))
+
+        return await _told(PodAssignmentPayload, act)
 
     @strawberry.mutation(description="Give a pod no new tiles; it keeps those it has.")
     async def cordon_pod(self, info: Info, input: PodRefInput) -> PodPayload:

@@ -209,6 +209,38 @@ def test_a_plan_is_carried_out_by_its_id_and_refused_when_what_it_touches_change
         assert len(until_owned(server, session_id, 19)) == 19
 
 
+def test_a_tile_is_moved_by_hand_and_to_nobody_who_receives_none(own_server: RunningServer) -> None:
+    server = own_server
+    with loaded_pod(server, 7) as (pod, session_id):
+        heir = FakeWork(server)
+        heir.register()
+        tile = f"{session_id}:{disk(0)[0]}"
+
+        def move(tile_id: str, pod_id: str) -> dict[str, Any]:
+            answer: dict[str, Any] = server.data(
+                "mutation($input: PlaceTileInput!) { moveTile(input: $input) {"
+                " assignment { tileId podId state reason } errors { code path } } }",
+                input={"tileId": tile_id, "podId": pod_id},
+            )["moveTile"]
+            return answer
+
+        assert move(tile, pod.id)["assignment"]["state"] == "ACTIVE"
+        moved = move(tile, heir.id)
+        assert moved["errors"] == []
+        assert moved["assignment"] == {"tileId": tile, "podId": heir.id, "state": "PREPARING", "reason": "MANUAL"}
+        assert move(tile, heir.id)["errors"] == [{"code": "ILLEGAL_STATE", "path": ["tileId"]}]
+        heir.acknowledge()
+        until(lambda: any(t["state"] == "ACTIVE" for t in heir.terms()), "the cut-over")
+        operate(server, "cordonPod", pod.id)
+        for tile_id, pod_id, expected in (
+            ("nonsense", heir.id, ("NOT_FOUND", ["tileId"])),
+            (f"{session_id}:{disk(1)[1]}", "nobody", ("NOT_FOUND", ["podId"])),
+            (tile, pod.id, ("ILLEGAL_STATE", ["podId"])),
+        ):
+            (error,) = move(tile_id, pod_id)["errors"]
+            assert (error["code"], error["path"]) == expected
+
+
 def test_rebalancing_now_needs_no_plan_and_a_plan_no_budget(own_server: RunningServer) -> None:
     server = own_server
     with loaded_pod(server, 19) as (pod, _):

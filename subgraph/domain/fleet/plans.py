@@ -154,6 +154,25 @@ def plan_fleet(
     )
 
 
+def one_move(move: FleetMove, plan_id: str, base_version: int, now_ms: int) -> FleetPlan:
+    """A plan of a single move, wanted by hand; it claims nothing about balance."""
+    unknown = Outcome(imbalance=1.0, max_utilization=0.0, unassigned_tiles=0)
+    return FleetPlan(
+        id=plan_id,
+        base_version=base_version,
+        created_at_ms=now_ms,
+        expires_at_ms=now_ms + PLAN_LIFETIME_MS,
+        moves=[move],
+        unplaceable=[],
+        skipped=None,
+        before=unknown,
+        after=unknown,
+        churn=move.load,
+        churn_lower_bound=0.0,
+        compute_ms=0.0,
+    )
+
+
 def needs_planning(fleet: Fleet, settled: Mapping[TileId, TileRecord | None]) -> bool:
     """Whether something cannot wait for the next regular round: a tile without an owner, or a draining pod's."""
     tiles = fleet.tiles

@@ -1,0 +1,88 @@
+"""Owns moving a tile by hand: a plan of one move, carried out like any other plan."""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+from subgraph.domain.errors import IllegalState, NotFound, Unavailable
+from subgraph.domain.fleet.picture import Fleet, TermChange
+from subgraph.domain.fleet.plans import FleetMove, one_move
+from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.ownership import AssignmentReason, TileRecord, terms_of
+from subgraph.domain.pods import PodStatus
+from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.live_fleet import LiveFleet
+from subgraph.operations.readings import rows_of
+from subgraph.operations.rebalancing import Rebalancing
+from subgraph.operations.sessions import Caller
+
+CATCH_UP_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class HandMoves:
+    """Moves of single tiles, as an operator wants them."""
+
+    live: LiveFleet
+    view: FleetView
+    rebalancing: Rebalancing
+
+    async def move(self, caller: Caller, tile_id: TileId, pod_id: PodId) -> TermChange:
+        """Begin a make-before-break move of a tile to a pod; an unowned tile is given to it at once.
+
+        Returns:
+            The pod's term, as it then stands. A pod that owns the tile already simply keeps it.
+
+        Raises:
+            NotFound: the caller has no such tile, or there is no such pod.
+            IllegalState: the pod receives no tiles, or a handoff of the tile is under way.
+            PlanStale: the tile or the pod changed at this very moment; try again.
+            Unavailable: nobody leads at the moment.
+        """
+        fleet = self.view.current()
+        if not rows_of(fleet, caller.tenant_id, [tile_id]):
+            raise NotFound("Tile", tile_id, ("tileId",))
+        record = fleet.record(tile_id)
+        assert record is not None
+        if record.owner and record.owner.pod_id == pod_id and record.next is None:
+            return _term_with(tile_id, record, pod_id)
+        move = _move(fleet, tile_id, record, pod_id)
+        plan = one_move(move, str(uuid4()), fleet.version, self.view.now_ms())
+        await self.live.keep_plan(plan)
+        await self.rebalancing.apply(plan.id, None)
+        _, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        after = fleet.record(tile_id)
+        if after is None:
+            raise NotFound("Tile", tile_id, ("tileId",))
+        return _term_with(tile_id, after, pod_id)
+
+
+def _move(fleet: Fleet, tile_id: TileId, record: TileRecord, pod_id: PodId) -> FleetMove:
+    pod = fleet.pods.get(pod_id)
+    if pod is None or not pod.is_known:
+        raise NotFound("Pod", pod_id, ("podId",))
+    if pod.record.status is not PodStatus.READY:
+        raise IllegalState(
+            f"pod {pod_id!r} is {pod.record.status}: it receives no tiles", pod.record.status.value, ("podId",)
+        )
+    if record.is_handing_over:
+        state = next(state for _, state in reversed(terms_of(record)))
+        raise IllegalState(f"a handoff of tile {tile_id!r} is under way", state.value, ("tileId",))
+    row = fleet.tiles.row(tile_id)
+    assert row is not None
+    return FleetMove(
+        tile_id=tile_id,
+        source=record.owner.pod_id if record.owner else None,
+        target=pod_id,
+        reason=AssignmentReason.MANUAL,
+        load=float(fleet.tiles.smoothed[row]) if record.owner else 0.0,
+        gain=0.0,
+        tile_version=int(fleet.tiles.changed_at[row]),
+        target_version=pod.changed_at,
+    )
+
+
+def _term_with(tile_id: TileId, record: TileRecord, pod_id: PodId) -> TermChange:
+    for term, state in reversed(terms_of(record)):
+        if term.pod_id == pod_id:
+            return TermChange(tile_id, term, state)
+    raise Unavailable(f"tile {tile_id!r} went elsewhere at this very moment; try again", retry_after_seconds=1.0)
