@@ -41,6 +41,8 @@ class FleetView:
         self._beat_seconds = min(BEAT_SECONDS_MAX, lease_ms_max / 1_000 / BEATS_PER_LEASE)
         self._fleet = Fleet(load_metric)
         self._synchronised = False
+        self._restarted = False
+        self._follows = False
         self._beat: Beat | None = None
         self._beat_at_seconds = 0.0
         self._current_at_seconds = 0.0
@@ -135,10 +137,12 @@ class FleetView:
                 del self._pod_watchers[pod_id]
 
     async def _follow_changes(self) -> None:
+        self._follows = False
         async for told in self._live.follow():
             if isinstance(told, FleetSnapshot):
-                self._fleet.adopt(told)
-                self._synchronised = True
+                effects = self._fleet.adopt(told)
+                self._synchronised = self._follows = True
+                self.effects.send(effects)
                 for broadcast in list(self._pod_watchers.values()):
                     broadcast.send(Resynchronised())
             elif isinstance(told, CycleReport):
@@ -157,24 +161,35 @@ class FleetView:
 
     async def _follow_beat(self) -> None:
         while True:
-            seen = self._fleet.version
+            # A large snapshot takes longer than a beat, and what was published meanwhile is still to be read then.
+            asked_at_seconds, seen, followed = time.monotonic(), self._fleet.version, self._follows
             beat = await self._take_beat()
-            if beat.published_version < seen:
+            if self._restarted:
+                self._restarted = False
+                raise GapInChanges("the live store was restarted")
+            if followed and beat.published_version < seen:
                 raise GapInChanges(f"the live store is back at {beat.published_version}; {seen} was seen before")
             await asyncio.sleep(self._beat_seconds)
+            if not followed:
+                continue
             if self._fleet.version < beat.published_version:
                 # What was published before the last beat must have arrived by now: the listener missed it.
                 raise GapInChanges(f"at {self._fleet.version} although {beat.published_version} was published")
+            # While changes keep coming, the newest is always on its way; up to the last beat all are here.
+            self._current_at_seconds = max(self._current_at_seconds, asked_at_seconds)
 
     async def _take_beat(self) -> Beat:
         asked_at_seconds, seen = time.monotonic(), self._fleet.version
         beat = await self._live.beat()
+        if self._beat is not None and beat.run_id != self._beat.run_id:
+            # Another run may have forgotten writes and given their versions to others: only a snapshot tells.
+            self._synchronised, self._restarted = False, True
         self._beat, self._beat_at_seconds = beat, asked_at_seconds
         self._fleet.renew(beat.leases, beat.applied)
         if self._fleet.last_cycle is None:
             self._fleet.last_cycle = beat.last_cycle
         if seen <= beat.published_version <= self._fleet.version:
-            self._current_at_seconds = asked_at_seconds
+            self._current_at_seconds = max(self._current_at_seconds, asked_at_seconds)
         return beat
 
     @staticmethod

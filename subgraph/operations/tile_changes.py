@@ -62,6 +62,8 @@ class TileChangeFeed:
                 continue
 
     def _send(self, cycle: CycleReport) -> None:
+        if not self._view.is_current:
+            return  # what is gathered meanwhile is told after the first cycle that is seen again
         touched, removed, self._touched, self._removed = self._touched, self._removed, set(), set()
         if not self.batches.has_readers:
             return

@@ -138,6 +138,11 @@ def test_a_new_pod_has_its_whole_lease_before_the_first_pulse_tells_it() -> None
     assert [(one.lease_expires_at_ms, one.last_heartbeat_at_ms) for one in fleet.pods] == [(10_000, 7_000)] * 2
 
 
+def test_a_snapshot_tells_of_tiles_whose_going_was_missed() -> None:
+    effects = fleet_of({T1: tile(), T2: tile()}).adopt(snapshot({T2: tile(), T3: tile()}, version=20))
+    assert (effects.version, effects.touched, effects.removed) == (20, {T2, T3}, {T1})
+
+
 def test_a_lease_that_is_not_told_any_more_has_ended() -> None:
     fleet = fleet_of({}, {A: pod()})
     fleet.renew({}, {})

@@ -58,8 +58,12 @@ class Fleet:
         self.last_cycle: CycleReport | None = None
         self._load_metric = load_metric
 
-    def adopt(self, snapshot: FleetSnapshot) -> None:
-        """Become the snapshot. Loads known so far stay with their tiles, leases with their pods."""
+    def adopt(self, snapshot: FleetSnapshot) -> Effects:
+        """Become the snapshot. Loads known so far stay with their tiles, leases with their pods.
+
+        Returns:
+            All tiles there are as touched, and those that were missed going as removed; a pod's terms are read anew.
+        """
         former, former_pods = self.tiles, self.pods
         self.tiles, self.pods = TileTable(), PodTable()
         for pod_id, pod in snapshot.pods.items():
@@ -77,6 +81,8 @@ class Fleet:
                 assert pod_row is not None
                 pod_row.concerned_at = max(pod_row.concerned_at, tile.version)
         self.version = snapshot.version
+        removed = {tile_id for tile_id, _ in former.items() if tile_id not in snapshot.tiles}
+        return Effects(snapshot.version, set(snapshot.tiles), removed)
 
     def apply(self, change: FleetChange) -> Effects:
         """Apply the next change.

@@ -1,0 +1,70 @@
+"""Owns a live store that says what a test tells it to: snapshots, changes and pulses, each when the test wants."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import cast
+
+from subgraph.domain.errors import Unavailable
+from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot
+from subgraph.domain.loads import LoadBatch
+from subgraph.operations.live_fleet import Beat, LiveFleet
+from tests.support.fleets import snapshot
+
+
+class ScriptedLive:
+    """What a process can follow of the live store. `told` is put into the stream of whoever follows now."""
+
+    def __init__(self, first: FleetSnapshot | None = None) -> None:
+        self.first = first or snapshot()
+        self.snapshot_waits = asyncio.Event()
+        self.snapshot_waits.set()
+        self.snapshot_seconds = 0.0
+        self.published_version = self.first.version
+        self.run_id = "run"
+        self.is_down = False
+        self.snapshots_given = 0
+        self.beats_given = 0
+        self.now_ms = 5_000
+        self.last_cycle: CycleReport | None = None
+        self.loads: asyncio.Queue[tuple[int, LoadBatch] | Exception] = asyncio.Queue()
+        self._told: asyncio.Queue[FleetChange | CycleReport | Exception] = asyncio.Queue()
+
+    def as_port(self) -> LiveFleet:
+        """Itself, to those who only follow."""
+        return cast(LiveFleet, self)
+
+    def tell(self, told: FleetChange | CycleReport | Exception) -> None:
+        """Publish it, and have it arrive."""
+        if isinstance(told, FleetChange):
+            self.published_version = told.version
+        self._told.put_nowait(told)
+
+    def arrive(self, told: FleetChange) -> None:
+        """Have something arrive that was published before."""
+        self._told.put_nowait(told)
+
+    async def follow(self) -> AsyncIterator[FleetSnapshot | FleetChange | CycleReport]:
+        self._told = asyncio.Queue()
+        await self.snapshot_waits.wait()
+        await asyncio.sleep(self.snapshot_seconds)
+        self.snapshots_given += 1
+        yield self.first
+        while True:
+            told = await self._told.get()
+            if isinstance(told, Exception):
+                raise told
+            yield told
+
+    async def follow_loads(self) -> AsyncIterator[tuple[int, LoadBatch]]:
+        while True:
+            told = await self.loads.get()
+            if isinstance(told, Exception):
+                raise told
+            yield told
+
+    async def beat(self) -> Beat:
+        await asyncio.sleep(0)
+        if self.is_down:
+            raise Unavailable("the store is down")
+        self.beats_given += 1
+        return Beat(self.now_ms, self.run_id, 1, self.published_version, "leader", last_cycle=self.last_cycle)
