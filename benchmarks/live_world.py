@@ -30,6 +30,7 @@ PODS = 5
 LEASE_SECONDS = 3.0
 BALANCED_BELOW = 1.10
 SETTLE_SECONDS_MAX = 60.0
+REPLAY_SECONDS = 60.0
 
 _ALL_TILES = """
 subscription {{ tileChanges(sessionId: "{session}") {{
@@ -48,11 +49,9 @@ async def main(kills: int) -> None:
         started = time.monotonic()
         async with live_world(Path(directory), port=port, pods=PODS, pace=60.0, start_second_of_day=NOON) as world:
             await _until(lambda: _is_balanced(world.watch.world), "balanced")
-            print(
-                f"balanced (imbalance <= {BALANCED_BELOW}, nothing unassigned) after start   {time.monotonic() - started:6.1f} s"
-            )
-            flowing = time.monotonic()
-            await asyncio.sleep(max(0.0, 60.0 - (time.monotonic() - flowing)))
+            seconds = time.monotonic() - started
+            print(f"balanced (imbalance <= {BALANCED_BELOW}, nothing unassigned) {seconds:.1f} s after the start")
+            await asyncio.sleep(REPLAY_SECONDS)
             _print_state("after 60 s of replay at noon", world)
             await _kill(world, kills)
             await _pause(world)
@@ -73,8 +72,9 @@ def _print_state(when: str, world: LiveWorld) -> None:
     print(
         f"{when}: imbalance {known.fleet['imbalance']:.3f}, unassigned {unassigned}, tiles {len(known.health_of)}, "
         f"heaviest tile {heaviest / mean:.1%} of a pod's mean load\n"
-        f"    sink: sent {world.channel.sent:,}, accepted {known.audit.accepted:,}, twice {known.audit.accepted_twice}, "
-        f"below the highest epoch {known.audit.below_highest_epoch}, refused {totals.refused:,}, missed {totals.missed:,}"
+        f"    sink: sent {world.channel.sent:,}, accepted {known.audit.accepted:,}, "
+        f"twice {known.audit.accepted_twice}, below the highest epoch {known.audit.below_highest_epoch}, "
+        f"refused {totals.refused:,}, missed {totals.missed:,}"
     )
 
 

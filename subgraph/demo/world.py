@@ -93,7 +93,7 @@ async def live_world(
 
 async def _cancelled(work: "asyncio.Future[Any]") -> None:
     work.cancel()
-    await asyncio.wait([work])
+    await asyncio.gather(work, return_exceptions=True)
 
 
 async def _pods_ready(session: AsyncClientSession, pods: int) -> None:

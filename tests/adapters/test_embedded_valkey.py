@@ -86,7 +86,7 @@ async def read(server: EmbeddedValkey, key: str) -> str | None:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(WAIT_SECONDS_MAX):
-        while not condition():  # noqa: ASYNC110 — the end of another's process has no event
+        while not condition():
             await asyncio.sleep(0.01)
 
 
