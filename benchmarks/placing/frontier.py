@@ -1,0 +1,175 @@
+"""Owns the comparison with the rivals: every contender under every workload, and who is better in both respects."""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from placing.figures import Verdict, print_table
+from placing.fleet import UNOWNED, Contender, Fleet, Rows, Score, judge
+from placing.greedy import dicer, exponential_potential, slicer
+from placing.hashing import bounded_load_hashing, consistent_hashing
+from placing.ours import POLICY, ours, ours_without_load_budget
+from placing.scratch import largest_first, metis
+from placing.workloads import Workload
+
+OURS = "ours"
+CONTENDERS: Mapping[str, Contender] = {
+    OURS: ours,
+    "ours, load budget lifted": ours_without_load_budget,
+    "exponential potential": exponential_potential,
+    "Slicer's weighted move": slicer,
+    "Dicer's rule": dicer,
+    "bounded-load hashing": bounded_load_hashing,
+    "consistent hashing": consistent_hashing,
+    "largest first": largest_first,
+    "METIS from scratch": metis,
+}
+IMPROVERS = {OURS, "ours, load budget lifted", "exponential potential", "Slicer's weighted move", "Dicer's rule"}
+"""Those that improve what is there: they begin with what largest first makes of round 0, the others with their own."""
+
+RIVALS = [name for name in CONTENDERS if not name.startswith(OURS)]
+IDLE_RATIO = 0.001
+RELATIVE_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One contender under one workload: the scores of its rounds, and the edges cut at the end."""
+
+    scores: Sequence[Score]
+    edges_cut: int
+
+    @property
+    def peak_median(self) -> float:
+        """The median of the highest utilization over the mean."""
+        return statistics.median(score.peak for score in self.scores)
+
+    @property
+    def peak_worst(self) -> float:
+        """The highest of the highest."""
+        return max(score.peak for score in self.scores)
+
+    @property
+    def churn(self) -> float:
+        """The load moved a round, over all load."""
+        return statistics.fmean(score.churn for score in self.scores)
+
+    @property
+    def cpu_median_ms(self) -> float:
+        """The median processor time of a plan."""
+        return statistics.median(score.cpu_ms for score in self.scores)
+
+    def churn_over_bound(self, *, of_tiles: bool = False) -> float:
+        """The load moved over the lower bound, both summed over the rounds that moved any; infinite where none had to.
+
+        Rounds at rest are left out: a bound that was not used would hide what another round moved too much.
+        """
+        moving = [score for score in self.scores if score.churn > 0]
+        bound = sum(score.bound_of_tiles if of_tiles else score.bound for score in moving)
+        churn = sum(score.churn for score in moving)
+        return churn / bound if bound else (np.inf if churn else 1.0)
+
+    def is_beaten_by(self, other: "Run") -> bool:
+        """Whether another is lower in both, the maximum (its median, or its worst) and the churn."""
+        less_churn = other.churn < self.churn * (1 - RELATIVE_TOLERANCE)
+        lower_median = other.peak_median < self.peak_median * (1 - RELATIVE_TOLERANCE)
+        lower_worst = other.peak_worst < self.peak_worst * (1 - RELATIVE_TOLERANCE)
+        return less_churn and (lower_median or lower_worst)
+
+
+def run(workload: Workload, name: str) -> Run:
+    """Put one contender through a workload; each lives with its own decisions."""
+    contender = CONTENDERS[name]
+    live = workload.live.copy()
+    nobody = np.full(workload.cells.size, UNOWNED, np.int32)
+    start = Fleet(workload.cells, workload.loads[0], nobody, ~workload.pinned, workload.capacity, live, workload.graph)
+    owner = _settled(start)
+    if name not in IMPROVERS and not workload.pinned.any():
+        owner = contender(start)
+    scores = []
+    for number in range(1, workload.rounds):
+        if event := workload.events.get(number):
+            live = live.copy()
+            live[event.killed], live[event.added] = False, True
+            owner = np.where(live[owner], owner, UNOWNED).astype(np.int32)
+        loads = workload.loads[number]
+        fleet = Fleet(workload.cells, loads, owner, ~workload.pinned, workload.capacity, live, workload.graph)
+        began = time.thread_time()
+        after: Rows = contender(fleet)
+        cpu_ms = (time.thread_time() - began) * 1_000
+        scores.append(judge(fleet, after, POLICY.target, cpu_ms))
+        owner = after
+    return Run(scores, workload.graph.edges_cut(owner))
+
+
+def compare(workload: Workload) -> dict[str, Run]:
+    """Run all contenders under a workload, and print them."""
+    runs = {name: run(workload, name) for name in CONTENDERS}
+    print(f"\n{workload.name}: {workload.cells.size:,} tiles, {workload.rounds - 1} rounds")
+    heads = (
+        "contender",
+        "max/mean",
+        "worst",
+        "churn %",
+        "worst %",
+        "÷ bound",
+        "÷ of tiles",
+        "moves",
+        "edges cut",
+        "cpu ms",
+    )
+    print_table(heads, [_line(name, result) for name, result in runs.items()])
+    return runs
+
+
+def verdicts(workload: Workload, runs: Mapping[str, Run]) -> list[Verdict]:
+    """Hold our run against the bars."""
+    mine, scratch = runs[OURS], runs["largest first"]
+    beaten_by = [name for name, other in runs.items() if name in RIVALS and mine.is_beaten_by(other)]
+    above, resting = 0, 0
+    for score, best in zip(mine.scores, scratch.scores, strict=True):
+        # Where even a new start, largest first, does not come down to the target, its level is what sizes allow.
+        if score.peak > max(POLICY.target, best.peak) * (1 + RELATIVE_TOLERANCE):
+            rests = score.moved_tiles == 0 and score.peak <= POLICY.trigger * (1 + RELATIVE_TOLERANCE)
+            above, resting = above + (not rests), resting + rests
+    rounds = len(mine.scores)
+    ratio, ratio_of_tiles = mine.churn_over_bound(), mine.churn_over_bound(of_tiles=True)
+    detail = f"{ratio:.3f}"
+    if abs(ratio - ratio_of_tiles) > RELATIVE_TOLERANCE:
+        detail += f"; {ratio_of_tiles:.3f} × what indivisible tiles allow"
+    losses = {number for number, event in workload.events.items() if event.killed.size}
+    if losses:
+        others = [score for number, score in enumerate(mine.scores, 1) if number not in losses]
+        detail += f"; {Run(others, 0).churn_over_bound():.3f} without the round in which pods died"
+    return [
+        Verdict(f"{workload.name}: churn ≤ 1.05 × bound", ratio <= 1.05, detail),
+        Verdict(
+            f"{workload.name}: max ≤ target where sizes allow",
+            above == 0,
+            f"{above} of {rounds} rounds above, {resting} at rest between target and trigger",
+        ),
+        Verdict(f"{workload.name}: on the frontier", not beaten_by, ", ".join(beaten_by) or "nobody is lower in both"),
+    ]
+
+
+def _settled(start: Fleet) -> Rows:
+    """Return where the improvers start: largest first, every tile a little heavier so that idle ones spread too."""
+    return largest_first(replace(start, load=start.load + IDLE_RATIO * start.load.mean()))
+
+
+def _line(name: str, result: Run) -> tuple[str, ...]:
+    return (
+        name,
+        f"{result.peak_median:.3f}",
+        f"{result.peak_worst:.3f}",
+        f"{result.churn:.3%}"[:-1],
+        f"{max(score.churn for score in result.scores):.2%}"[:-1],
+        f"{result.churn_over_bound():.3f}",
+        f"{result.churn_over_bound(of_tiles=True):.3f}",
+        f"{statistics.median(score.moved_tiles for score in result.scores):,.0f}",
+        f"{result.edges_cut:,}",
+        f"{result.cpu_median_ms:,.1f}",
+    )
