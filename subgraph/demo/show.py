@@ -110,9 +110,9 @@ def _live(console: Console, plain: bool) -> Iterator[Live | None]:
 def _hints(world: LiveWorld) -> tuple[str, ...]:
     (_, pid), (other, other_pid) = [*world.processes.process_of_pod.items()][:2]
     drain = f'mutation {{ drainPod(input: {{ podId: "{other}" }}) {{ pod {{ status }} errors {{ message }} }} }}'
-    ask = f'{{ session(ref: {{ id: "{world.session_id}" }}) {{ partition {{ tileCount imbalance }} }} }}'
+    ask = "{ mainSession { partition { tileCount imbalance tilesByHealth { health count } } } fleet { imbalance } }"
     return (
-        f"open GraphiQL  {world.url}   (session {world.session_id})",
+        f"open GraphiQL  {world.url}   (the main session is {world.session_id})",
         f"ask            {ask}",
         f"kill a pod     kill -9 {pid}",
         f"pause a pod    kill -STOP {other_pid}; sleep 10; kill -CONT {other_pid}",

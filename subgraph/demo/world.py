@@ -21,15 +21,11 @@ from subgraph.demo.processes import POLL_SECONDS, READY_SECONDS_MAX, DemoFailed,
 from subgraph.demo.replay import Replay
 from subgraph.demo.watch import Watch
 
-DATA_SOURCE = "us-flights-2001-06-13"
 REPORT_EVERY_SECONDS = 60.0
 """Simulated seconds between two positions of an aircraft."""
 ANSWER_SECONDS_MAX = 10.0
 
-_CREATE = gql(
-    "mutation Create($input: CreateSessionInput!) "
-    "{ createSession(input: $input) { session { id } errors { message } } }"
-)
+_MAIN = gql("{ mainSession { id partition { tileCount } } }")
 _READY = gql("{ fleet { pods(first: 100, status: [READY]) { totalCount } } }")
 _END = gql("mutation End($input: EndSessionInput!) { endSession(input: $input) { errors { message } } }")
 
@@ -80,7 +76,7 @@ async def live_world(
         client = Client(transport=HTTPXAsyncTransport(processes.url, timeout=ANSWER_SECONDS_MAX))
         session = await cleanups.enter_async_context(client)
         await _pods_ready(session, pods)
-        session_id = await cleanups.enter_async_context(_session(session))
+        session_id = await _fresh_main(session)
         channel = TileChannel(redis)
         cleanups.push_async_callback(channel.delete)
         replay = Replay(load_flights(), start_second_of_day, REPORT_EVERY_SECONDS, pace)
@@ -106,21 +102,13 @@ async def _pods_ready(session: AsyncClientSession, pods: int) -> None:
         raise DemoFailed(f"not all {pods} pods registered within {READY_SECONDS_MAX:g} s") from None
 
 
-@contextlib.asynccontextmanager
-async def _session(session: AsyncClientSession) -> AsyncIterator[str]:
-    """A session of its own for this replay, ended with it."""
-    created = await _mutate(session, _CREATE, "createSession", {"dataSource": DATA_SOURCE, "type": "Replay"})
-    session_id: str = created["session"]["id"]
-    try:
-        yield session_id
-    finally:
-        # Whatever ended the world may have ended the server too; then there is nothing to end there.
-        with contextlib.suppress(Exception):
-            await _mutate(session, _END, "endSession", {"id": session_id})
-
-
-async def _mutate(session: AsyncClientSession, document: GraphQLRequest, name: str, values: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = (await session.execute(GraphQLRequest(document, variable_values={"input": values})))[name]
-    if answer["errors"]:
-        raise DemoFailed(answer["errors"][0]["message"])
-    return answer
+async def _fresh_main(session: AsyncClientSession) -> str:
+    """The live world: the tenant's main session. One that an earlier replay has left tiles in is ended first."""
+    main = (await session.execute(_MAIN))["mainSession"]
+    if main["partition"]["tileCount"]:
+        answer = await session.execute(GraphQLRequest(_END, variable_values={"input": {"id": main["id"]}}))
+        if errors := answer["endSession"]["errors"]:
+            raise DemoFailed(errors[0]["message"])
+        main = (await session.execute(_MAIN))["mainSession"]
+    session_id: str = main["id"]
+    return session_id
