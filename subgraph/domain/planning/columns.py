@@ -25,6 +25,9 @@ class PlanningInput:
     is also how the tiles of a lost pod come in. An unowned tile is placed whether it is movable or not.
     `tile_movable` is False while a handoff of the tile is in flight, while it cools down, and while it is pinned.
     A pod that neither accepts nor evacuates is cordoned: it keeps what it has, and may give when it is too hot.
+    `tile_group` and `group_allows` (one row a group, one column a pod) say which pods a tile may be on, None: any.
+    `tile_pin` is the one pod an operator wants the tile on, UNOWNED where it is free: it goes there, never elsewhere.
+    The neighbours of tile t are `neighbors[neighbor_offsets[t] : neighbor_offsets[t + 1]]`, each pair in both rows.
     """
 
     tile_load: Loads
@@ -35,6 +38,11 @@ class PlanningInput:
     pod_evacuates: Flags
     pod_tiles_max: Counts
     tiles_in_flight: int = 0
+    tile_group: Rows | None = None
+    group_allows: Flags | None = None
+    tile_pin: Rows | None = None
+    neighbor_offsets: Counts | None = None
+    neighbors: Rows | None = None
 
     def __post_init__(self) -> None:
         tiles, pods = self.tile_load.size, self.pod_capacity.size
@@ -48,6 +56,37 @@ class PlanningInput:
             raise ValueError("pod_capacity must be finite and above 0")
         if self.tiles_in_flight < 0:
             raise ValueError("tiles_in_flight cannot be negative")
+        self._check_rules(tiles, pods)
+        if (self.neighbor_offsets is None) != (self.neighbors is None):
+            raise ValueError("neighbor_offsets and neighbors come together")
+        if self.neighbor_offsets is not None and self.neighbors is not None:
+            self._check_neighbors(self.neighbor_offsets, self.neighbors)
+
+    def _check_neighbors(self, offsets: Counts, neighbors: Rows) -> None:
+        if offsets.size != self.tile_load.size + 1 or int(offsets[-1]) != neighbors.size:
+            raise ValueError("neighbor_offsets has one entry more than there are tiles, and ends with their number")
+
+    def _check_rules(self, tiles: int, pods: int) -> None:
+        if (self.tile_group is None) != (self.group_allows is None):
+            raise ValueError("tile_group and group_allows come together")
+        if self.tile_group is not None and self.group_allows is not None:
+            if self.tile_group.size != tiles or self.group_allows.ndim != 2 or self.group_allows.shape[1] != pods:
+                raise ValueError("tile_group has a row for every tile, group_allows a column for every pod")
+            if tiles and not 0 <= int(self.tile_group.min()) <= int(self.tile_group.max()) < len(self.group_allows):
+                raise ValueError("tile_group names a group that does not exist")
+        if self.tile_pin is not None:
+            if self.tile_pin.size != tiles:
+                raise ValueError("tile columns differ in length")
+            if tiles and not UNOWNED <= int(self.tile_pin.min()) <= int(self.tile_pin.max()) < pods:
+                raise ValueError("tile_pin names a pod row that does not exist")
+
+    def neighbors_on_pods(self, tile: int) -> Counts:
+        """Return how many neighbours of the tile each pod has."""
+        pods = self.pod_capacity.size
+        if self.neighbor_offsets is None or self.neighbors is None:
+            return np.zeros(pods, np.int64)
+        around = self.neighbors[self.neighbor_offsets[tile] : self.neighbor_offsets[tile + 1]]
+        return np.bincount(self.tile_pod[around] + 1, minlength=pods + 1)[1:].astype(np.int64)
 
 
 def known_loads(tile_load: Loads) -> Loads:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from subgraph.domain.planning.columns import UNOWNED, Rows
-from subgraph.domain.planning.deal import deal
+from subgraph.domain.planning.allot import allot
+from subgraph.domain.planning.columns import UNOWNED, Flags, Rows
 from subgraph.domain.planning.policy import Allowance
 from subgraph.domain.planning.standing import Moves, Standing
 
@@ -33,7 +33,22 @@ def evacuate(standing: Standing, allowance: Allowance) -> Evacuation:
     leaving = leaving[np.argsort(-standing.tile_load[leaving], kind="stable")]
     if not standing.pod_receives.any():
         return Evacuation(Moves.none(), leaving, budget_bound=False)
+    bound_to_stay = _bound_to_stay(leaving, standing)
+    leaving, stuck = leaving[~bound_to_stay], leaving[bound_to_stay]
     going = leaving[: allowance.admits(standing.tile_load[leaving])]
-    targets = deal(standing.tile_load[going], standing)
+    targets = allot(going, standing)
     placed = targets != UNOWNED
-    return Evacuation(Moves(going[placed], targets[placed]), going[~placed], going.size < leaving.size)
+    stranded = np.concatenate((stuck, going[~placed]))
+    return Evacuation(Moves(going[placed], targets[placed]), stranded, going.size < leaving.size)
+
+
+def _bound_to_stay(tiles: Rows, standing: Standing) -> Flags:
+    """Return which of these no rule lets go anywhere: they must not use up the budget of the others."""
+    rules = standing.rules
+    if rules is None:
+        return np.zeros(tiles.size, np.bool_)
+    group_has_pod: Flags = np.any(rules.group_allows & standing.pod_receives, axis=1)
+    open_to_group = group_has_pod[rules.tile_group[tiles]]
+    pins = rules.tile_pin[tiles]
+    pin_is_open = standing.pod_receives[pins] & rules.allow(tiles, pins)
+    return ~np.where(pins != UNOWNED, pin_is_open, open_to_group)

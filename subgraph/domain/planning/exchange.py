@@ -12,6 +12,8 @@ from subgraph.domain.planning.standing import TOLERANCE, Moves, Standing
 HOT_PODS_MAX = 64
 COLD_PODS_MAX = 32
 EXCHANGES_MAX = 64
+COLD_PODS_OF_GROUP_MAX = 4
+COLD_GROUPS_MAX = 16
 # To move a whole fair share must lower the peak by this much of the fair utilization.
 CHURN_COST_RATIO = 0.01
 
@@ -61,9 +63,17 @@ def _hottest(standing: Standing, policy: BalancePolicy) -> Rows:
 
 def _coldest(standing: Standing) -> Rows:
     """Return the receiving pods with most room, whether or not they have a slot: a swap needs none."""
-    pods = np.flatnonzero(standing.pod_receives)
+    pods: Rows = np.flatnonzero(standing.pod_receives).astype(np.int32)
     room = (standing.fair_share - standing.pod_load)[pods]
-    return pods[np.argsort(-room, kind="stable")][:COLD_PODS_MAX].astype(np.int32)
+    pods = pods[np.argsort(-room, kind="stable")]
+    if standing.rules is None:
+        return pods[:COLD_PODS_MAX]
+    # Those with most room may be closed to the labels of the tiles in question: each group brings some of its own.
+    allows = standing.rules.group_allows[:, pods]
+    some = np.cumsum(allows, axis=1) <= COLD_PODS_OF_GROUP_MAX
+    chosen: Flags = np.any((allows & some)[:COLD_GROUPS_MAX], axis=0)
+    chosen[:COLD_PODS_MAX] = True
+    return pods[chosen]
 
 
 @dataclass(slots=True, eq=False)
@@ -129,10 +139,22 @@ class _Table:
 
     def best_exchange(self, pod: int, partners: Rows) -> Moves | None:
         """Return the best move or swap of this pod over all its tiles and its partners', if any gains enough."""
-        mine = np.flatnonzero((self.pool_pod == pod) & (self.pool_load > 0))
+        mine = np.flatnonzero((self.pool_pod == pod) & (self.pool_load > 0)).astype(np.int32)
         returned, hosts = self._offers(pod, partners)
+        rules = self.standing.rules
+        if rules is None:
+            return self._best_of(pod, mine, returned, hosts)[1]
+        best: tuple[float, Moves | None] = (np.inf, None)
+        for group, positions in rules.by_group(self.pool[mine]):
+            open_to_group = rules.group_allows[group, hosts]
+            found = self._best_of(pod, mine[positions], returned[open_to_group], hosts[open_to_group])
+            best = min(best, found, key=lambda one: one[0])
+        return best[1]
+
+    def _best_of(self, pod: int, mine: Rows, returned: Rows, hosts: Rows) -> tuple[float, Moves | None]:
+        """Return the best exchange of one of these tiles against one of these offers, and its cost."""
         if not mine.size or not returned.size:
-            return None
+            return np.inf, None
         size, loads = float(self.standing.pod_capacity[pod]), self.pool_load[mine]
         load, host_load, host_size = float(self.pod_load[pod]), self.pod_load[hosts], self.standing.pod_capacity[hosts]
         back = np.where(returned == UNOWNED, 0.0, self.pool_load[returned])
@@ -147,12 +169,12 @@ class _Table:
         cost[peak + churn_cost > load / size - self.gain_min] = np.inf
         best = int(np.argmin(cost))
         if not np.isfinite(cost.flat[best]):
-            return None
+            return np.inf, None
         offer = best % returned.size
         tiles, targets = [self.pool[mine[choice.flat[best]]]], [hosts[offer]]
         if returned[offer] != UNOWNED:
             tiles, targets = [*tiles, self.pool[returned[offer]]], [*targets, pod]
-        return Moves(np.array(tiles, np.int32), np.array(targets, np.int32))
+        return float(cost.flat[best]), Moves(np.array(tiles, np.int32), np.array(targets, np.int32))
 
     def _offers(self, pod: int, partners: Rows) -> tuple[Rows, Rows]:
         """Return what may come back (rows of the pool, UNOWNED for nothing) and, one by one, from which pod."""
@@ -161,4 +183,7 @@ class _Table:
         if not self.standing.pod_receives[pod]:
             return nothing, hosts
         swapped = np.flatnonzero(np.isin(self.pool_pod, partners)).astype(np.int32)
+        if self.standing.rules is not None:
+            back = np.full(swapped.size, pod, np.int32)
+            swapped = swapped[self.standing.rules.allow(self.pool[swapped], back)]
         return np.concatenate((nothing, swapped)), np.concatenate((hosts, self.pool_pod[swapped]))

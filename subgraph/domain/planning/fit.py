@@ -5,6 +5,23 @@ import heapq
 import numpy as np
 
 from subgraph.domain.planning.columns import UNOWNED, Counts, Loads, Rows
+from subgraph.domain.planning.rules import Rules
+
+
+def fit_by_rules(tiles: Rows, tile_load: Loads, room: Loads, slots: Counts, rules: Rules | None) -> Rows:
+    """Return a pod with room for each of these tiles, as `fit` does, on pods that its group may be on."""
+    if rules is None:
+        return fit(tile_load, room, slots)
+    room, slots = room.copy(), slots.copy()
+    targets = np.full(tiles.size, UNOWNED, np.int32)
+    for group, positions in rules.by_group(tiles):
+        loads = tile_load[positions]
+        found = fit(loads, np.where(rules.group_allows[group], room, 0.0), slots)
+        placed = found != UNOWNED
+        room -= np.bincount(found[placed], weights=loads[placed], minlength=room.size)
+        slots -= np.bincount(found[placed], minlength=slots.size)
+        targets[positions] = found
+    return targets
 
 
 def fit(tile_load: Loads, room: Loads, slots: Counts) -> Rows:

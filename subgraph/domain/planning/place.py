@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from subgraph.domain.planning.allot import allot
 from subgraph.domain.planning.columns import UNOWNED, Rows
-from subgraph.domain.planning.deal import deal
 from subgraph.domain.planning.standing import Moves, Standing
 
 
@@ -12,6 +12,6 @@ def place(standing: Standing) -> tuple[Moves, Rows]:
     homeless = np.flatnonzero(standing.tile_pod == UNOWNED).astype(np.int32)
     if not homeless.size:
         return Moves.none(), homeless
-    targets = deal(standing.tile_load[homeless], standing)
+    targets = allot(homeless, standing)
     placed = targets != UNOWNED
     return Moves(homeless[placed], targets[placed]), homeless[~placed]

@@ -11,7 +11,9 @@ from subgraph.domain.planning.evacuate import Evacuation, evacuate
 from subgraph.domain.planning.place import place
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.reasons import MoveReason, SkipReason, UnplaceableReason
+from subgraph.domain.planning.repair import repair
 from subgraph.domain.planning.standing import Moves, Standing
+from subgraph.domain.planning.whynot import unplaceable_reasons
 
 __all__ = ["MoveReason", "Plan", "PlanOutcome", "SkipReason", "UnplaceableReason", "plan_rebalance"]
 
@@ -48,7 +50,7 @@ class Plan:
 
 def plan_rebalance(columns: PlanningInput, policy: BalancePolicy) -> Plan:
     """Plan a round: equal input gives an equal plan."""
-    start = Standing.of(columns)
+    start = Standing.of(columns, capacity_hard=policy.capacity_hard)
     tiles, load_total = start.tile_load.size, float(start.tile_load.sum())
     has_pods = bool(start.pod_receives.any())
     # First those without an owner: what slots there are go to them, a draining pod's tiles are served meanwhile.
@@ -58,20 +60,28 @@ def plan_rebalance(columns: PlanningInput, policy: BalancePolicy) -> Plan:
     if not policy.paused:
         evacuating = evacuate(standing, policy.evacuation_allowance(tiles, load_total, columns.tiles_in_flight))
         unplaceable = np.concatenate((unplaceable, evacuating.stranded))
-    settled = standing.after(evacuating.moves)
+    standing = standing.after(evacuating.moves)
+    in_flight = columns.tiles_in_flight + evacuating.moves.tiles.size
+    repairing = Evacuation.none()
+    if has_pods and not policy.paused:
+        repairing = repair(standing, policy.repair_allowance(tiles, load_total, in_flight))
+        unplaceable = np.concatenate((unplaceable, repairing.stranded))
+        in_flight += repairing.moves.tiles.size
+    settled = standing.after(repairing.moves).with_pinned_at_rest()
     balancing = Balancing.none()
     if has_pods and not policy.paused:
-        in_flight = columns.tiles_in_flight + evacuating.moves.tiles.size
         balancing = balance(settled, policy, policy.balance_allowance(tiles, load_total, in_flight))
     final = settled.after(balancing.moves)
+    # A swap may find the way that was closed to a tile before.
+    unplaceable = unplaceable[~np.isin(unplaceable, balancing.moves.tiles)]
 
     phases = {
         MoveReason.PLACED: placed,
         MoveReason.EVACUATED: evacuating.moves,
+        MoveReason.REPAIRED: repairing.moves,
         MoveReason.BALANCED: balancing.moves,
     }
     moved = np.concatenate([moves.tiles for moves in phases.values()])
-    why = UnplaceableReason.ALL_PODS_FULL if has_pods else UnplaceableReason.NO_PODS
     return Plan(
         tiles=moved,
         sources=columns.tile_pod[moved].astype(np.int32),
@@ -80,9 +90,11 @@ def plan_rebalance(columns: PlanningInput, policy: BalancePolicy) -> Plan:
         loads=start.tile_load[moved],
         gains=np.concatenate((np.zeros(moved.size - balancing.moves.tiles.size), _gains(settled, balancing.moves))),
         unplaceable_tiles=unplaceable,
-        unplaceable_reasons=np.full(unplaceable.size, why, np.int8),
-        skip=None if moved.size else _skip(start, policy, unplaceable, evacuating, balancing),
-        budget_bound=evacuating.budget_bound or balancing.budget_bound,
+        unplaceable_reasons=unplaceable_reasons(unplaceable, final),
+        skip=None
+        if moved.size
+        else _skip(start, policy, unplaceable, evacuating.budget_bound or repairing.budget_bound, balancing),
+        budget_bound=evacuating.budget_bound or repairing.budget_bound or balancing.budget_bound,
         before=_outcome(start),
         after=_outcome(final),
         churn=float(start.tile_load[balancing.moves.tiles].sum()),
@@ -91,7 +103,7 @@ def plan_rebalance(columns: PlanningInput, policy: BalancePolicy) -> Plan:
 
 
 def _skip(
-    start: Standing, policy: BalancePolicy, unplaceable: Rows, evacuating: Evacuation, balancing: Balancing
+    start: Standing, policy: BalancePolicy, unplaceable: Rows, budget_bound: bool, balancing: Balancing
 ) -> SkipReason:
     if not start.tile_load.size:
         return SkipReason.NO_TILES
@@ -101,7 +113,7 @@ def _skip(
         return SkipReason.NOTHING_FITS
     if policy.paused:
         return SkipReason.PAUSED
-    if evacuating.budget_bound:
+    if budget_bound:
         return SkipReason.BUDGET_EXHAUSTED
     return balancing.skip or SkipReason.BALANCED
 

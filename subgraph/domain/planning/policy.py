@@ -25,17 +25,22 @@ class BalancePolicy:
     evacuation_load_ratio_max: float = 0.10
     evacuation_moves_max: int = 1_000
     evacuation_moves_ratio_max: float = 0.02
+    repair_load_ratio_max: float = 0.10
+    repair_moves_max: int = 1_000
+    repair_moves_ratio_max: float = 0.02
     in_flight_max: int = 2_000  # handoffs under way at any time; placing unowned tiles does not wait for it
     in_flight_ratio_max: float = 0.04
-    paused: bool = False  # what has no owner is placed still; draining and balancing rest
+    paused: bool = False  # what has no owner is placed still; draining, repairing and balancing rest
+    capacity_hard: bool = False  # whether a tile waits without an owner rather than take a pod beyond its capacity
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.target <= self.trigger:
             raise ValueError("1 <= target <= trigger must hold")
-        ratios = (self.load_moved_ratio_max, self.evacuation_load_ratio_max, self.moves_ratio_max)
+        ratios = [self.load_moved_ratio_max, self.evacuation_load_ratio_max, self.moves_ratio_max]
+        ratios += [self.repair_load_ratio_max, self.repair_moves_ratio_max]
         if min(self.gain_ratio_min, *ratios, self.evacuation_moves_ratio_max, self.in_flight_ratio_max) < 0:
             raise ValueError("a ratio cannot be negative")
-        if min(self.moves_max, self.evacuation_moves_max, self.in_flight_max) < 0:
+        if min(self.moves_max, self.evacuation_moves_max, self.repair_moves_max, self.in_flight_max) < 0:
             raise ValueError("a number of moves cannot be negative")
 
     def balance_allowance(self, tiles: int, load_total: float, in_flight: int) -> "Allowance":
@@ -48,6 +53,12 @@ class BalancePolicy:
         """Return what draining pods may give away in a round while `in_flight` handoffs are under way."""
         moves = max(self.evacuation_moves_max, int(self.evacuation_moves_ratio_max * tiles))
         load = _share(self.evacuation_load_ratio_max, load_total)
+        return Allowance(load=load, moves=min(moves, self._in_flight_left(tiles, in_flight)))
+
+    def repair_allowance(self, tiles: int, load_total: float, in_flight: int) -> "Allowance":
+        """Return what may move in a round because a rule wants it elsewhere."""
+        moves = max(self.repair_moves_max, int(self.repair_moves_ratio_max * tiles))
+        load = _share(self.repair_load_ratio_max, load_total)
         return Allowance(load=load, moves=min(moves, self._in_flight_left(tiles, in_flight)))
 
     def _in_flight_left(self, tiles: int, in_flight: int) -> int:

@@ -9,6 +9,7 @@ class MoveReason(IntEnum):
     PLACED = 0  # it had no owner; the caller knows whether it never had one or its pod was lost
     EVACUATED = 1  # its pod drains
     BALANCED = 2  # its pod was too hot
+    REPAIRED = 3  # a pin or its labels want it elsewhere
 
 
 class UnplaceableReason(IntEnum):
@@ -16,6 +17,9 @@ class UnplaceableReason(IntEnum):
 
     NO_PODS = 0  # no pod accepts tiles
     ALL_PODS_FULL = 1  # every pod that accepts holds as many tiles as it may
+    LABELS = 2  # no pod that accepts tiles has what its group requires
+    PINNED = 3  # the pod it is pinned to cannot have it
+    OVER_CAPACITY = 4  # where there is a slot, its load would exceed the capacity, and that is a hard limit
 
 
 class SkipReason(StrEnum):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from subgraph.domain.planning.columns import UNOWNED, Loads
-from subgraph.domain.planning.fit import fit
+from subgraph.domain.planning.columns import UNOWNED, Flags, Loads
+from subgraph.domain.planning.fit import fit_by_rules
 from subgraph.domain.planning.policy import Allowance, BalancePolicy
 from subgraph.domain.planning.shed import Candidates, shed
 from subgraph.domain.planning.standing import TOLERANCE, Moves, Standing
@@ -26,14 +26,15 @@ def relieve(standing: Standing, policy: BalancePolicy, allowance: Allowance) -> 
     receives = standing.pod_receives & (hot <= 0)
     pod_load, pod_slots = standing.pod_load.copy(), standing.pod_slots.copy()
     room = np.where(receives & (pod_slots > 0), policy.target * share - pod_load, 0.0)
-    candidates = Candidates.of(standing, hot > 0).no_heavier_than(room.max(initial=0.0))
+    candidates = Candidates.of(standing, hot > 0)
+    candidates = candidates.only(_may_fit(standing, candidates, room))
     cut_load, bound = _cut_load(standing, policy, allowance, hot, candidates)
     for _ in range(PASSES_MAX):
         need = np.where(hot > 0, pod_load - cut_load, 0.0)
         need = np.where(need > TOLERANCE * share, np.maximum(need, policy.gain_ratio_min * share), 0.0)
         candidates = candidates.only(need[candidates.pods] > 0)
         given = shed(candidates, need, pod_load - need - share, share)
-        found = fit(candidates.loads[given], room, pod_slots)
+        found = fit_by_rules(candidates.tiles[given], candidates.loads[given], room, pod_slots, standing.rules)
         given, found = given[found != UNOWNED], found[found != UNOWNED]
         if not given.size:
             break
@@ -50,8 +51,17 @@ def relieve(standing: Standing, policy: BalancePolicy, allowance: Allowance) -> 
         if trimmed:
             return moves, True
         room = np.where(receives & (pod_slots > 0), policy.target * share - pod_load, 0.0)
-        candidates = candidates.without(given).no_heavier_than(room.max(initial=0.0))
+        candidates = candidates.without(given)
+        candidates = candidates.only(_may_fit(standing, candidates, room))
     return moves, bound and moves.tiles.size > 0
+
+
+def _may_fit(standing: Standing, candidates: Candidates, room: Loads) -> Flags:
+    """Return which candidates are no heavier than the most room there is for them."""
+    rules = standing.rules
+    most = room.max(initial=0.0) if rules is None else rules.heaviest_allowed(candidates.tiles, room)
+    fits: Flags = candidates.loads <= most
+    return fits
 
 
 def _cut_load(

@@ -32,10 +32,6 @@ class Candidates:
         """Return those which are kept, in the same order."""
         return Candidates(self.tiles[kept], self.pods[kept], self.loads[kept])
 
-    def no_heavier_than(self, load: float) -> "Candidates":
-        """Return those that weigh no more than this, in the same order."""
-        return self.only(self.loads <= load)
-
     def without(self, positions: Positions) -> "Candidates":
         """Return all but those at these positions, in the same order."""
         kept = np.ones(self.tiles.size, np.bool_)

@@ -14,6 +14,7 @@ from subgraph.domain.planning.columns import (
     Rows,
     known_loads,
 )
+from subgraph.domain.planning.rules import Rules
 
 # Rounding must not make a pod hot that was brought to exactly the target.
 TOLERANCE = 1e-9
@@ -51,9 +52,11 @@ class Standing:
     pod_slots: Counts  # how many more tiles a pod may get; below 0 where it has too many already
     pod_tiles: Counts
     level: float  # the fair utilization: the one at which every pod would hold its fair share
+    rules: Rules | None = None  # None: any tile may be on any pod
+    capacity_hard: bool = False  # whether placing may not take a pod beyond its capacity
 
     @classmethod
-    def of(cls, columns: PlanningInput) -> "Standing":
+    def of(cls, columns: PlanningInput, *, capacity_hard: bool = False) -> "Standing":
         """Return the fleet as it comes in."""
         load, pods = known_loads(columns.tile_load), columns.pod_capacity.size
         bins = columns.tile_pod + 1  # bin 0 collects the unowned
@@ -72,7 +75,15 @@ class Standing:
             pod_slots=np.where(receives, columns.pod_tiles_max - pod_tiles, 0),
             pod_tiles=pod_tiles,
             level=_fair_utilization(pod_load, columns.pod_capacity, receives, columns.pod_evacuates, float(load.sum())),
+            rules=Rules.of(columns),
+            capacity_hard=capacity_hard,
         )
+
+    def with_pinned_at_rest(self) -> "Standing":
+        """Return the fleet in which no pinned tile is movable: the load is evened out with the others."""
+        if self.rules is None:
+            return self
+        return replace(self, tile_movable=self.tile_movable & (self.rules.tile_pin == UNOWNED))
 
     @property
     def utilization(self) -> Loads:
