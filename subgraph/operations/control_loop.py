@@ -15,7 +15,7 @@ from itertools import islice
 import msgspec
 
 from subgraph.domain import ownership
-from subgraph.domain.errors import Unavailable
+from subgraph.domain.errors import IllegalState, Unavailable
 from subgraph.domain.fleet.changes import CycleReport
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import FleetMove, FleetPlan, PlacementPolicy, needs_planning, plan_fleet
@@ -37,6 +37,7 @@ CANDIDATE_SECONDS = 0.5
 SPACING_SECONDS = 0.02
 CATCH_UP_SECONDS = 2.0
 REQUESTS_PER_CYCLE_MAX = 100
+RENEWALS_PER_LEASE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,9 @@ class ControlLoop:
             await asyncio.sleep(CANDIDATE_SECONDS)
             return
         until_regular = self._regular_at_seconds - time.monotonic()
+        until_renewal = self.candidacy.lease_ms / 1_000 / RENEWALS_PER_LEASE
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, min(until_regular, self._seconds_to_next_lease_end()))):
+            async with asyncio.timeout(max(0.0, min(until_regular, until_renewal, self._seconds_to_next_lease_end()))):
                 await self._due.wait()
 
     def _seconds_to_next_lease_end(self) -> float:
@@ -185,18 +187,24 @@ class ControlLoop:
         settled: Mapping[TileId, TileRecord | None],
         moves: Sequence[FleetMove],
     ) -> int:
-        after: dict[TileId, TileRecord | None] = dict(settled)
+        # The picture goes on changing while epochs are reserved. What is written compares the versions decided on; it
+        # would undo what came in between otherwise.
+        after = {move.tile_id: fleet.record(move.tile_id) for move in moves} | dict(settled)
+        versions = {tile_id: self._version(fleet, tile_id) for tile_id in after}
+        conflicts = 0
         if moves:
             first_epoch = await self.live.reserve_versions(term.leadership, len(moves))
             for epoch, move in enumerate(moves, first_epoch):
-                record = after[move.tile_id] if move.tile_id in after else fleet.record(move.tile_id)
+                record = after[move.tile_id]
                 if record is None:
                     continue
                 given = OwnershipTerm(move.target, epoch, move.reason, now_ms)
                 take = ownership.place if record.owner is None else ownership.prepare
-                after[move.tile_id] = take(record, given)
-        writes = iter([TileWrite(tile_id, self._version(fleet, tile_id), record) for tile_id, record in after.items()])
-        conflicts = 0
+                try:
+                    after[move.tile_id] = take(record, given)
+                except IllegalState:  # a plan made earlier, and another step of the tile's handoff is due now
+                    conflicts += 1
+        writes = iter([TileWrite(tile_id, versions[tile_id], record) for tile_id, record in after.items()])
         while chunk := list(islice(writes, TILES_PER_COMMIT_MAX)):
             committed = await self.live.commit(term.leadership, chunk)
             # What changed underneath is left as it is: the next cycle, due at once, sees it anew.
@@ -210,17 +218,18 @@ class ControlLoop:
 
     async def _rebalance(self, term: Term, request: RebalanceRequest) -> RebalanceAnswer:
         beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
-        if request.plan_id is None:
-            policy = with_max_churn(self.placement, request.max_churn)
-            plan: FleetPlan | None = plan_fleet(fleet, request.plan_id or "now", beat.now_ms, policy, by_hand=True)
-        else:
-            plan = await self.live.read_plan(request.plan_id)
-        if plan is None:
+        plan = None if request.plan_id is None else await self.live.read_plan(request.plan_id)
+        if request.plan_id is not None and plan is None:
             return RebalanceAnswer(refused="the plan has expired")
+        # A pod may have left since this cycle settled its tiles: what is due is written with the moves.
+        settled = settle(fleet, beat.now_ms, frozenset(), self.handoff)
+        if plan is None:
+            policy = with_max_churn(self.placement, request.max_churn)
+            plan = plan_fleet(fleet, "now", beat.now_ms, policy, settled=settled, by_hand=True)
         stale = staleness(fleet, plan, beat.now_ms)
         if stale is not None:
             return stale
-        await self._carry_out(term, fleet, beat.now_ms, {}, plan.moves)
+        await self._carry_out(term, fleet, beat.now_ms, settled, plan.moves)
         return RebalanceAnswer(plan=plan)
 
     @staticmethod

@@ -1,0 +1,109 @@
+"""Owns what a process of the server does for the fleet, without HTTP and SQL: it follows, and competes to lead."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from subgraph.adapters.redis.connection import connect
+from subgraph.adapters.redis.event_bus import RedisEventBus
+from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.fleet.plans import PlacementPolicy
+from subgraph.domain.fleet.settle import HandoffPolicy
+from subgraph.domain.loads import LoadMetric
+from subgraph.operations.control_loop import ControlLoop, CycleFacts
+from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.leadership import Candidacy
+from subgraph.operations.live_fleet import LiveFleet
+from subgraph.operations.pods import Pods
+from tests.support.polling import eventually
+
+PATIENT = HandoffPolicy(prepare_timeout_ms=60_000, drain_timeout_ms=60_000)
+WITHOUT_COOL_DOWN = PlacementPolicy(cool_down_ms=0)
+
+
+@dataclass(slots=True)
+class Register:
+    """The fleet register, in memory: it outlives every process of a test, as SQL would."""
+
+    incarnations: dict[str, int] = field(default_factory=dict)
+
+    async def incarnation(self, fleet_id: str) -> int:
+        return self.incarnations.get(fleet_id, 0)
+
+    async def raise_incarnation(self, fleet_id: str) -> int:
+        self.incarnations[fleet_id] = self.incarnations.get(fleet_id, 0) + 1
+        return self.incarnations[fleet_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a test's fleet lives."""
+
+    leader_lease_ms: int = 600
+    pod_lease_ms: int = 600
+    cycle_seconds: float = 0.1
+    handoff: HandoffPolicy = PATIENT
+    placement: PlacementPolicy = WITHOUT_COOL_DOWN
+
+
+class FleetProcess:
+    """One process. `kill` ends it as SIGKILL would: nothing is given up or said good-bye to."""
+
+    def __init__(
+        self,
+        url: str,
+        fleet_id: str,
+        register: Register,
+        name: str = "one",
+        pace: Pace | None = None,
+        wrap: Callable[[RedisLiveFleet], LiveFleet] = lambda live: live,
+    ) -> None:
+        pace = pace or Pace()
+        self.name = name
+        self.redis = connect(url)
+        self.bus = RedisEventBus(self.redis)
+        self.live = RedisLiveFleet(self.redis, self.bus, fleet_id)
+        self.view = FleetView(self.live, pace.pod_lease_ms, LoadMetric.RECORDS)
+        self.pods = Pods(self.live, self.view, pace.pod_lease_ms, pace.pod_lease_ms)
+        self.cycles: list[CycleFacts] = []
+        leading = wrap(self.live)
+        self.candidacy = Candidacy(
+            leading, register, self.view, fleet_id, name, pace.leader_lease_ms, pace.pod_lease_ms
+        )
+        self.loop = ControlLoop(
+            leading, self.view, self.candidacy, pace.placement, pace.handoff, pace.cycle_seconds, self.cycles.append
+        )
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, *, leads: bool = True) -> "FleetProcess":
+        """Follow the fleet, and by default compete to lead it."""
+        works = [self.bus.run(), self.view.run(), *([self.loop.run()] if leads else [])]
+        self.tasks = [asyncio.create_task(work) for work in works]
+        if leads:
+            await self.until(lambda fleet: fleet.version, "somebody leads, and the process follows")
+        return self
+
+    async def kill(self) -> None:
+        """End at once. The leader's lease runs on until it ends by itself."""
+        if self.candidacy.leads:
+            self.candidacy.step_down("killed")
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End in order."""
+        for task in reversed(self.tasks):
+            task.cancel()
+            await asyncio.wait([task])
+        self.tasks = []
+        await self.bus.aclose()
+        await self.redis.aclose()
+
+    def sees(self, condition: Callable[[Fleet], object]) -> bool:
+        """Whether the process knows the fleet and a condition holds for it."""
+        return self.view.is_current and bool(condition(self.view.current()))
+
+    async def until(self, condition: Callable[[Fleet], object], what: str) -> Fleet:
+        """The fleet once a condition holds for it."""
+        await eventually(lambda: self.sees(condition), what)
+        return self.view.current()
