@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from secrets import token_urlsafe
 
 from subgraph.domain import ownership
-from subgraph.domain.errors import EpochStale, InvalidInput, LeaseLost, NotFound, SessionManagerFailure
+from subgraph.domain.errors import EpochStale, InvalidInput, LeaseLost, NotFound, SessionManagerFailure, Unavailable
 from subgraph.domain.fleet.picture import TermChange
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch, check_batch
@@ -179,25 +179,31 @@ class Pods:
         version = await self.live.end_pod(lease, gone)
         await self.view.caught_up(version, CATCH_UP_SECONDS)
 
-    async def _let_go(self, lease: PodLease, held: Mapping[TileId, int], version: int) -> None:
-        # A new instance works on nothing it does not say it holds: those terms end before it hears of any other.
+    async def _let_go(self, lease: PodLease, held: Mapping[TileId, int], registered_at: int) -> None:
+        # A new instance works on nothing it does not say it holds: those terms end before it hears of any other. What
+        # it was given since it registered, at an epoch above that version, is its own.
         for _ in range(COMMIT_ATTEMPTS_MAX):
-            fleet = await self.view.caught_up(version, CATCH_UP_SECONDS)
+            _, fleet = await self.view.observe(CATCH_UP_SECONDS)
             tile_ids = [
                 change.tile_id
                 for change in fleet.terms_of_pod(lease.pod_id)
-                if held.get(change.tile_id) != change.term.epoch
+                if change.term.epoch < registered_at and held.get(change.tile_id) != change.term.epoch
             ]
             if not tile_ids:
                 return
             for start in range(0, len(tile_ids), TILES_PER_COMMIT_MAX):
                 stored = await self.live.read_tiles(tile_ids[start : start + TILES_PER_COMMIT_MAX])
-                writes = [
-                    TileWrite(tile_id, found.version, _without_pod(found.record, lease.pod_id, held.get(tile_id)))
+                after = {
+                    tile_id: _without_former(found.record, lease.pod_id, held.get(tile_id), registered_at)
                     for tile_id, found in stored.items()
+                }
+                writes = [
+                    TileWrite(tile_id, stored[tile_id].version, record)
+                    for tile_id, record in after.items()
+                    if record != stored[tile_id].record
                 ]
-                committed = await self.live.commit(lease, writes)
-                version = max(version, committed.version)
+                await self.live.commit(lease, writes)
+        raise Unavailable(f"the tiles of pod {lease.pod_id!r} kept changing; register again", retry_after_seconds=1.0)
 
     async def _acknowledge_chunk(
         self,
@@ -262,10 +268,11 @@ def _term_of(ack: Acknowledgement, record: TileRecord | None) -> list[TermChange
     return [TermChange(ack.tile_id, term, state) for term, state in living if term.epoch == ack.epoch]
 
 
-def _without_pod(record: TileRecord, pod_id: PodId, held_epoch: int | None) -> TileRecord | None:
+def _without_former(record: TileRecord, pod_id: PodId, held_epoch: int | None, registered_at: int) -> TileRecord | None:
+    """The record without the terms of the pod's former instances, but for the one that is held."""
     after: TileRecord | None = record
     for term, state in terms_of(record):
-        if term.pod_id != pod_id or term.epoch == held_epoch or after is None:
+        if term.pod_id != pod_id or term.epoch == held_epoch or term.epoch > registered_at or after is None:
             continue
         if state is AssignmentState.ACTIVE:
             after = ownership.drop_owner(after)
