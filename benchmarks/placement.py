@@ -9,7 +9,7 @@ import time
 
 from placing.figures import Verdict, machine_line, print_verdicts
 from placing.flight_day import flight_day
-from placing.frontier import Run, compare, verdicts
+from placing.frontier import Run, compare, print_summary, verdicts
 from placing.locality import compare_locality
 from placing.plots import plot_frontier, plot_scaling
 from placing.scaling import Size, compare_sizes
@@ -31,6 +31,7 @@ def compare_rivals(*, full: bool) -> tuple[dict[str, dict[str, Run]], dict[str, 
         runs = compare(workload)
         results[workload.name], tiles_of[workload.name] = runs, workload.cells.size
         found += verdicts(workload, runs)
+    print_summary(results)
     return results, tiles_of, found
 
 

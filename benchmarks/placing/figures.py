@@ -15,7 +15,7 @@ class Verdict:
     """Whether a bar holds, and the figure that says so."""
 
     bar: str
-    holds: bool | None  # None where it cannot be measured
+    holds: bool
     detail: str
 
 
@@ -42,6 +42,6 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     """Print every bar with its figure."""
-    words = {True: "holds", False: "MISSED", None: "not yet"}
+    words = {True: "holds", False: "MISSED"}
     print()
     print_table(("bar", "", "figure"), [(v.bar, words[v.holds], v.detail) for v in verdicts])

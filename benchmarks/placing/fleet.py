@@ -1,5 +1,6 @@
 """Owns what a contender is shown, a fleet in one round, and how its answer is judged."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -36,6 +37,18 @@ class Graph:
         known = (ids[places] == others) & (others != cells[sources])
         counts = np.bincount(sources[known], minlength=cells.size)
         return cls(np.concatenate(([0], np.cumsum(counts))), order[places[known]].astype(np.int32))
+
+    @classmethod
+    def of_grid(cls, tiles: int) -> "Graph":
+        """Return the graph of hexagons in a square, row by row: as good as cells, and quick for a million of them."""
+        width = math.isqrt(tiles - 1) + 1
+        tile = np.arange(tiles)
+        row, column = np.divmod(tile, width)
+        steps = np.array([(0, 1), (0, -1), (1, 0), (-1, 0), (1, -1), (-1, 1)])
+        rows, columns = row[:, np.newaxis] + steps[:, 0], column[:, np.newaxis] + steps[:, 1]
+        others = rows * width + columns
+        known = (rows >= 0) & (columns >= 0) & (columns < width) & (others < tiles)
+        return cls(np.concatenate(([0], np.cumsum(known.sum(axis=1)))), others[known].astype(np.int32))
 
     def edges_cut(self, owner: Rows) -> int:
         """Return how many pairs of neighbours are on different pods."""

@@ -1,7 +1,6 @@
 """Owns how a fleet of the benchmark is put to our planner, under the policy as shipped."""
 
-import math
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +10,8 @@ from subgraph.domain.planning.plan import Plan, plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
 
 POLICY = BalancePolicy()
+CYCLES = 10
+"""As many as the shipped cool-down of 10 s lasts, at the shipped second a cycle."""
 
 
 def columns_of(fleet: Fleet) -> PlanningInput:
@@ -24,12 +25,9 @@ def columns_of(fleet: Fleet) -> PlanningInput:
         pod_accepts=fleet.live,
         pod_evacuates=np.zeros(pods, np.bool_),
         pod_tiles_max=np.full(pods, NO_LIMIT),
+        neighbor_offsets=fleet.graph.starts if fleet.graph else None,
+        neighbors=fleet.graph.neighbours if fleet.graph else None,
     )
-
-
-def knows_neighbours() -> bool:
-    """Whether the planner can be told which tiles are neighbours."""
-    return any("neighbour" in field.name for field in fields(PlanningInput))
 
 
 def applied(fleet: Fleet, plan: Plan) -> Rows:
@@ -44,7 +42,14 @@ def ours(fleet: Fleet) -> Rows:
     return applied(fleet, plan_rebalance(columns_of(fleet), POLICY))
 
 
-def ours_without_load_budget(fleet: Fleet) -> Rows:
-    """Plan a round with as much load to move as it takes: what the shipped budget of a round costs and saves."""
-    policy = replace(POLICY, load_moved_ratio_max=math.inf, moves_ratio_max=1.0)
-    return applied(fleet, plan_rebalance(columns_of(fleet), policy))
+def ours_in_cycles(fleet: Fleet) -> Rows:
+    """Plan as the control loop does while a load stands: cycle after cycle until quiet, what has moved cooling down."""
+    now = fleet
+    for _ in range(CYCLES):
+        plan = plan_rebalance(columns_of(now), POLICY)
+        if not plan.tiles.size:
+            break
+        movable = now.movable.copy()
+        movable[plan.tiles] = False
+        now = replace(now, owner=applied(now, plan), movable=movable)
+    return now.owner

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from placing.figures import Verdict, print_table
-from placing.fleet import UNOWNED, Fleet, Loads, Rows
+from placing.fleet import UNOWNED, Fleet, Graph, Loads, Rows
 from placing.ours import POLICY, applied, columns_of
 from placing.workloads import SIGMA, drifted
 from subgraph.domain.planning.plan import plan_rebalance
@@ -49,13 +49,13 @@ def measure(tiles: int, plans: int) -> Size:
     """Time that many plans, each after one more round of drift, and then the memory of one."""
     pods, rng = tiles // TILES_PER_POD, np.random.default_rng(tiles)
     load = np.exp(rng.normal(0.0, SIGMA, tiles))
-    nobody = np.full(tiles, UNOWNED, np.int32)
-    bytes_to_place = _peak_bytes(_fleet(load, nobody, pods))
-    owner = applied_to(_fleet(load, applied_to(_fleet(load, nobody, pods)), pods))
+    nobody, graph = np.full(tiles, UNOWNED, np.int32), Graph.of_grid(tiles)
+    bytes_to_place = _peak_bytes(_fleet(load, nobody, graph))
+    owner = applied_to(_fleet(load, applied_to(_fleet(load, nobody, graph)), graph))
     wall_ms, cpu_ms, moves = [], [], []
     for _ in range(plans):
         load = drifted(rng, load)
-        columns = columns_of(_fleet(load, owner, pods))
+        columns = columns_of(_fleet(load, owner, graph))
         gc.collect()
         began, began_cpu = time.perf_counter(), time.thread_time()
         plan = plan_rebalance(columns, POLICY)
@@ -63,7 +63,7 @@ def measure(tiles: int, plans: int) -> Size:
         cpu_ms.append((time.thread_time() - began_cpu) * 1_000)
         moves.append(plan.tiles.size)
         owner[plan.tiles] = plan.targets
-    bytes_to_balance = _peak_bytes(_fleet(drifted(rng, load), owner, pods))
+    bytes_to_balance = _peak_bytes(_fleet(drifted(rng, load), owner, graph))
     return Size(
         tiles, pods, int(statistics.median(moves)), wall_ms, cpu_ms, bytes_to_balance / tiles, bytes_to_place / tiles
     )
@@ -125,10 +125,10 @@ def _peak_bytes(fleet: Fleet) -> int:
     return peak_bytes
 
 
-def _fleet(load: Loads, owner: Rows, pods: int) -> Fleet:
-    tiles = load.size
+def _fleet(load: Loads, owner: Rows, graph: Graph) -> Fleet:
+    tiles, pods = load.size, load.size // TILES_PER_POD
     movable, live = np.ones(tiles, np.bool_), np.ones(pods, np.bool_)
-    return Fleet(np.arange(tiles), load, owner, movable, np.ones(pods), live)
+    return Fleet(np.arange(tiles), load, owner, movable, np.ones(pods), live, graph)
 
 
 def _line(size: Size) -> tuple[str, ...]:
