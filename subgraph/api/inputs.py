@@ -253,6 +253,13 @@ class PlaceTileInput:
     pod_id: strawberry.ID = strawberry.field(description="The pod.")
 
 
+@strawberry.input(description="A tile.")
+class TileRefInput:
+    """A tile."""
+
+    tile_id: strawberry.ID = strawberry.field(description="The tile.")
+
+
 @strawberry.input(description="A READY pod to suppose in a dry run.")
 class HypotheticalPodInput:
     """A pod that does not exist."""

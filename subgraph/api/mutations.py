@@ -19,6 +19,7 @@ from subgraph.api.inputs import (
     RegisterPodInput,
     RegisterTilesInput,
     ReportTileLoadsInput,
+    TileRefInput,
     lease_of,
 )
 from subgraph.api.scalars import Long
@@ -110,9 +111,11 @@ class RebalancePayload:
 
 @strawberry.type(description="A pod's term of ownership of a tile, or why not.")
 class PodAssignmentPayload:
-    """Of moveTile."""
+    """Of moveTile, pinTile and unpinTile."""
 
-    assignment: PodAssignment | None = strawberry.field(default=None, description="The term, as it now stands.")
+    assignment: PodAssignment | None = strawberry.field(
+        default=None, description="The term as it now stands; null while nobody owns the tile."
+    )
     errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
 
 
@@ -257,6 +260,30 @@ class Mutation:
             moves, caller = info.context.services.hand_moves, info.context.caller
             term = await moves.move(caller, TileId(str(input.tile_id)), PodId(str(input.pod_id)))
             return PodAssignmentPayload(assignment=to_assignment(term))
+
+        return await _told(PodAssignmentPayload, act)
+
+    @strawberry.mutation(
+        description="Pin a tile to a pod: it is moved there, and stays while the pod is READY or CORDONED."
+    )
+    async def pin_tile(self, info: Info, input: PlaceTileInput) -> PodAssignmentPayload:
+        """Pin a tile."""
+
+        async def act() -> PodAssignmentPayload:
+            moves, caller = info.context.services.hand_moves, info.context.caller
+            term = await moves.pin(caller, TileId(str(input.tile_id)), PodId(str(input.pod_id)))
+            return PodAssignmentPayload(assignment=to_assignment(term) if term else None)
+
+        return await _told(PodAssignmentPayload, act)
+
+    @strawberry.mutation(description="Let a tile be placed freely again. Idempotent.")
+    async def unpin_tile(self, info: Info, input: TileRefInput) -> PodAssignmentPayload:
+        """Unpin a tile."""
+
+        async def act() -> PodAssignmentPayload:
+            moves, caller = info.context.services.hand_moves, info.context.caller
+            term = await moves.unpin(caller, TileId(str(input.tile_id)))
+            return PodAssignmentPayload(assignment=to_assignment(term) if term else None)
 
         return await _told(PodAssignmentPayload, act)
 

@@ -58,7 +58,7 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
     """A tile as the live store holds it.
 
     `retiring`: its session has stopped; it goes when nobody works on it any more. `last_epoch`: the highest that was
-    ever in force; 0 while nobody ever owned the tile.
+    ever in force; 0 while nobody ever owned the tile. `pin`: the pod an operator wants the tile on.
     """
 
     tenant_id: TenantId
@@ -68,6 +68,7 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
     draining: Term | None = None
     retiring: bool = False
     last_epoch: int = 0
+    pin: PodId | None = None
 
     @property
     def is_handing_over(self) -> bool:

@@ -7,7 +7,7 @@ from secrets import token_urlsafe
 
 from subgraph.domain import ownership
 from subgraph.domain.errors import EpochStale, InvalidInput, LeaseLost, NotFound, SessionManagerFailure, Unavailable
-from subgraph.domain.fleet.picture import TermChange
+from subgraph.domain.fleet.picture import TermChange, living_terms
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch, check_batch
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState, TileRecord, terms_of
@@ -264,8 +264,8 @@ def _conflicts(failure: SessionManagerFailure, conflicts: frozenset[TileId]) -> 
 
 
 def _term_of(ack: Acknowledgement, record: TileRecord | None) -> list[TermChange]:
-    living = terms_of(record) if record else []
-    return [TermChange(ack.tile_id, term, state) for term, state in living if term.epoch == ack.epoch]
+    living = living_terms(ack.tile_id, record) if record else []
+    return [change for change in living if change.term.epoch == ack.epoch]
 
 
 def _without_former(record: TileRecord, pod_id: PodId, held_epoch: int | None, registered_at: int) -> TileRecord | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from subgraph.domain.fleet.health import HEALTHS, TileHealth, capacities, health_codes, utilizations
-from subgraph.domain.fleet.picture import Fleet, TermChange
+from subgraph.domain.fleet.picture import Fleet, TermChange, living_terms
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.ids import SessionId, TenantId, TileId
-from subgraph.domain.ownership import TileRecord, terms_of
+from subgraph.domain.ownership import TileRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,8 @@ def rows_of(fleet: Fleet, tenant_id: TenantId, tile_ids: Sequence[TileId]) -> di
 def term_of(fleet: Fleet, tile_id: TileId, epoch: int) -> TermChange | None:
     """A living term of a tile by its epoch, or None."""
     record = fleet.record(tile_id)
-    living = terms_of(record) if record else []
-    return next((TermChange(tile_id, term, state) for term, state in living if term.epoch == epoch), None)
+    living = living_terms(tile_id, record) if record else []
+    return next((change for change in living if change.term.epoch == epoch), None)
 
 
 def read_pods(fleet: Fleet, pods: Sequence[PodRow]) -> list[PodReading]:

@@ -241,6 +241,65 @@ def test_a_tile_is_moved_by_hand_and_to_nobody_who_receives_none(own_server: Run
             assert (error["code"], error["path"]) == expected
 
 
+PLACE = """mutation($input: PlaceTileInput!) { pinTile(input: $input) {
+  assignment { podId pinned } errors { code path } } }"""
+EXPLAIN = """query($id: ID!) { tile(id: $id) { assignment { podId pinned } explanation { tile { id } current { id }
+  candidates { pod { id } feasible rejectedBy score scoreTerms } } } }"""
+
+
+def test_a_pinned_tile_goes_to_its_pod_and_stays_until_it_is_unpinned(own_server: RunningServer) -> None:
+    server = own_server
+    with loaded_pod(server, 7) as (pod, session_id):
+        heir = FakeWork(server)
+        heir.register()
+        tile = f"{session_id}:{disk(0)[0]}"
+        pinned = server.data(PLACE, input={"tileId": tile, "podId": heir.id})["pinTile"]
+        assert pinned == {"assignment": {"podId": pod.id, "pinned": False}, "errors": []}
+
+        def has_moved() -> bool:
+            for one in (pod, heir):
+                one.acknowledge()
+            report(pod)
+            report(heir)
+            return tile in {term["tileId"] for term in heir.terms() if term["state"] == "ACTIVE"}
+
+        until(has_moved, "the tile has gone to its pin", 20)
+        told = server.data(EXPLAIN, id=tile)["tile"]
+        assert told["assignment"] == {"podId": heir.id, "pinned": True}
+        by_pod = {candidate["pod"]["id"]: candidate for candidate in told["explanation"]["candidates"]}
+        assert told["explanation"]["current"] == {"id": heir.id}
+        assert (by_pod[heir.id]["feasible"], by_pod[heir.id]["rejectedBy"]) == (True, [])
+        assert (by_pod[pod.id]["feasible"], by_pod[pod.id]["rejectedBy"]) == (False, ["PINNED_ELSEWHERE"])
+        assert set(by_pod[pod.id]["scoreTerms"]) == {"utilizationAfter", "gain", "churn", "neighborsKept"}
+        unpin = "mutation($id: ID!) { unpinTile(input: {tileId: $id}) { assignment { pinned } errors { code } } }"
+        for _ in range(2):
+            assert server.data(unpin, id=tile)["unpinTile"] == {"assignment": {"pinned": False}, "errors": []}
+
+
+def test_a_pin_to_nobody_or_of_nothing_is_refused(own_server: RunningServer) -> None:
+    server = own_server
+    with loaded_pod(server, 1) as (pod, session_id):
+        tile = f"{session_id}:{disk(2)[0]}"
+        for wanted, path in (
+            ({"tileId": tile, "podId": "nobody"}, ["podId"]),
+            ({"tileId": "nonsense", "podId": pod.id}, ["tileId"]),
+        ):
+            (error,) = server.data(PLACE, input=wanted)["pinTile"]["errors"]
+            assert (error["code"], error["path"]) == ("NOT_FOUND", path)
+
+
+def test_a_cordoned_pod_says_why_it_is_no_place(own_server: RunningServer) -> None:
+    server = own_server
+    with loaded_pod(server, 1) as (_, session_id):
+        cordoned = FakeWork(server)
+        cordoned.register()
+        operate(server, "cordonPod", cordoned.id)
+        told = server.data(EXPLAIN, id=f"{session_id}:{disk(2)[0]}")["tile"]["explanation"]
+        by_pod = {candidate["pod"]["id"]: candidate for candidate in told["candidates"]}
+        assert by_pod[cordoned.id]["rejectedBy"] == ["NOT_ACCEPTING"]
+        assert by_pod[cordoned.id]["score"] is None
+
+
 def test_rebalancing_now_needs_no_plan_and_a_plan_no_budget(own_server: RunningServer) -> None:
     server = own_server
     with loaded_pod(server, 19) as (pod, _):

@@ -47,6 +47,7 @@ class PodAssignment:
             "Fencing token: reserved at PREPARING, in force from the cut-over, rising per tile for ever, never reused."
         )
     )
+    pinned: bool = strawberry.field(description="Whether the tile is pinned to this pod.")
     assigned_at: datetime = strawberry.field(description="When the term was reserved.")
     acknowledged_at: datetime | None = strawberry.field(
         description="When the pod acknowledged that it works on the tile; null until then."
@@ -94,6 +95,7 @@ def to_assignment(change: TermChange) -> PodAssignment:
         state=change.state,
         reason=term.reason,
         epoch=Long(term.epoch),
+        pinned=change.pinned,
         assigned_at=at_ms(term.assigned_at_ms),
         acknowledged_at=None if term.acknowledged_at_ms is None else at_ms(term.acknowledged_at_ms),
     )

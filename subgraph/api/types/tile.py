@@ -8,14 +8,16 @@ import h3.api.basic_int as h3
 import strawberry
 from strawberry.federation.schema_directives import Key
 from strawberry.federation.types import FieldSet
+from strawberry.scalars import JSON
 
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
 from subgraph.api.types.assignment import PodAssignment, to_assignment
-from subgraph.api.types.common import PageInfo, at_ms
+from subgraph.api.types.common import PageInfo, at_ms, page_size
+from subgraph.api.types.pod import Pod, load_pods
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.health import TileHealth
-from subgraph.domain.fleet.picture import TermChange
+from subgraph.domain.fleet.picture import living_terms
 from subgraph.domain.ids import SessionId, TileId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AssignmentState
 from subgraph.operations.readings import TileReading, read_rows, rows_of
@@ -150,20 +152,73 @@ class Tile:
     @strawberry.field(description="The current owner's term; null while nobody owns the tile.")
     def assignment(self) -> PodAssignment | None:
         """The term in force."""
-        owner = self.reading.record.owner
-        return to_assignment(TermChange(self.reading.id, owner, AssignmentState.ACTIVE)) if owner else None
+        return self._term(AssignmentState.ACTIVE)
 
     @strawberry.field(description="The next owner's term while it prepares; null otherwise.")
     def handoff(self) -> PodAssignment | None:
         """The next term."""
-        following = self.reading.record.next
-        return to_assignment(TermChange(self.reading.id, following, AssignmentState.PREPARING)) if following else None
+        return self._term(AssignmentState.PREPARING)
+
+    @strawberry.field(description="Why it is here, and for every other live pod why it is not there; the best first.")
+    def explanation(self, info: Info, first: int = 20) -> "PlacementExplanation":
+        """The account of its placement."""
+        services, size = info.context.services, page_size(first)
+        candidates = services.hand_moves.explain(self.reading.id)
+        owner = self.reading.record.owner
+        pods = load_pods(info, [candidate.pod_id for candidate in candidates[:size]])
+        return PlacementExplanation(
+            tile=self,
+            current=load_pods(info, [owner.pod_id])[0] if owner else None,
+            candidates=[
+                PlacementCandidate(
+                    pod=pod,
+                    feasible=candidate.feasible,
+                    rejected_by=list(candidate.rejected_by),
+                    score=candidate.score if candidate.feasible else None,
+                    score_terms=JSON(dict(candidate.score_terms)),
+                )
+                for pod, candidate in zip(pods, candidates, strict=False)
+                if pod
+            ],
+        )
+
+    def _term(self, state: AssignmentState) -> PodAssignment | None:
+        living = living_terms(self.reading.id, self.reading.record)
+        return next((to_assignment(change) for change in living if change.state is state), None)
 
     @classmethod
     async def resolve_references(cls, info: Info, keys: Sequence[dict[str, object]]) -> list["Tile | None"]:
         """Tiles by `id`, or by `sessionId` and `h3Index`."""
         ids = [str(key["id"]) if "id" in key else f"{key.get('sessionId')}:{key.get('h3Index')}" for key in keys]
         return await load_tiles(info, ids)
+
+
+@strawberry.type(description="A live pod as a place for a tile.")
+class PlacementCandidate:
+    """A candidate."""
+
+    pod: Pod = strawberry.field(description="The pod.")
+    feasible: bool = strawberry.field(description="Whether no hard constraint forbids the tile there.")
+    rejected_by: list[str] = strawberry.field(
+        description=(
+            "What speaks against it: NOT_ACCEPTING, EVACUATING, FULL_TILES, LABELS, PINNED_ELSEWHERE, OVER_CAPACITY."
+        )
+    )
+    score: float | None = strawberry.field(
+        description="By how much the hotter of the two pods would cool; null where the tile cannot be."
+    )
+    score_terms: JSON = strawberry.field(
+        description="The terms: utilizationAfter, gain (in utilization), churn (load), neighborsKept (tiles)."
+    )
+
+
+@strawberry.type(description="Why a tile is where it is, and why not elsewhere.")
+class PlacementExplanation:
+    """An explanation."""
+
+    tile: Tile = strawberry.field(description="The tile.")
+    current: Pod | None = strawberry.field(description="The pod that owns it; null while nobody does.")
+    candidates: list[PlacementCandidate] = strawberry.field(description="The live pods, the best first.")
 
 
 @strawberry.type(description="A tile in a page, with its cursor.")

@@ -36,6 +36,12 @@ class TermChange:
     tile_id: TileId
     term: Term
     state: AssignmentState
+    pinned: bool = False
+
+
+def living_terms(tile_id: TileId, record: TileRecord) -> list[TermChange]:
+    """The living terms of a tile: owner, next, former."""
+    return [TermChange(tile_id, term, state, record.pin == term.pod_id) for term, state in terms_of(record)]
 
 
 @dataclass(slots=True)
@@ -135,10 +141,15 @@ class Fleet:
         tiles = self.tiles
         owned = np.flatnonzero(tiles.owner[: tiles.rows_used] == pod_row)
         changes = [
-            TermChange(tiles.ids[r], tiles.owner_term(r, pod_id), AssignmentState.ACTIVE) for r in owned.tolist()
+            TermChange(tiles.ids[r], tiles.owner_term(r, pod_id), AssignmentState.ACTIVE, tiles.pins.get(r) == pod_id)
+            for r in owned.tolist()
         ]
         for terms, state in ((tiles.next, AssignmentState.PREPARING), (tiles.draining, AssignmentState.DRAINING)):
-            changes += [TermChange(tiles.ids[row], term, state) for row, term in terms.items() if term.pod_id == pod_id]
+            changes += [
+                TermChange(tiles.ids[row], term, state, tiles.pins.get(row) == pod_id)
+                for row, term in terms.items()
+                if term.pod_id == pod_id
+            ]
         return changes
 
     def renew(self, leases: Mapping[PodId, int], applied: Mapping[PodId, int]) -> None:
@@ -205,7 +216,7 @@ class Fleet:
         now: Iterable[tuple[Term, AssignmentState]] = terms_of(after) if after else ()
         for term, state in (*ended_terms(before, after), *now):
             if (term, state) not in known:
-                change = TermChange(tile_id, term, state)
+                change = TermChange(tile_id, term, state, after is not None and after.pin == term.pod_id)
                 effects.terms_of_pod.setdefault(term.pod_id, []).append(change)
 
 

@@ -14,6 +14,7 @@ from subgraph.domain.fleet.tile_table import NOBODY
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.planning.columns import NO_LIMIT, UNOWNED, PlanningInput
+from subgraph.domain.planning.explain import explain
 from subgraph.domain.planning.plan import Plan, plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.reasons import MoveReason, UnplaceableReason
@@ -154,6 +155,47 @@ def plan_fleet(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pod as a place for a tile: what speaks against it, and what it would be like."""
+
+    pod_id: PodId
+    feasible: bool
+    rejected_by: tuple[str, ...]
+    score: float
+    score_terms: Mapping[str, float]
+
+
+def explain_tile(fleet: Fleet, tile_id: TileId, now_ms: int, policy: PlacementPolicy) -> list[Candidate]:
+    """Why a tile is where it is: every live pod as a place for it, best first (by the gain of having it there).
+
+    Terms: `utilizationAfter` of the pod with the tile, `gain` in utilization of the hotter of the two pods, `churn` the
+    load that would move, `neighborsKept` the neighbouring tiles the pod has.
+    """
+    columns = _columns(fleet, {}, (), now_ms, policy.cool_down_ms, REALITY)
+    row = fleet.tiles.row(tile_id)
+    position = np.flatnonzero(columns.tile_rows == row)
+    if not len(position):
+        return []
+    told = explain(columns.input, policy.balance, int(position[0]))
+    candidates = [
+        Candidate(
+            pod.id,
+            bool(told.possible[index]),
+            tuple(code.name for code in told.objections[index]),
+            float(told.gain[index]),
+            {
+                "utilizationAfter": float(told.utilization_after[index]),
+                "gain": float(told.gain[index]),
+                "churn": float(told.churn[index]),
+                "neighborsKept": float(told.neighbors_kept[index]),
+            },
+        )
+        for index, pod in enumerate(columns.pods)
+    ]
+    return sorted(candidates, key=lambda one: (not one.feasible, -one.score, one.pod_id))
+
+
 def one_move(move: FleetMove, plan_id: str, base_version: int, now_ms: int) -> FleetPlan:
     """A plan of a single move, wanted by hand; it claims nothing about balance."""
     unknown = Outcome(imbalance=1.0, max_utilization=0.0, unassigned_tiles=0)
@@ -235,10 +277,21 @@ def _columns(
             pod_evacuates=np.array([one is PodStatus.DRAINING for one in status], np.bool_),
             pod_tiles_max=np.array([NO_LIMIT if limit is None else limit for limit in limits], np.int64),
             tiles_in_flight=len(tiles.next) + len(tiles.draining),
+            tile_pin=_pins(fleet, pods, index_of_row)[tile_rows] if tiles.pins else None,
         ),
         tile_rows,
         pods,
     )
+
+
+def _pins(fleet: Fleet, pods: Sequence[PodRow], index_of_row: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    # A pin holds while its pod may keep tiles: that of a lost or draining pod must not leave the tile without an owner.
+    keeping = {pod.id for pod in pods if pod.record.status in (PodStatus.READY, PodStatus.CORDONED)}
+    pins = np.full(fleet.tiles.rows_used, UNOWNED, np.int32)
+    for row, pod_id in fleet.tiles.pins.items():
+        if pod_id in keeping:
+            pins[row] = index_of_row[fleet.pods.row_or_new(pod_id)]
+    return pins
 
 
 def _hypothetical_row(pod: HypotheticalPod) -> PodRow:
@@ -286,6 +339,8 @@ def _reason(
             return AssignmentReason.POD_LOST if was_owned else AssignmentReason.INITIAL
         case MoveReason.EVACUATED:
             return AssignmentReason.POD_DRAINED
+        case MoveReason.REPAIRED:
+            return AssignmentReason.MANUAL
         case MoveReason.BALANCED if by_hand:
             return AssignmentReason.MANUAL
         case MoveReason.BALANCED if now_ms - target.record.registered_at_ms < policy.joined_within_ms:

@@ -66,6 +66,7 @@ class TileTable:
         self.next: dict[int, Term] = {}
         self.draining: dict[int, Term] = {}
         self.retiring: set[int] = set()
+        self.pins: dict[int, PodId] = {}
         self.rows_of_session: dict[SessionId, dict[int, int]] = {}
         """Session to {cell: row}, in order of arrival."""
         self._tenants: dict[SessionId, TenantId] = {}
@@ -130,6 +131,10 @@ class TileTable:
         self.last_epoch[row] = record.last_epoch
         _put_or_drop(self.next, row, record.next)
         _put_or_drop(self.draining, row, record.draining)
+        if record.pin is None:
+            self.pins.pop(row, None)
+        else:
+            self.pins[row] = record.pin
         if record.retiring:
             self.retiring.add(row)
         else:
@@ -147,6 +152,7 @@ class TileTable:
             draining=self.draining.get(row),
             retiring=row in self.retiring,
             last_epoch=int(self.last_epoch[row]),
+            pin=self.pins.get(row),
         )
 
     def owner_term(self, row: int, owner_id: PodId) -> Term:
@@ -178,6 +184,7 @@ class TileTable:
         self.next.pop(row, None)
         self.draining.pop(row, None)
         self.retiring.discard(row)
+        self.pins.pop(row, None)
         self._free.append(row)
         return row
 
