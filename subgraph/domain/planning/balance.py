@@ -7,6 +7,7 @@ import numpy as np
 from subgraph.domain.planning.exchange import exchange
 from subgraph.domain.planning.policy import Allowance, BalancePolicy
 from subgraph.domain.planning.reasons import SkipReason
+from subgraph.domain.planning.refine import refine
 from subgraph.domain.planning.relieve import relieve
 from subgraph.domain.planning.standing import Moves, Standing
 
@@ -52,6 +53,9 @@ def balance(standing: Standing, policy: BalancePolicy, allowance: Allowance) -> 
                 break
         if budget_bound or moves is before:
             break
+    bettered = refine(standing, now, policy, allowance)
+    if bettered is not now:
+        moves = _net(standing, bettered)
     # If those that called for the round cannot be helped, the others are within the hysteresis: let them rest.
     if not np.any(triggering[standing.tile_pod[moves.tiles]]):
         skip = SkipReason.BUDGET_EXHAUSTED if budget_bound else SkipReason.NOTHING_FITS
