@@ -108,6 +108,8 @@ class Process:
         problems = dict(self.supervisor.failures)
         if not self.view.is_current:
             problems["fleet"] = "nothing heard from the fleet's live state for one lease"
+        elif not self.view.has_begun:
+            problems["fleet"] = "nobody has led the fleet yet"
         try:
             await self.database.check()
         except Unavailable as error:

@@ -72,6 +72,11 @@ class FleetView:
         return self._synchronised and self.lag_ms <= self._lease_ms_max
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the fleet has ever been led: until then the live store takes no registration and no tile."""
+        return self._fleet.version > 0
+
+    @property
     def lag_ms(self) -> float:
         """For how long changes may have gone unseen, at most."""
         return (time.monotonic() - self._current_at_seconds) * 1_000

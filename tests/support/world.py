@@ -65,7 +65,8 @@ class FakeWork:
     def register(self, **fields: Any) -> dict[str, Any]:
         wanted = {"id": self.id, "service": "test", "capacity": self.capacity, "lease": "PT5S", **fields}
         answer: dict[str, Any] = self.server.data(REGISTER_POD, input=wanted)["registerPod"]
-        self.token = answer["leaseToken"] or self.token
+        assert answer["errors"] == [], answer["errors"]
+        self.token = answer["leaseToken"]
         return answer
 
     @property
