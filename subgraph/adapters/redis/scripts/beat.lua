@@ -3,7 +3,7 @@
 local holder = redis.call('GET', LEADER)
 return {
   digits(now_ms()),
-  string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '',
+  run_id(),
   redis.call('HGET', META, 'incarnation') or '0',
   redis.call('HGET', META, 'published') or '0',
   holder and string.match(holder, '|(.*)$') or '',

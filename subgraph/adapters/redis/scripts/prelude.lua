@@ -1,5 +1,6 @@
 -- What every script of the fleet shares. All keys of a fleet have one hash tag, so a script may touch any of them.
---   META     hash    incarnation, counter (of versions given out), published (version of the newest change)
+--   META     hash    incarnation, run_id (of the server it began on), counter (of versions given out), published
+--                    (version of the newest change)
 --   TILES    hash    tile id -> "version|record as JSON"
 --   PODS     hash    pod id  -> "version|record as JSON"
 --   TOKENS   hash    pod id  -> "lease token|lease in ms"; present while an instance is live
@@ -41,10 +42,17 @@ local function publish_change(version, tiles, pods)
   redis.call('PUBLISH', CHANNEL, cmsgpack.pack({'change', previous, digits(version), tiles, pods}))
 end
 
+local function run_id()
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+end
+
+-- A server that was restarted, or took over from another, may have forgotten versions it gave out: there the
+-- incarnation is over, even in the middle of a leader's turn.
 local function leads(incarnation, token)
   local holder = redis.call('GET', LEADER)
   return holder and string.match(holder, '^([^|]*)|') == token
     and redis.call('HGET', META, 'incarnation') == incarnation
+    and redis.call('HGET', META, 'run_id') == run_id()
 end
 
 local function is_instance(pod_id, token)
