@@ -7,14 +7,20 @@ from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from subgraph.domain.errors import Unavailable
 
 CONNECTIONS_MAX = 64
 ANSWER_TIMEOUT_SECONDS = 5.0
+
+_PASSING = (ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+"""Answers of a Redis that is full, a replica (a failover is under way), or part of a cluster in trouble."""
+
+_PASSING_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+"""Those for which redis-py has no class: its disk is full, its replicas are gone, it is kept busy by a script."""
 
 
 class RedisUnreachable(Exception):
@@ -92,8 +98,12 @@ def without_password(url: str) -> str:
 
 @contextmanager
 def told_as_unavailable() -> Iterator[None]:
-    """Turn a Redis that does not answer into Unavailable; other errors are bugs and pass."""
+    """Turn a Redis that does not answer, or cannot write now, into Unavailable; other errors are bugs and pass."""
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise Unavailable(f"Redis does not answer: {error}", retry_after_seconds=1.0) from error
+    except ResponseError as error:
+        if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
+            raise Unavailable(f"Redis cannot serve at the moment: {error}", retry_after_seconds=1.0) from error
+        raise
