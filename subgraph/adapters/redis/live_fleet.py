@@ -37,13 +37,15 @@ from subgraph.operations.live_fleet import (
 )
 
 CHANGES_BUFFERED_MAX = 20_000
-LOAD_REPORTS_KEPT_MAX = 20_000
 LOAD_REPORTS_REPLAYED_MS = 5_000
+LOAD_REPORTS_KEPT_MS = 2 * LOAD_REPORTS_REPLAYED_MS
 LOAD_REPORTS_PER_READ = 1_000
 LOAD_READ_BLOCK_MS = 1_000
 TILES_PER_SCAN = 2_000
 EXCLUSIVE_SECONDS_MAX = 5.0
 ANSWERS_KEPT_MS = 30_000
+REQUESTS_WAITING_MAX = 1_000
+"""While nobody leads, the oldest of more requests are given up; they would have been answered too late."""
 
 _SCRIPTS = (
     "announce_cycle",
@@ -165,7 +167,7 @@ class RedisLiveFleet:
         applied = "" if applied_version is None else str(applied_version)
         report = b"" if loads is None else msgspec.msgpack.encode(loads)
         with _told_as_lease_lost(lease):
-            await self._run("renew_lease", [lease.pod_id, lease.token, applied, report, LOAD_REPORTS_KEPT_MAX])
+            await self._run("renew_lease", [lease.pod_id, lease.token, applied, report, LOAD_REPORTS_KEPT_MS])
 
     async def end_pod(self, lease: PodLease, record: PodRecord) -> int:
         """Write the record of a pod that leaves, and forget its token and lease."""
@@ -223,7 +225,11 @@ class RedisLiveFleet:
         deadline_ms = (await self.beat()).now_ms + int(timeout_seconds * 1_000)
         asked = msgspec.msgpack.encode((request_id, deadline_ms, request))
         with told_as_unavailable():
-            await _answer(self._redis.rpush(self._key("requests"), asked))
+            waiting = self._key("requests")
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.rpush(waiting, asked)
+                pipeline.ltrim(waiting, -REQUESTS_WAITING_MAX, -1)
+                await pipeline.execute()
             give_up_at = time.monotonic() + timeout_seconds
             while (left := give_up_at - time.monotonic()) > 0:
                 # Shorter than the client's own time-out for any answer, which would end the wait with an error.
