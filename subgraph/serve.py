@@ -21,6 +21,8 @@ from subgraph.settings import Settings
 
 STOP_SECONDS = 1
 """How long open requests may take to finish after Ctrl-C; sockets are closed at once."""
+WORKER_SILENT_SECONDS_MAX = 30
+"""A worker that is silent for longer is replaced; on a busy machine starting up alone can take several seconds."""
 LISTEN_BACKLOG = 2048
 
 
@@ -115,6 +117,7 @@ def _run(settings: Settings, listener: socket.socket, announce: Callable[[], Non
         access_log=False,
         ws_max_size=WEBSOCKET_MESSAGE_BYTES_MAX,
         timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_worker_healthcheck=WORKER_SILENT_SECONDS_MAX,
         lifespan="on",
     )
     if settings.workers == 1:
