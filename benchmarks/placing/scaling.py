@@ -78,7 +78,8 @@ def compare_sizes(*, full: bool) -> tuple[list[Size], list[Verdict]]:
     """Measure all sizes, print them, and hold them against the bars."""
     plans = {tiles: max(5, min(41, 4_000_000 // tiles)) * (3 if full else 1) for tiles in SIZES}
     sizes = [measure(tiles, plans[tiles]) for tiles in SIZES]
-    exponent = growth_exponent(sizes)
+    # The second one leaves out the sizes where what every plan costs, however small, makes growth look better.
+    exponent, later = growth_exponent(sizes), growth_exponent(sizes[SIZES.index(100_000) :])
     print("\nTime and memory of a plan against size (log-normal, drift, 100 tiles a pod)")
     heads = (
         "tiles × pods",
@@ -92,7 +93,7 @@ def compare_sizes(*, full: bool) -> tuple[list[Size], list[Verdict]]:
         "placing all",
     )
     print_table(heads, [_line(size) for size in sizes])
-    print(f"growth exponent of the median time, fitted from {SIZES[0]:,} to {SIZES[-1]:,} tiles: {exponent:.2f}")
+    print(f"growth exponent of the median cpu ms: {exponent:.2f} from 10 K to 1 M tiles, {later:.2f} from 100 K")
     found = {size.tiles: size for size in sizes}
     verdicts = [
         Verdict(
@@ -104,15 +105,19 @@ def compare_sizes(*, full: bool) -> tuple[list[Size], list[Verdict]]:
     ]
     bytes_worst = max(max(size.bytes_per_tile, size.bytes_per_tile_placed) for size in sizes)
     verdicts += [
-        Verdict("growth close to linear, 10 K to 1 M", exponent <= EXPONENT_MAX, f"exponent {exponent:.2f}"),
+        Verdict(
+            "growth close to linear, 10 K to 1 M",
+            max(exponent, later) <= EXPONENT_MAX,
+            f"exponent {exponent:.2f}, from 100 K {later:.2f}",
+        ),
         Verdict("≤ 200 bytes a tile of working memory", bytes_worst <= BYTES_PER_TILE_MAX, f"{bytes_worst:.0f} bytes"),
     ]
     return sizes, verdicts
 
 
 def growth_exponent(sizes: Sequence[Size]) -> float:
-    """The slope of the logarithm of the median time over that of the size."""
-    slope, _ = np.polyfit(np.log([size.tiles for size in sizes]), np.log([size.wall_median_ms for size in sizes]), 1)
+    """The slope of the logarithm of the median processor time over that of the size."""
+    slope, _ = np.polyfit(np.log([size.tiles for size in sizes]), np.log([size.cpu_median_ms for size in sizes]), 1)
     return float(slope)
 
 
