@@ -13,6 +13,7 @@ from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from tests.support.own_valkey import own_valkey
 
 
 @contextlib.asynccontextmanager
@@ -52,9 +53,7 @@ def live(redis: Redis, bus: RedisEventBus, fleet_id: str) -> RedisLiveFleet:
 
 
 @pytest.fixture
-async def own_valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
-    """A Valkey that a test may empty, stop and start again."""
-    server = EmbeddedValkey(tmp_path)
-    await server.start()
-    yield server
-    await server.stop()
+async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
+    """A Valkey that a test may empty, kill and start again."""
+    async with own_valkey(tmp_path) as server:
+        yield server

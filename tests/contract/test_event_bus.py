@@ -15,6 +15,7 @@ from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.domain.errors import Unavailable
 from subgraph.operations.ports import SlowConsumer
 from tests.contract.conftest import listening
+from tests.support.own_valkey import kill
 from tests.support.polling import eventually
 from tests.support.silent_proxy import SilentProxy
 
@@ -209,19 +210,19 @@ async def test_a_connection_that_fell_silent_is_replaced(
 
 
 async def test_without_a_store_nothing_is_published_or_subscribed_and_with_it_everything_is_again(
-    own_valkey: EmbeddedValkey, channel: str
+    valkey: EmbeddedValkey, channel: str
 ) -> None:
-    client = connect(own_valkey.url)
+    client = connect(valkey.url)
     async with listening(client) as bus:
         async with bus.subscribe(channel):
             pass
-        await own_valkey.stop()
+        await kill(valkey)
         with pytest.raises(Unavailable):
             await bus.publish(channel, b"")
         for _ in range(2):
             with pytest.raises(Unavailable):
                 await bus.subscribe(channel).__aenter__()
-        await own_valkey.start()
+        await valkey.start()
         async with bus.subscribe(channel) as messages:
             await bus.publish(channel, END)
             assert await until_end(messages) == []

@@ -326,9 +326,9 @@ async def test_nothing_is_written_before_a_leader_has_set_an_incarnation(live: R
 
 
 async def test_an_emptied_store_takes_nothing_until_a_higher_incarnation_is_in_force(
-    own_valkey: EmbeddedValkey, fleet_id: str
+    valkey: EmbeddedValkey, fleet_id: str
 ) -> None:
-    client = connect(own_valkey.url)
+    client = connect(valkey.url)
     async with listening(client) as bus:
         live = RedisLiveFleet(client, bus, fleet_id)
         leadership = await lead(live, incarnation=4)
@@ -348,10 +348,8 @@ async def test_an_emptied_store_takes_nothing_until_a_higher_incarnation_is_in_f
     await client.aclose()
 
 
-async def test_a_full_store_is_unavailable_and_nothing_is_half_written(
-    own_valkey: EmbeddedValkey, fleet_id: str
-) -> None:
-    client = connect(own_valkey.url)
+async def test_a_full_store_is_unavailable_and_nothing_is_half_written(valkey: EmbeddedValkey, fleet_id: str) -> None:
+    client = connect(valkey.url)
     async with listening(client) as bus:
         live = RedisLiveFleet(client, bus, fleet_id)
         leadership = await lead(live)

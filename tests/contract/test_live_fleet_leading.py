@@ -17,6 +17,7 @@ from subgraph.operations.live_fleet import Leadership, NotLeading, TileWrite
 from tests.contract.conftest import listening
 from tests.support.fleets import T1, T2, A, pod, tile
 from tests.support.leading import LONG_MS, lead
+from tests.support.own_valkey import kill
 from tests.support.polling import eventually
 
 pytestmark = pytest.mark.anyio
@@ -140,18 +141,18 @@ async def test_nothing_is_done_for_a_deposed_leader(
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 async def test_no_leadership_outlives_the_run_of_the_store_it_began_on(
-    own_valkey: EmbeddedValkey,
+    valkey: EmbeddedValkey,
     fleet_id: str,
     call: Callable[[RedisLiveFleet, Leadership], Awaitable[object]],
 ) -> None:
     """A restarted store may have forgotten versions it gave out: giving them out again would break the fence."""
-    client = connect(own_valkey.url)
+    client = connect(valkey.url)
     async with listening(client) as bus:
         live = RedisLiveFleet(client, bus, fleet_id)
         leadership = await lead(live)
         before = await live.reserve_versions(leadership, 1)
-        await own_valkey.stop()
-        await own_valkey.start()
+        await kill(valkey)
+        await valkey.start()
         assert (await live.beat()).leader == "leader", "the lease itself survives in the file"
         with pytest.raises(NotLeading):
             await call(live, leadership)

@@ -23,6 +23,7 @@ from subgraph.operations.live_fleet import Leadership, PodLease, TileWrite
 from tests.contract.conftest import listening
 from tests.support.fleets import T1, A, B, pod, report, tile
 from tests.support.leading import lead
+from tests.support.own_valkey import kill
 from tests.support.polling import eventually
 
 pytestmark = pytest.mark.anyio
@@ -263,12 +264,12 @@ CALLS: dict[str, Callable[[RedisLiveFleet], Awaitable[object]]] = {
 }
 
 
-async def test_every_call_says_that_the_store_is_away(own_valkey: EmbeddedValkey, fleet_id: str) -> None:
-    client = connect(own_valkey.url)
+async def test_every_call_says_that_the_store_is_away(valkey: EmbeddedValkey, fleet_id: str) -> None:
+    client = connect(valkey.url)
     async with listening(client) as bus:
         live = RedisLiveFleet(client, bus, fleet_id)
         await live.beat()
-        await own_valkey.stop()
+        await kill(valkey)
         for call in CALLS.values():
             with pytest.raises(Unavailable):
                 await call(live)
@@ -276,19 +277,19 @@ async def test_every_call_says_that_the_store_is_away(own_valkey: EmbeddedValkey
 
 
 async def test_a_store_that_does_not_answer_in_time_is_away(
-    own_valkey: EmbeddedValkey, fleet_id: str, monkeypatch: pytest.MonkeyPatch
+    valkey: EmbeddedValkey, fleet_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = connect(own_valkey.url)
+    client = connect(valkey.url)
     async with listening(client) as bus:
         live = RedisLiveFleet(client, bus, fleet_id)
         await live.beat()
-        assert own_valkey.pid is not None
-        os.kill(own_valkey.pid, signal.SIGSTOP)
+        assert valkey.pid is not None
+        os.kill(valkey.pid, signal.SIGSTOP)
         with monkeypatch.context() as patch:
             patch.setattr(connection, "ANSWER_TIMEOUT_SECONDS", 0.1)
             with pytest.raises(Unavailable):
                 await live.beat()
-        os.kill(own_valkey.pid, signal.SIGCONT)
+        os.kill(valkey.pid, signal.SIGCONT)
         # The late answer belongs to nobody: the next call has a connection of its own.
         assert await live.read_plan("never made") is None
     await client.aclose()
