@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 
@@ -14,7 +15,7 @@ CURSOR_LENGTH_MAX = 200
 class CreatedCursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A place in a list ordered by creation, then id."""
 
-    created_at: datetime
+    created_at: Annotated[datetime, msgspec.Meta(tz=True)]
     id: str
 
 
@@ -31,6 +32,7 @@ def decode_cursor(text: str) -> CreatedCursor:
     """
     try:
         padded = text[: CURSOR_LENGTH_MAX + 1] + "=" * (-len(text) % 4)
-        return msgspec.json.decode(base64.urlsafe_b64decode(padded), type=CreatedCursor)
-    except (binascii.Error, ValueError, msgspec.DecodeError):
+        cursor = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=CreatedCursor)
+        return CreatedCursor(cursor.created_at.astimezone(UTC), cursor.id)
+    except (binascii.Error, ValueError, OverflowError, msgspec.DecodeError):
         raise InvalidInput(f"{text[:64]!r} is not a cursor of this list", ("after",)) from None

@@ -1,64 +1,62 @@
-"""Owns the connection to SQL: one writer a process, many readers, and a schema that is brought up to date on opening.
+"""Owns the connections to SQL: several that read, one that writes, and every wait of theirs bounded.
 
 SQLite runs in WAL with synchronous=FULL: what was committed survives a power cut. Several processes may share the file;
 a writer waits for the others within a bound and then says Unavailable.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from sqlalchemy import Connection, event, inspect, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy import URL, Connection, event, select
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from subgraph.adapters.sql.failures import DatabaseTooNew, DatabaseUnusable, told_to_callers
+from subgraph.adapters.sql.schema_upgrade import prepare_sqlite_file
+from subgraph.adapters.sql.tables import FLEET
+from subgraph.adapters.sql.urls import SQLITE_DRIVER, sqlite_path, sqlite_url
 from subgraph.domain.errors import Unavailable
 
-BUSY_TIMEOUT_MS = 5_000
+__all__ = ["Database", "DatabaseTooNew", "DatabaseUnusable", "open_database", "sqlite_url"]
+
 READERS_MAX = 8
-REVISIONS = ("0001_sessions",)
-"""The schema's revisions in order; a database at any other one was written by a newer version."""
-
-
-class DatabaseUnusable(Exception):
-    """The database cannot be opened: one line that says which and why."""
-
-
-class DatabaseTooNew(DatabaseUnusable):
-    """The database was written by a newer version of this software."""
+BUSY_WAIT_SECONDS = 5.0
+"""How long a writer waits for the writers of other processes (SQLite's busy_timeout)."""
+CONNECTION_WAIT_SECONDS = 10.0
+"""How long a caller waits for a connection of this process: one behind a busy writer still gets its own turn."""
 
 
 class Database:
-    """An open database. Reads run side by side; writes take turns."""
+    """An open database. Reads run side by side; writes take turns, on one connection."""
 
     def __init__(self, readers: AsyncEngine, writer: AsyncEngine) -> None:
         self._readers = readers
         self._writer = writer
-        self._turn = asyncio.Lock()
+        self._is_closed = False
 
-    @contextlib.asynccontextmanager
+    @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reading, in a transaction of its own.
+        """A connection for reading, in a transaction of its own: all its statements see the same moment.
 
         Raises:
-            Unavailable: the database does not answer.
+            Unavailable: the database is closed, does not answer, or no connection became free in time.
         """
-        with _told_as_unavailable():
+        self._require_open()
+        with told_to_callers():
             async with self._readers.begin() as connection:
                 yield connection
 
-    @contextlib.asynccontextmanager
+    @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """The connection for writing: committed when the block ends, rolled back when it raises.
 
         Raises:
-            Unavailable: the database does not answer, or other processes kept it busy beyond the bound.
+            Unavailable: the database is closed, does not answer, or was kept busy beyond the bound.
         """
-        with _told_as_unavailable():
-            async with self._turn, self._writer.begin() as connection:
+        self._require_open()
+        with told_to_callers():
+            async with self._writer.begin() as connection:
                 yield connection
 
     async def check(self) -> None:
@@ -68,104 +66,62 @@ class Database:
             Unavailable: it does not.
         """
         async with self.reading() as connection:
-            await connection.execute(text("SELECT 1"))
+            # From a table: SQLite answers what needs none without a look at the file.
+            await connection.execute(select(FLEET.c.id).limit(1))
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections. Closing twice is harmless."""
+        self._is_closed = True
         await self._writer.dispose()
         await self._readers.dispose()
 
+    def _require_open(self) -> None:
+        # A disposed engine would quietly connect again.
+        if self._is_closed:
+            raise Unavailable("the database is closed")
 
-def sqlite_url(path: Path) -> str:
-    """The URL of a SQLite file."""
-    return f"sqlite:///{path.absolute()}"
 
-
-async def open_database(url: str) -> Database:
-    """Open a database and bring its schema up to date.
+async def open_database(
+    url: str,
+    *,
+    busy_wait_seconds: float = BUSY_WAIT_SECONDS,
+    connection_wait_seconds: float = CONNECTION_WAIT_SECONDS,
+) -> Database:
+    """Open a database, made or brought to this version's schema first; several processes may do so at once.
 
     Raises:
         DatabaseTooNew: a newer version of this software has written it.
-        DatabaseUnusable: it cannot be reached, is no database, or is of an unsupported kind.
+        DatabaseUnusable: it cannot be used, or is of an unsupported kind.
     """
-    place = _parsed(url)
-    shown = place.render_as_string(hide_password=True)
-    writer, readers = _engine(place, "BEGIN IMMEDIATE", 1), _engine(place, "BEGIN", READERS_MAX)
-    database = Database(readers, writer)
-    try:
-        async with writer.begin() as connection:
-            await connection.run_sync(_upgrade, shown)
-    except (SQLAlchemyError, OSError) as error:
-        await database.close()
-        reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-        raise DatabaseUnusable(f"the database {shown} cannot be used: {reason.splitlines()[0]}") from error
-    except DatabaseTooNew:
-        await database.close()
-        raise
-    return database
+    path = sqlite_path(url)
+    # In a thread: a migration, and even the wait for another process's, would stop the event loop.
+    await asyncio.to_thread(prepare_sqlite_file, path, busy_wait_seconds)
+    place = URL.create(SQLITE_DRIVER, database=str(path))
 
-
-def _parsed(url: str) -> URL:
-    try:
-        place = make_url(url)
-    except ArgumentError as error:
-        raise DatabaseUnusable("the database URL is malformed: give sqlite:///path") from error
-    if place.drivername not in ("sqlite", "sqlite+aiosqlite"):
-        raise DatabaseUnusable(f"the database URL begins with {place.drivername}://, but only sqlite:/// is supported")
-    return place.set(drivername="sqlite+aiosqlite")
-
-
-def _engine(place: URL, begin: str, connections_max: int) -> AsyncEngine:
-    engine = create_async_engine(
-        place,
-        pool_size=connections_max,
-        max_overflow=0,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1_000, "isolation_level": None},
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: Any, _: object) -> None:
-        cursor = connection.cursor()
-        for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
-            cursor.execute(f"PRAGMA {setting}")
-        cursor.close()
-
-    # The driver would begin transactions late and deferred; a writer must take its lock before it reads.
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin_explicitly(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
-def _upgrade(connection: Connection, shown: str) -> None:
-    """Run the migrations that are missing, in the caller's transaction: processes that start together take turns."""
-    revision = None
-    if inspect(connection).has_table("alembic_version"):
-        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if revision == REVISIONS[-1]:
-        return
-    if revision is not None and revision not in REVISIONS:
-        raise DatabaseTooNew(
-            f"the database {shown} is at revision {revision!r}, which a newer version wrote; this one knows "
-            f"{REVISIONS[-1]!r}: use the newer version, or another database"
+    def engine(connections_max: int, begin: str, *settings: str) -> AsyncEngine:
+        made = create_async_engine(
+            place,
+            pool_size=connections_max,
+            max_overflow=0,
+            pool_timeout=connection_wait_seconds,
+            connect_args={"timeout": busy_wait_seconds, "isolation_level": None},
         )
-    # Imported only when there is something to do: it costs more time than all the rest of opening.
-    from alembic import command
-    from alembic.config import Config
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+        @event.listens_for(made.sync_engine, "connect")
+        def configure(connection: DBAPIConnection, _: object) -> None:
+            cursor = connection.cursor()
+            for setting in settings:
+                cursor.execute(f"PRAGMA {setting}")
+            cursor.close()
 
+        # The driver would begin transactions late and deferred; a writer must take its lock before it reads.
+        @event.listens_for(made.sync_engine, "begin")
+        def begin_explicitly(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
 
-@contextlib.contextmanager
-def _told_as_unavailable() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except (DatabaseError, OSError) as error:
-        reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-        raise Unavailable(f"the database does not answer: {reason}", retry_after_seconds=1.0) from error
+        return made
+
+    return Database(
+        readers=engine(READERS_MAX, "BEGIN", "query_only=ON"),
+        writer=engine(1, "BEGIN IMMEDIATE", "synchronous=FULL", "foreign_keys=ON"),
+    )

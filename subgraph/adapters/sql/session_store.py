@@ -1,23 +1,22 @@
 """Owns sessions and their journal in SQL: reads of one tenant, and changes that are written whole or not at all."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
 
-import msgspec
-from sqlalchemy import Row, and_, func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from subgraph.adapters.sql.cursors import CreatedCursor, decode_cursor, encode_cursor
 from subgraph.adapters.sql.database import Database
+from subgraph.adapters.sql.rows import event_of, event_values, session_of, session_values
 from subgraph.adapters.sql.tables import SESSION, SESSION_EVENT
 from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.sessions import Session, SessionChange, SessionEvent, SessionEventType, SessionState
+from subgraph.domain.sessions import Session, SessionChange, SessionEvent, SessionState
 from subgraph.operations.ports import MainExists, Page
 
-IDS_PER_QUERY = 1_000
+IDS_PER_QUERY = 10_000
 
 
 class SqlSessionStore:
@@ -28,14 +27,15 @@ class SqlSessionStore:
 
     async def sessions(self, tenant_id: TenantId, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
         """The tenant's sessions among the ids."""
+        ids = [session_id for session_id in dict.fromkeys(session_ids) if _is_unicode(session_id)]
         found: dict[SessionId, Session] = {}
-        if not session_ids:
+        if not ids:
             return found
         async with self._database.reading() as connection:
-            for start in range(0, len(session_ids), IDS_PER_QUERY):
-                wanted = SESSION.c.id.in_(session_ids[start : start + IDS_PER_QUERY])
+            for start in range(0, len(ids), IDS_PER_QUERY):
+                wanted = SESSION.c.id.in_(ids[start : start + IDS_PER_QUERY])
                 rows = await connection.execute(select(SESSION).where(SESSION.c.tenant_id == tenant_id, wanted))
-                found |= {SessionId(row.id): _session(row) for row in rows}
+                found |= {SessionId(row.id): session_of(row) for row in rows}
         return found
 
     async def main_session(self, tenant_id: TenantId) -> Session | None:
@@ -43,7 +43,7 @@ class SqlSessionStore:
         wanted = select(SESSION).where(SESSION.c.tenant_id == tenant_id, SESSION.c.is_main)
         async with self._database.reading() as connection:
             row = (await connection.execute(wanted)).one_or_none()
-        return None if row is None else _session(row)
+        return None if row is None else session_of(row)
 
     async def current_sessions(
         self, tenant_id: TenantId, data_source: str | None, first: int, after: str | None
@@ -56,11 +56,13 @@ class SqlSessionStore:
         if after is not None:
             cursor = decode_cursor(after)
             same_moment = and_(SESSION.c.created_at == cursor.created_at, SESSION.c.id > cursor.id)
+            # The first term says nothing new, but lets the index skip to the cursor's place.
+            page = page.where(SESSION.c.created_at <= cursor.created_at)
             page = page.where(or_(SESSION.c.created_at < cursor.created_at, same_moment))
         async with self._database.reading() as connection:
             rows = (await connection.execute(page)).all()
             total = await connection.scalar(select(func.count()).select_from(SESSION).where(*listed))
-        items = tuple(_session(row) for row in rows[:first])
+        items = tuple(session_of(row) for row in rows[:first])
         cursors = tuple(encode_cursor(CreatedCursor(item.created_at, item.id)) for item in items)
         return Page(items, cursors, len(rows) > first, total)
 
@@ -72,9 +74,9 @@ class SqlSessionStore:
                 for session in change.updated:
                     await _update(connection, session)
                 if change.created:
-                    await connection.execute(insert(SESSION), [_session_values(one) for one in change.created])
+                    await connection.execute(insert(SESSION), [session_values(one) for one in change.created])
                 if change.events:
-                    await connection.execute(insert(SESSION_EVENT), [_event_values(one) for one in change.events])
+                    await connection.execute(insert(SESSION_EVENT), [event_values(one) for one in change.events])
         except IntegrityError as error:
             raise await self._conflict(change, error) from error
 
@@ -87,7 +89,7 @@ class SqlSessionStore:
             .limit(limit)
         )
         async with self._database.reading() as connection:
-            return [_event(row) for row in await connection.execute(oldest)]
+            return [event_of(row) for row in await connection.execute(oldest)]
 
     async def mark_relayed(self, event_ids: Sequence[str]) -> None:
         """Remember that these entries were announced."""
@@ -98,21 +100,22 @@ class SqlSessionStore:
 
     async def _conflict(self, change: SessionChange, error: IntegrityError) -> Exception:
         """What a unique index refused, found out by asking: databases word their refusals differently."""
+        changed = (*change.created, *change.updated)
+        # Nothing of the change was written, so what it changes still stands in its own way.
+        others = SESSION.c.id.not_in([session.id for session in changed])
         async with self._database.reading() as connection:
-            for session in change.created:
-                in_tenant = SESSION.c.tenant_id == session.tenant_id
-                if session.is_main and await connection.scalar(
-                    select(SESSION.c.id).where(in_tenant, SESSION.c.is_main)
-                ):
+            for session in changed:
+                other = select(SESSION.c.id).where(SESSION.c.tenant_id == session.tenant_id, others)
+                if session.is_main and await connection.scalar(other.where(SESSION.c.is_main)):
                     return MainExists(session.tenant_id)
-                named = select(SESSION.c.id).where(in_tenant, SESSION.c.display_name == session.display_name)
-                if holder := await connection.scalar(named):
-                    return NameTaken(session.display_name, holder, ("displayName",))
+                if holder := await connection.scalar(other.where(SESSION.c.display_name == session.display_name)):
+                    path = ("displayName",) if session in change.created else ()
+                    return NameTaken(session.display_name, holder, path)
         return error
 
 
 async def _update(connection: AsyncConnection, session: Session) -> None:
-    values = _session_values(session)
+    values = session_values(session)
     del values["id"], values["tenant_id"]
     mine = and_(SESSION.c.id == session.id, SESSION.c.tenant_id == session.tenant_id)
     expected = SESSION.c.revision == session.revision - 1
@@ -125,69 +128,10 @@ async def _update(connection: AsyncConnection, session: Session) -> None:
     raise RevisionConflict(session.id, revision, ("expectedRevision",))
 
 
-def _session_values(session: Session) -> dict[str, Any]:
-    return {
-        "id": session.id,
-        "tenant_id": session.tenant_id,
-        "owner_id": session.owner_id,
-        "display_name": session.display_name,
-        "is_main": session.is_main,
-        "state": session.state.value,
-        "revision": session.revision,
-        "data_source": session.data_source,
-        "type": session.type,
-        "version": session.version,
-        "utc_offset_microseconds": session.utc_offset // timedelta(microseconds=1),
-        "details_json": msgspec.json.encode(session.details).decode(),
-        "metadata_json": msgspec.json.encode(session.metadata).decode(),
-        "created_at": session.created_at,
-        "updated_at": session.updated_at,
-        "ended_at": session.ended_at,
-    }
-
-
-def _session(row: Row[Any]) -> Session:
-    return Session(
-        id=SessionId(row.id),
-        tenant_id=TenantId(row.tenant_id),
-        owner_id=row.owner_id,
-        display_name=row.display_name,
-        is_main=row.is_main,
-        state=SessionState(row.state),
-        revision=row.revision,
-        data_source=row.data_source,
-        type=row.type,
-        version=row.version,
-        utc_offset=timedelta(microseconds=row.utc_offset_microseconds),
-        details=msgspec.json.decode(row.details_json),
-        metadata=msgspec.json.decode(row.metadata_json),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        ended_at=row.ended_at,
-    )
-
-
-def _event_values(one: SessionEvent) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "tenant_id": one.tenant_id,
-        "session_id": one.session_id,
-        "sequence": one.sequence,
-        "type": one.type.value,
-        "actor": one.actor,
-        "occurred_at": one.occurred_at,
-        "data_source": one.data_source,
-    }
-
-
-def _event(row: Row[Any]) -> SessionEvent:
-    return SessionEvent(
-        id=row.id,
-        tenant_id=TenantId(row.tenant_id),
-        session_id=SessionId(row.session_id),
-        sequence=row.sequence,
-        type=SessionEventType(row.type),
-        actor=row.actor,
-        occurred_at=row.occurred_at,
-        data_source=row.data_source,
-    )
+def _is_unicode(text: str) -> bool:
+    # JSON can smuggle in half a surrogate pair, which the database's driver does not take.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,91 @@
+"""Owns the map between the domain's values and the rows of the tables, in both directions."""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row
+
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.sessions import Session, SessionEvent, SessionEventType, SessionState
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def session_values(session: Session) -> dict[str, object]:
+    """The columns of a session."""
+    return {
+        "id": session.id,
+        "tenant_id": session.tenant_id,
+        "owner_id": session.owner_id,
+        "display_name": session.display_name,
+        "is_main": session.is_main,
+        "state": session.state.value,
+        "revision": session.revision,
+        "data_source": session.data_source,
+        "type": session.type,
+        "version": session.version,
+        "utc_offset_microseconds": session.utc_offset // _MICROSECOND,
+        "details_json": _json(session.details),
+        "metadata_json": _json(session.metadata),
+        "created_at": session.created_at,
+        "updated_at": session.updated_at,
+        "ended_at": session.ended_at,
+    }
+
+
+def session_of(row: Row[Any]) -> Session:
+    """The session of a row of all the session's columns."""
+    return Session(
+        id=SessionId(row.id),
+        tenant_id=TenantId(row.tenant_id),
+        owner_id=row.owner_id,
+        display_name=row.display_name,
+        is_main=row.is_main,
+        state=SessionState(row.state),
+        revision=row.revision,
+        data_source=row.data_source,
+        type=row.type,
+        version=row.version,
+        utc_offset=timedelta(microseconds=row.utc_offset_microseconds),
+        details=json.loads(row.details_json),
+        metadata=json.loads(row.metadata_json),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        ended_at=row.ended_at,
+    )
+
+
+def event_values(event: SessionEvent) -> dict[str, object]:
+    """The columns of a journal entry that was not relayed yet."""
+    return {
+        "id": event.id,
+        "tenant_id": event.tenant_id,
+        "session_id": event.session_id,
+        "sequence": event.sequence,
+        "type": event.type.value,
+        "actor": event.actor,
+        "occurred_at": event.occurred_at,
+        "data_source": event.data_source,
+        "relayed_at": None,
+    }
+
+
+def event_of(row: Row[Any]) -> SessionEvent:
+    """The journal entry of a row of all its columns."""
+    return SessionEvent(
+        id=row.id,
+        tenant_id=TenantId(row.tenant_id),
+        session_id=SessionId(row.session_id),
+        sequence=row.sequence,
+        type=SessionEventType(row.type),
+        actor=row.actor,
+        occurred_at=row.occurred_at,
+        data_source=row.data_source,
+    )
+
+
+def _json(value: Mapping[str, object]) -> str:
+    # Not escaped to ASCII: that would also let through what is not Unicode.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
