@@ -90,13 +90,13 @@ def plot_scaling(sizes: Sequence[Size], results: Mapping[str, Mapping[str, Run]]
                 *zip(*points, strict=True), color=colour, marker=mark, markersize=5, linewidth=1, label=contender
             )
         colour, mark = MARKS[OURS]
-        medians = [size.wall_median_ms for size in sizes]
+        medians = [size.cpu_median_ms for size in sizes]
         panel.plot(tiles, medians, color=colour, marker=mark, markersize=11, linewidth=2, label="ours")
         panel.plot(list(BARS_MS), list(BARS_MS.values()), "_", color=INK, markersize=26, markeredgewidth=2, label="bar")
         straight = [medians[0] * count / tiles[0] for count in tiles]
         panel.plot(tiles, straight, color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)), label="linear growth")
         panel.set_xlabel("tiles (on a hundredth as many pods; 700 on 5)", color=INK)
-        panel.set_ylabel("median time of a plan, ms", color=INK)
+        panel.set_ylabel("median processor time of a plan, ms", color=INK)
         panel.set_xticks([1_000, 10_000, 100_000, 1_000_000], ["1 K", "10 K", "100 K", "1 M"])
         panel.set_yticks([0.1, 1, 10, 100, 1_000], ["0.1", "1", "10", "100", "1,000"])
         panel.minorticks_off()
