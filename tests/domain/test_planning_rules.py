@@ -79,6 +79,13 @@ def test_evacuation_follows_labels_and_says_which_tile_is_stranded() -> None:
     assert plan.unplaceable_reasons.tolist() == [UnplaceableReason.LABELS]
 
 
+def test_a_slot_is_not_given_away_before_its_tile_may_leave() -> None:
+    # Tile 1 should leave for pod 2, and tile 0 take its place; the budget is enough for the heavier one alone.
+    columns = labelled(fleet([1, 0], [0, 1], [1, 1, 1], tiles_max=1), [1, 0], [[0, 0, 1], [0, 1, 0]])
+    plan = plan_rebalance(columns, POLICY)
+    assert np.bincount(carried_out(columns, plan).tile_pod, minlength=3).max() == 1
+
+
 # ── Pins ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

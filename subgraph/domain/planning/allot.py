@@ -7,7 +7,7 @@ import numpy as np
 from subgraph.domain.planning.columns import UNOWNED, Rows
 from subgraph.domain.planning.deal import deal
 from subgraph.domain.planning.fit import fit
-from subgraph.domain.planning.standing import TOLERANCE, Moves, Standing
+from subgraph.domain.planning.standing import TOLERANCE, Standing
 
 
 def allot(tiles: Rows, standing: Standing) -> Rows:
@@ -33,8 +33,16 @@ def allot(tiles: Rows, standing: Standing) -> Rows:
 
 
 def _with(standing: Standing, tiles: Rows, targets: Rows, chosen: Rows) -> Standing:
+    """Return the fleet with what arrives, and nothing gone: a budget may keep a tile from leaving after all."""
     placed = chosen[targets[chosen] != UNOWNED]
-    return standing.after(Moves(tiles[placed], targets[placed]))
+    pods, loads, size = targets[placed], standing.tile_load[tiles[placed]], standing.pod_load.size
+    arrived = np.bincount(pods, minlength=size)
+    return replace(
+        standing,
+        pod_load=standing.pod_load + np.bincount(pods, weights=loads, minlength=size),
+        pod_slots=np.where(standing.pod_receives, standing.pod_slots - arrived, 0),
+        pod_tiles=standing.pod_tiles + arrived,
+    )
 
 
 def _to_pins(tiles: Rows, standing: Standing) -> Rows:
