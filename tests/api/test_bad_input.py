@@ -63,7 +63,7 @@ def test_registering_again_is_idempotent_and_nested_cells_are_covered(server: Ru
         ({"capacity": 0}, ["capacity"]),
         ({"capacity": -1}, ["capacity"]),
         ({"maxTiles": -1}, ["maxTiles"]),
-        ({"lease": "PT6S"}, ["lease"]),
+        ({"lease": "PT31S"}, ["lease"]),
         ({"lease": "PT0.1S"}, ["lease"]),
         ({"service": ""}, ["service"]),
         ({"id": "x" * 129}, ["id"]),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.server import RunningServer, running_server, until
+from tests.support.server import PATIENT, RunningServer, running_server, until
 from tests.support.world import FakeWork, disk, new_session, until_owned
 
 PLAN = """query($input: RebalancePlanInput) { rebalancePlan(input: $input) {
@@ -33,7 +33,7 @@ def operate(server: RunningServer, mutation: str, pod_id: str) -> dict[str, Any]
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[RunningServer]:
     """A server whose fleet no other test touches."""
-    with running_server(tmp_path / "data") as running:
+    with running_server(tmp_path / "data", **PATIENT) as running:
         yield running
 
 

@@ -15,6 +15,7 @@ from subgraph.domain.sessions import (
     DETAIL_VALUE_LENGTH_MAX,
     DETAILS_MAX,
     DISPLAY_NAME_LENGTH_MAX,
+    METADATA_BYTES_MAX,
     TEXT_LENGTH_MAX,
     TRANSITIONS,
     UTC_OFFSET_MAX,
@@ -190,6 +191,18 @@ def test_an_end_of_another_revision_is_refused_with_the_current_one(expected_rev
     assert end(session, actor="bob", now=LATER, expected_revision=1).updated
 
 
+def test_names_of_former_main_sessions_cannot_be_taken() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        create(NewSession(display_name="main-stage"), TENANT, "ann", LATER)
+    assert refused.value.path == ("displayName",)
+
+
+def test_metadata_beyond_its_limit_is_refused_with_the_limit() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        create(NewSession(metadata={"text": "x" * METADATA_BYTES_MAX}), TENANT, "ann", LATER)
+    assert (refused.value.path, refused.value.limit) == (("metadata",), f"{METADATA_BYTES_MAX} bytes")
+
+
 # ── The main session's succession ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -198,7 +211,7 @@ def test_an_ended_main_gives_its_place_and_name_to_a_new_session_of_its_owner() 
     change = end(session, actor="bob", now=LATER)
     (retired,), (successor,) = change.updated, change.created
     assert (retired.id, retired.is_main, retired.state) == (session.id, False, SessionState.ENDED)
-    assert retired.display_name == f"main-{session.id[:8]}"
+    assert retired.display_name == f"main-{session.id}"
     assert (successor.display_name, successor.is_main, successor.state) == ("main", True, SessionState.ACTIVE)
     assert (successor.tenant_id, successor.owner_id, successor.created_at) == (TENANT, "ann", LATER)
     assert successor.id != session.id

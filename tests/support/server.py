@@ -18,9 +18,12 @@ from subgraph.adapters import die_with_parent
 
 READY_SECONDS_MAX = 30.0
 END_SECONDS_MAX = 10.0
+LEASE_SETTING = "SESSION_MANAGER_POD_LEASE_SECONDS_MAX"
+PATIENT = {LEASE_SETTING: "30"}
+"""For servers whose pods are tests that act by hand, and may be slow about it on a busy machine."""
 
 
-@dataclass(slots=True)
+@dataclass
 class RunningServer:
     """A `session-manager serve` process that is ready."""
 
@@ -28,6 +31,7 @@ class RunningServer:
     url: str
     data_dir: Path
     http: httpx.Client
+    pod_lease_seconds_max: int = 5
 
     @property
     def websocket_url(self) -> str:
@@ -74,7 +78,8 @@ def running_server(data_dir: Path, *arguments: str, **environment: str) -> Itera
         url = until(lambda: _url_of(process, log_path), "the server says where it is", READY_SECONDS_MAX)
         with httpx.Client(base_url=url, timeout=30) as http:
             until(lambda: http.get("/readyz").status_code == 200, "the server is ready", READY_SECONDS_MAX)
-            yield RunningServer(process, url, data_dir, http)
+            lease_seconds_max = int(environment.get(LEASE_SETTING, RunningServer.pod_lease_seconds_max))
+            yield RunningServer(process, url, data_dir, http, lease_seconds_max)
     finally:
         if process.poll() is None:
             process.terminate()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
 
-from subgraph.domain.errors import LeaseLost, Unavailable
+from subgraph.domain.errors import LeaseLost, NotFound, Unavailable
 from subgraph.domain.fleet.picture import TermChange
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState
@@ -70,7 +70,7 @@ class SimulatedPod:
                     await self.process.pods.heartbeat(self.lease, None)
                     if self.does:
                         await self.acknowledge(*self.does)
-                except LeaseLost:
+                except (LeaseLost, NotFound):
                     self.is_refused = True
                     return
             await asyncio.sleep(TURN_SECONDS)

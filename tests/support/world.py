@@ -63,7 +63,8 @@ class FakeWork:
     token: str = ""
 
     def register(self, **fields: Any) -> dict[str, Any]:
-        wanted = {"id": self.id, "service": "test", "capacity": self.capacity, "lease": "PT5S", **fields}
+        wanted = {"id": self.id, "service": "test", "capacity": self.capacity, **fields}
+        wanted.setdefault("lease", f"PT{self.server.pod_lease_seconds_max}S")
         answer: dict[str, Any] = self.server.data(REGISTER_POD, input=wanted)["registerPod"]
         assert answer["errors"] == [], answer["errors"]
         self.token = answer["leaseToken"]
