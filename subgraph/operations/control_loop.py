@@ -207,6 +207,8 @@ class ControlLoop:
         writes = iter([TileWrite(tile_id, versions[tile_id], record) for tile_id, record in after.items()])
         while chunk := list(islice(writes, TILES_PER_COMMIT_MAX)):
             committed = await self.live.commit(term.leadership, chunk)
+            # All the tiles of a large fleet take longer to write than the lease lasts.
+            await self.live.keep_leading(term.leadership, self.candidacy.lease_ms)
             # What changed underneath is left as it is: the next cycle, due at once, sees it anew.
             conflicts += len(committed.tile_conflicts)
         return conflicts

@@ -7,6 +7,7 @@ import pytest
 
 from subgraph.domain.ids import SessionId, TileId
 from subgraph.domain.ownership import AssignmentState, TileRecord
+from subgraph.operations import control_loop
 from subgraph.operations.live_fleet import LiveFleet, TileWrite
 from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
@@ -172,6 +173,18 @@ async def test_leadership_is_renewed_however_long_a_cycle_is(start: Starts, hist
 
 async def _retire(process: FleetProcess) -> None:
     await Partition(cast(Sessions, None), process.live, process.view).retire_session(SESSION)
+
+
+async def test_leadership_is_renewed_while_many_tiles_are_written(
+    start: Starts, make_pod: MakesPod, history: OwnershipHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_loop, "TILES_PER_COMMIT_MAX", 1)
+    process, live = await interrupted(start, leader_lease_ms=500)
+    await add_tiles(process, 15)
+    live.seconds["commit"] = 0.1
+    await make_pod(process, A)
+    await process.until(lambda fleet: len(fleet.terms_of_pod(A)) == 15, "all tiles are placed")
+    assert live.calls["begin_term"] == 1
 
 
 async def test_a_pod_keeps_what_it_is_given_while_it_registers(

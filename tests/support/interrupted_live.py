@@ -1,5 +1,6 @@
 """Owns a live store in which something else happens first: a hook runs in the middle of a chosen call."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,6 +17,8 @@ class InterruptedLive:
         self._live = live
         self.before: dict[str, Hook] = {}
         self.after: dict[str, Hook] = {}
+        self.seconds: dict[str, float] = {}
+        """How much longer than usual calls of a name take."""
         self.calls: Counter[str] = Counter()
 
     def __getattr__(self, name: str) -> Any:
@@ -24,6 +27,7 @@ class InterruptedLive:
         async def call(*args: Any, **kwargs: Any) -> Any:
             self.calls[name] += 1
             await self._run(self.before, name)
+            await asyncio.sleep(self.seconds.get(name, 0.0))
             result = await method(*args, **kwargs)
             # Whoever asks for requests gets nothing most of the time: the hook waits for when it matters.
             if result != []:
