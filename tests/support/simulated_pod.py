@@ -31,6 +31,8 @@ class SimulatedPod:
         self.does: Collection[AssignmentState] = EVERYTHING
         self.lease = PodLease(pod_id, "")
         self.is_refused = False
+        self.worked: set[tuple[TileId, int]] = set()
+        """Tiles and epochs at which this instance said it worked, and was believed."""
         self._living: asyncio.Task[None] | None = None
 
     async def register(self, held: Mapping[TileId, int] | None = None) -> Registered:
@@ -60,7 +62,8 @@ class SimulatedPod:
         """Do what the terms in some states ask for, and say so."""
         terms = [one for one in self.terms(*states) if _is_open(one)]
         acknowledgements = [Acknowledgement(one.tile_id, one.term.epoch, PHASE_AFTER[one.state]) for one in terms]
-        await self.process.pods.acknowledge(self.lease, acknowledgements)
+        noted, _ = await self.process.pods.acknowledge(self.lease, acknowledgements)
+        self.worked |= {(one.tile_id, one.term.epoch) for one in noted if one.state is AssignmentState.ACTIVE}
         return terms
 
     async def _turns(self) -> None:
