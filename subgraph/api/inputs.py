@@ -10,7 +10,7 @@ from strawberry.scalars import JSON
 from subgraph.api.scalars import Duration, Long
 from subgraph.domain.coverage import cells_of_polygon, parse_cells
 from subgraph.domain.errors import InvalidInput
-from subgraph.domain.fleet.plans import HypotheticalPod, WhatIf
+from subgraph.domain.fleet.columns import HypotheticalPod, WhatIf
 from subgraph.domain.ids import AssignmentId, PodId, TileId, parse_assignment_id, parse_tile_id
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase

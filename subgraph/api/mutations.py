@@ -6,7 +6,7 @@ from typing import TypeVar
 import strawberry
 
 from subgraph.api.context import Info
-from subgraph.api.errors import SessionManagerError, to_error
+from subgraph.api.errors import to_error
 from subgraph.api.inputs import (
     AcknowledgeAssignmentsInput,
     CreateSessionInput,
@@ -22,110 +22,26 @@ from subgraph.api.inputs import (
     TileRefInput,
     lease_of,
 )
+from subgraph.api.payloads import (
+    AcknowledgeAssignmentsPayload,
+    FleetPayload,
+    HeartbeatPodPayload,
+    PodAssignmentPayload,
+    PodPayload,
+    RebalancePayload,
+    RegisterPodPayload,
+    ReportTileLoadsPayload,
+    SessionPayload,
+    TilesPayload,
+)
 from subgraph.api.scalars import Long
-from subgraph.api.types.assignment import PodAssignment, to_assignment
-from subgraph.api.types.fleet import Fleet, RebalancePlan, to_fleet, to_plan
-from subgraph.api.types.pod import Pod, load_pods
-from subgraph.api.types.session import Session, to_session
-from subgraph.api.types.tile import Tile, load_tiles
+from subgraph.api.types.assignment import to_assignment
+from subgraph.api.types.fleet import to_fleet, to_plan
+from subgraph.api.types.pod import load_pods
+from subgraph.api.types.session import to_session
+from subgraph.api.types.tile import load_tiles
 from subgraph.domain.errors import SessionManagerFailure
 from subgraph.domain.ids import PodId, SessionId, TileId
-
-_ERRORS = "Expected failures, with their facts; empty on success."
-
-
-@strawberry.type(description="A session, or why not.")
-class SessionPayload:
-    """Of createSession and endSession."""
-
-    session: Session | None = strawberry.field(default=None, description="The session as it is after the mutation.")
-    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
-
-
-@strawberry.type(description="Tiles, or why not.")
-class TilesPayload:
-    """Of registerTiles."""
-
-    tiles: list[Tile] = strawberry.field(default_factory=list, description="The tiles that now cover what was asked.")
-    registered: int = strawberry.field(default=0, description="How many of them are new.")
-    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
-
-
-@strawberry.type(description="A pod, or why not.")
-class PodPayload:
-    """Of cordonPod, uncordonPod, drainPod and deregisterPod."""
-
-    pod: Pod | None = strawberry.field(default=None, description="The pod as it is after the mutation.")
-    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
-
-
-@strawberry.type(description="A registered pod, or why not.")
-class RegisterPodPayload:
-    """Of registerPod."""
-
-    pod: Pod | None = strawberry.field(default=None, description="The pod.")
-    lease_token: strawberry.ID | None = strawberry.field(
-        default=None, description="The identity of this instance, required in every further call."
-    )
-    version: Long | None = strawberry.field(default=None, description="The version `assignments` are of.")
-    assignments: list[PodAssignment] = strawberry.field(default_factory=list, description="What the pod is to do.")
-    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
-
-
-@strawberry.type(description="A renewed lease, or why not.")
-class HeartbeatPodPayload:
-    """Of heartbeatPod."""
-
-    pod: Pod | None = strawberry.field(default=None, description="The pod.")
-    version: Long | None = strawberry.field(
-        default=None, description="The newest version that concerns this pod: if it is ahead of yours, subscribe again."
-    )
-    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
-
-
-@strawberry.type(description="How much of a report was taken, or why not.")
-class ReportTileLoadsPayload:
-    """Of reportTileLoads."""
-
-    accepted: int = strawberry.field(default=0, description="Entries taken.")
-    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
-
-
-@strawberry.type(description="Acknowledged terms, or why not.")
-class AcknowledgeAssignmentsPayload:
-    """Of acknowledgeAssignments."""
-
-    assignments: list[PodAssignment] = strawberry.field(
-        default_factory=list, description="The acknowledged terms that live on, as they are now."
-    )
-    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
-
-
-@strawberry.type(description="The plan that was applied, or why not.")
-class RebalancePayload:
-    """Of rebalance."""
-
-    plan: RebalancePlan | None = strawberry.field(default=None, description="The plan, now being carried out.")
-    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
-
-
-@strawberry.type(description="A pod's term of ownership of a tile, or why not.")
-class PodAssignmentPayload:
-    """Of moveTile, pinTile and unpinTile."""
-
-    assignment: PodAssignment | None = strawberry.field(
-        default=None, description="The term as it now stands; null while nobody owns the tile."
-    )
-    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
-
-
-@strawberry.type(description="The fleet, or why not.")
-class FleetPayload:
-    """Of pauseRebalancing and resumeRebalancing."""
-
-    fleet: Fleet | None = strawberry.field(default=None, description="The fleet after the mutation.")
-    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
-
 
 P = TypeVar("P")
 

@@ -6,8 +6,9 @@ from uuid import uuid4
 import msgspec
 
 from subgraph.domain.errors import IllegalState, NotFound, Unavailable
+from subgraph.domain.fleet.explanation import Candidate, explain_tile
 from subgraph.domain.fleet.picture import Fleet, TermChange, living_terms
-from subgraph.domain.fleet.plans import Candidate, FleetMove, explain_tile, one_move
+from subgraph.domain.fleet.plans import FleetMove, one_move
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord, terms_of
 from subgraph.domain.pods import PodStatus

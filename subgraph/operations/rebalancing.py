@@ -6,8 +6,9 @@ from uuid import uuid4
 import msgspec
 
 from subgraph.domain.errors import InvalidInput, NotFound, PlanStale, Unavailable
+from subgraph.domain.fleet.columns import REALITY, WhatIf
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import REALITY, FleetPlan, PlacementPolicy, WhatIf, plan_fleet
+from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, plan_fleet
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.pods import CAPACITY_MAX
 from subgraph.operations.fleet_view import FleetView

@@ -19,6 +19,8 @@ class ScriptedLive:
         self.snapshot_waits = asyncio.Event()
         self.snapshot_waits.set()
         self.snapshot_seconds = 0.0
+        self.beat_waits = asyncio.Event()
+        self.beat_waits.set()
         self.published_version = self.first.version
         self.run_id = "run"
         self.is_down = False
@@ -64,6 +66,7 @@ class ScriptedLive:
 
     async def beat(self) -> Beat:
         await asyncio.sleep(0)
+        await self.beat_waits.wait()
         if self.is_down:
             raise Unavailable("the store is down")
         self.beats_given += 1

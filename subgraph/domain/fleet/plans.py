@@ -1,4 +1,4 @@
-"""Owns how the fleet's picture becomes the planner's columns, and the planner's rows become named moves."""
+"""Owns plans of the whole fleet: the planner's rows become named moves, which can be kept, shown and carried out."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -6,19 +6,18 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from subgraph.domain.fleet.columns import REALITY, FleetColumns, WhatIf, fleet_columns
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.tile_table import NOBODY
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord
-from subgraph.domain.planning.columns import NO_LIMIT, UNOWNED, PlanningInput
-from subgraph.domain.planning.explain import explain
+from subgraph.domain.planning.columns import UNOWNED
 from subgraph.domain.planning.plan import Plan, plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.reasons import MoveReason, UnplaceableReason
-from subgraph.domain.pods import PodRecord, PodStatus
+from subgraph.domain.pods import PodStatus
 
 PLAN_LIFETIME_MS = 60_000
 
@@ -30,29 +29,6 @@ class PlacementPolicy:
     balance: BalancePolicy = field(default_factory=BalancePolicy)
     cool_down_ms: int = 10_000
     joined_within_ms: int = 30_000
-
-
-@dataclass(frozen=True, slots=True)
-class HypotheticalPod:
-    """A READY pod that does not exist, to see what it would change."""
-
-    id: PodId
-    capacity: float
-    tiles_max: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WhatIf:
-    """What a dry run supposes: pods gone, pods added, all loads multiplied."""
-
-    removed: frozenset[PodId] = frozenset()
-    added: tuple[HypotheticalPod, ...] = ()
-    load_factor: float = 1.0
-
-    @property
-    def is_real(self) -> bool:
-        """Whether nothing is supposed: only then can a plan be carried out."""
-        return self == WhatIf()
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
@@ -94,18 +70,6 @@ class FleetPlan(msgspec.Struct, frozen=True, array_like=True):
     is_hypothetical: bool = False
 
 
-REALITY = WhatIf()
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """The planner's input, and what its rows stand for."""
-
-    input: PlanningInput
-    tile_rows: npt.NDArray[np.intp]
-    pods: Sequence[PodRow]
-
-
 def plan_fleet(
     fleet: Fleet,
     plan_id: str,
@@ -132,7 +96,7 @@ def plan_fleet(
     started = time.perf_counter()
     balance = replace(policy.balance, trigger=policy.balance.target) if by_hand else policy.balance
     gone = what_if.removed.union(lost)
-    columns = _columns(fleet, settled or {}, gone, now_ms, 0 if by_hand else policy.cool_down_ms, what_if)
+    columns = fleet_columns(fleet, settled or {}, gone, now_ms, 0 if by_hand else policy.cool_down_ms, what_if)
     plan = plan_rebalance(columns.input, balance)
     moves = _moves(fleet, columns, plan, now_ms, policy, by_hand)
     return FleetPlan(
@@ -153,47 +117,6 @@ def plan_fleet(
         compute_ms=(time.perf_counter() - started) * 1_000,
         is_hypothetical=not what_if.is_real,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A pod as a place for a tile: what speaks against it, and what it would be like."""
-
-    pod_id: PodId
-    feasible: bool
-    rejected_by: tuple[str, ...]
-    score: float
-    score_terms: Mapping[str, float]
-
-
-def explain_tile(fleet: Fleet, tile_id: TileId, now_ms: int, policy: PlacementPolicy) -> list[Candidate]:
-    """Why a tile is where it is: every live pod as a place for it, best first (by the gain of having it there).
-
-    Terms: `utilizationAfter` of the pod with the tile, `gain` in utilization of the hotter of the two pods, `churn` the
-    load that would move, `neighborsKept` the neighbouring tiles the pod has.
-    """
-    columns = _columns(fleet, {}, (), now_ms, policy.cool_down_ms, REALITY)
-    row = fleet.tiles.row(tile_id)
-    position = np.flatnonzero(columns.tile_rows == row)
-    if not len(position):
-        return []
-    told = explain(columns.input, policy.balance, int(position[0]))
-    candidates = [
-        Candidate(
-            pod.id,
-            bool(told.possible[index]),
-            tuple(code.name for code in told.objections[index]),
-            float(told.gain[index]),
-            {
-                "utilizationAfter": float(told.utilization_after[index]),
-                "gain": float(told.gain[index]),
-                "churn": float(told.churn[index]),
-                "neighborsKept": float(told.neighbors_kept[index]),
-            },
-        )
-        for index, pod in enumerate(columns.pods)
-    ]
-    return sorted(candidates, key=lambda one: (not one.feasible, -one.score, one.pod_id))
 
 
 def one_move(move: FleetMove, plan_id: str, base_version: int, now_ms: int) -> FleetPlan:
@@ -227,82 +150,8 @@ def needs_planning(fleet: Fleet, settled: Mapping[TileId, TileRecord | None]) ->
     return bool(draining) and bool(np.isin(tiles.owner[: tiles.rows_used], draining).any())
 
 
-def _columns(
-    fleet: Fleet,
-    settled: Mapping[TileId, TileRecord | None],
-    lost: Collection[PodId],
-    now_ms: int,
-    cool_down_ms: int,
-    what_if: WhatIf,
-) -> _Columns:
-    tiles = fleet.tiles
-    used = tiles.rows_used
-    owner = tiles.owner[:used].copy()
-    planned = tiles.exists[:used].copy()
-    draining = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if pod.record.status is PodStatus.DRAINING]
-    # A tile rests between two moves, but not on a pod that wants to leave.
-    rested = (now_ms - tiles.owner_since_ms[:used] >= cool_down_ms) | np.isin(owner, draining)
-    movable = (tiles.owner_acknowledged_ms[:used] > 0) & rested
-    for row, term in tiles.next.items():
-        owner[row] = fleet.pods.row_or_new(term.pod_id)
-    movable[[*tiles.next, *tiles.draining]] = False
-    planned[list(tiles.retiring)] = False
-    for tile_id, record in settled.items():
-        settled_row = tiles.row(tile_id)
-        assert settled_row is not None
-        movable[settled_row] = False
-        if record is None or record.retiring:
-            planned[settled_row] = False
-            continue
-        heir = record.next or record.owner
-        owner[settled_row] = fleet.pods.row_or_new(heir.pod_id) if heir else NOBODY
-    pods = [pod for pod in fleet.pods if pod.is_known and pod.record.status.is_live and pod.id not in lost]
-    index_of_row = np.full(len(fleet.pods.rows) + 1, UNOWNED, np.int32)
-    for index, pod in enumerate(pods):
-        index_of_row[fleet.pods.row_or_new(pod.id)] = index
-    pods += map(_hypothetical_row, what_if.added)
-    # A pod whose record has not arrived yet may be live: its tiles are left alone until it has.
-    unknown = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if not pod.is_known]
-    planned &= ~np.isin(owner, unknown)
-    tile_rows = np.flatnonzero(planned)
-    status = [pod.record.status for pod in pods]
-    limits = [pod.record.tiles_max for pod in pods]
-    return _Columns(
-        PlanningInput(
-            tile_load=tiles.smoothed[tile_rows] * what_if.load_factor,
-            tile_pod=index_of_row[owner[tile_rows]],  # NOBODY reads the last entry, which is UNOWNED
-            tile_movable=movable[tile_rows],
-            pod_capacity=np.array([pod.record.capacity for pod in pods], np.float64),
-            pod_accepts=np.array([one is PodStatus.READY for one in status], np.bool_),
-            pod_evacuates=np.array([one is PodStatus.DRAINING for one in status], np.bool_),
-            pod_tiles_max=np.array([NO_LIMIT if limit is None else limit for limit in limits], np.int64),
-            tiles_in_flight=len(tiles.next) + len(tiles.draining),
-            tile_pin=_pins(fleet, pods, index_of_row)[tile_rows] if tiles.pins else None,
-        ),
-        tile_rows,
-        pods,
-    )
-
-
-def _pins(fleet: Fleet, pods: Sequence[PodRow], index_of_row: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    # A pin holds while its pod may keep tiles: that of a lost or draining pod must not leave the tile without an owner.
-    keeping = {pod.id for pod in pods if pod.record.status in (PodStatus.READY, PodStatus.CORDONED)}
-    pins = np.full(fleet.tiles.rows_used, UNOWNED, np.int32)
-    for row, pod_id in fleet.tiles.pins.items():
-        if pod_id in keeping:
-            pins[row] = index_of_row[fleet.pods.row_or_new(pod_id)]
-    return pins
-
-
-def _hypothetical_row(pod: HypotheticalPod) -> PodRow:
-    record = PodRecord(
-        service="", capacity=pod.capacity, lease_ms=0, lease_token="", registered_at_ms=0, tiles_max=pod.tiles_max
-    )
-    return PodRow(pod.id, record, changed_at=0)
-
-
 def _moves(
-    fleet: Fleet, columns: _Columns, plan: Plan, now_ms: int, policy: PlacementPolicy, by_hand: bool
+    fleet: Fleet, columns: FleetColumns, plan: Plan, now_ms: int, policy: PlacementPolicy, by_hand: bool
 ) -> list[FleetMove]:
     tiles = fleet.tiles
     moves = []

@@ -1,0 +1,125 @@
+"""Owns how the fleet's picture becomes the planner's columns, also with suppositions about pods and loads."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.fleet.pod_table import PodRow
+from subgraph.domain.fleet.tile_table import NOBODY
+from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.ownership import TileRecord
+from subgraph.domain.planning.columns import NO_LIMIT, UNOWNED, PlanningInput
+from subgraph.domain.pods import PodRecord, PodStatus
+
+
+@dataclass(frozen=True, slots=True)
+class HypotheticalPod:
+    """A READY pod that does not exist, to see what it would change."""
+
+    id: PodId
+    capacity: float
+    tiles_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What a dry run supposes: pods gone, pods added, all loads multiplied."""
+
+    removed: frozenset[PodId] = frozenset()
+    added: tuple[HypotheticalPod, ...] = ()
+    load_factor: float = 1.0
+
+    @property
+    def is_real(self) -> bool:
+        """Whether nothing is supposed: only then can a plan be carried out."""
+        return self == WhatIf()
+
+
+REALITY = WhatIf()
+
+
+@dataclass(frozen=True, slots=True)
+class FleetColumns:
+    """The planner's input, and what its rows stand for."""
+
+    input: PlanningInput
+    tile_rows: npt.NDArray[np.intp]
+    pods: Sequence[PodRow]
+
+
+def fleet_columns(
+    fleet: Fleet,
+    settled: Mapping[TileId, TileRecord | None],
+    lost: Collection[PodId],
+    now_ms: int,
+    cool_down_ms: int,
+    what_if: WhatIf,
+) -> FleetColumns:
+    """The planner's columns of the fleet as it will be once `settled` is written and the `lost` pods are gone."""
+    tiles = fleet.tiles
+    used = tiles.rows_used
+    owner = tiles.owner[:used].copy()
+    planned = tiles.exists[:used].copy()
+    draining = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if pod.record.status is PodStatus.DRAINING]
+    # A tile rests between two moves, but not on a pod that wants to leave.
+    rested = (now_ms - tiles.owner_since_ms[:used] >= cool_down_ms) | np.isin(owner, draining)
+    movable = (tiles.owner_acknowledged_ms[:used] > 0) & rested
+    for row, term in tiles.next.items():
+        owner[row] = fleet.pods.row_or_new(term.pod_id)
+    movable[[*tiles.next, *tiles.draining]] = False
+    planned[list(tiles.retiring)] = False
+    for tile_id, record in settled.items():
+        settled_row = tiles.row(tile_id)
+        assert settled_row is not None
+        movable[settled_row] = False
+        if record is None or record.retiring:
+            planned[settled_row] = False
+            continue
+        heir = record.next or record.owner
+        owner[settled_row] = fleet.pods.row_or_new(heir.pod_id) if heir else NOBODY
+    pods = [pod for pod in fleet.pods if pod.is_known and pod.record.status.is_live and pod.id not in lost]
+    index_of_row = np.full(len(fleet.pods.rows) + 1, UNOWNED, np.int32)
+    for index, pod in enumerate(pods):
+        index_of_row[fleet.pods.row_or_new(pod.id)] = index
+    pods += map(_hypothetical_row, what_if.added)
+    # A pod whose record has not arrived yet may be live: its tiles are left alone until it has.
+    unknown = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if not pod.is_known]
+    planned &= ~np.isin(owner, unknown)
+    tile_rows = np.flatnonzero(planned)
+    status = [pod.record.status for pod in pods]
+    limits = [pod.record.tiles_max for pod in pods]
+    return FleetColumns(
+        PlanningInput(
+            tile_load=tiles.smoothed[tile_rows] * what_if.load_factor,
+            tile_pod=index_of_row[owner[tile_rows]],  # NOBODY reads the last entry, which is UNOWNED
+            tile_movable=movable[tile_rows],
+            pod_capacity=np.array([pod.record.capacity for pod in pods], np.float64),
+            pod_accepts=np.array([one is PodStatus.READY for one in status], np.bool_),
+            pod_evacuates=np.array([one is PodStatus.DRAINING for one in status], np.bool_),
+            pod_tiles_max=np.array([NO_LIMIT if limit is None else limit for limit in limits], np.int64),
+            tiles_in_flight=len(tiles.next) + len(tiles.draining),
+            tile_pin=_pins(fleet, pods, index_of_row)[tile_rows] if tiles.pins else None,
+        ),
+        tile_rows,
+        pods,
+    )
+
+
+def _pins(fleet: Fleet, pods: Sequence[PodRow], index_of_row: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    # A pin holds while its pod may keep tiles: that of a lost or draining pod must not leave the tile without an owner.
+    keeping = {pod.id for pod in pods if pod.record.status in (PodStatus.READY, PodStatus.CORDONED)}
+    pins = np.full(fleet.tiles.rows_used, UNOWNED, np.int32)
+    for row, pod_id in fleet.tiles.pins.items():
+        if pod_id in keeping:
+            pins[row] = index_of_row[fleet.pods.row_or_new(pod_id)]
+    return pins
+
+
+def _hypothetical_row(pod: HypotheticalPod) -> PodRow:
+    record = PodRecord(
+        service="", capacity=pod.capacity, lease_ms=0, lease_token="", registered_at_ms=0, tiles_max=pod.tiles_max
+    )
+    return PodRow(pod.id, record, changed_at=0)

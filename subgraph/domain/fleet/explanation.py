@@ -1,0 +1,53 @@
+"""Owns the account of one tile's placement: every live pod as a place for it, with what speaks for and against."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from subgraph.domain.fleet.columns import REALITY, fleet_columns
+from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.fleet.plans import PlacementPolicy
+from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.planning.explain import explain
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pod as a place for a tile: what speaks against it, and what it would be like."""
+
+    pod_id: PodId
+    feasible: bool
+    rejected_by: tuple[str, ...]
+    score: float
+    score_terms: Mapping[str, float]
+
+
+def explain_tile(fleet: Fleet, tile_id: TileId, now_ms: int, policy: PlacementPolicy) -> list[Candidate]:
+    """Why a tile is where it is: every live pod as a place for it, best first (by the gain of having it there).
+
+    Terms: `utilizationAfter` of the pod with the tile, `gain` in utilization of the hotter of the two pods, `churn` the
+    load that would move, `neighborsKept` the neighbouring tiles the pod has.
+    """
+    columns = fleet_columns(fleet, {}, (), now_ms, policy.cool_down_ms, REALITY)
+    row = fleet.tiles.row(tile_id)
+    position = np.flatnonzero(columns.tile_rows == row)
+    if not len(position):
+        return []
+    told = explain(columns.input, policy.balance, int(position[0]))
+    candidates = [
+        Candidate(
+            pod.id,
+            bool(told.possible[index]),
+            tuple(code.name for code in told.objections[index]),
+            float(told.gain[index]),
+            {
+                "utilizationAfter": float(told.utilization_after[index]),
+                "gain": float(told.gain[index]),
+                "churn": float(told.churn[index]),
+                "neighborsKept": float(told.neighbors_kept[index]),
+            },
+        )
+        for index, pod in enumerate(columns.pods)
+    ]
+    return sorted(candidates, key=lambda one: (not one.feasible, -one.score, one.pod_id))
