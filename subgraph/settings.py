@@ -1,6 +1,7 @@
 """Owns what can be set: one field each, read from `SESSION_MANAGER_*`, and what is refused."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
@@ -10,6 +11,7 @@ from typing import Any
 from subgraph.domain.loads import LoadMetric
 
 PREFIX = "SESSION_MANAGER_"
+TOKEN_PATTERN = re.compile(r"[!-~]{8,1000}")
 
 
 class BadSetting(Exception):
@@ -53,6 +55,13 @@ class Settings:
         )
         for name in ("leader_lease_seconds", "cycle_seconds", "report_seconds"):
             _require(0.05 <= getattr(self, name) <= 60, name, "must lie between 0.05 and 60")
+        token = self.access_token
+        _require(
+            token is None
+            or (8 <= len(token) <= 1_000 and token.isascii() and token.isprintable() and " " not in token),
+            "access_token",
+            "must have 8 to 1,000 printable ASCII characters without spaces",
+        )
         _require(
             self.is_loopback or self.access_token is not None or self.allow_open_access,
             "host",

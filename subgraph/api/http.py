@@ -36,7 +36,12 @@ class AccessToken:
         """Whether a caller with this header may come in."""
         if self._expected is None:
             return True
-        return isinstance(authorization, str) and hmac.compare_digest(authorization.encode(), self._expected)
+        # What is not ASCII cannot be the token, and need not be encodable at all.
+        return (
+            isinstance(authorization, str)
+            and authorization.isascii()
+            and hmac.compare_digest(authorization.encode(), self._expected)
+        )
 
 
 class _TransportWs(BaseGraphQLTransportWSHandler[Context, None]):

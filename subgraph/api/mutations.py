@@ -42,6 +42,7 @@ from subgraph.api.types.session import to_session
 from subgraph.api.types.tile import load_tiles
 from subgraph.domain.errors import SessionManagerFailure
 from subgraph.domain.ids import PodId, SessionId, TileId
+from subgraph.operations.partition import check_tile_capacity
 
 P = TypeVar("P")
 
@@ -72,6 +73,7 @@ class Mutation:
         async def act() -> SessionPayload:
             services, caller = info.context.services, info.context.caller
             cells = await input.coverage.to_cells() if input.coverage else []
+            check_tile_capacity(input.coverage.tile_capacity if input.coverage else None)
             session = await services.sessions.create(caller, input.to_new_session())
             if input.coverage and cells:
                 await services.partition.register(caller, session.id, cells, input.coverage.tile_capacity)

@@ -35,6 +35,7 @@ TOKENS_MAX = 10_000
 ALIASES_MAX = 200
 DEPTH_MAX = 20
 OPERATIONS_CACHED_MAX = 1_000
+OPERATION_CACHED_LENGTH_MAX = 20_000
 
 
 class _ToldErrors(SchemaExtension):
@@ -57,9 +58,23 @@ class _ParserCache(ParserCache):
     def on_parse(self) -> Iterator[None]:
         """Take the document from the cache if it is one."""
         operation = self.execution_context
+        if len(operation.query or "") > OPERATION_CACHED_LENGTH_MAX:
+            yield
+            return
         with contextlib.suppress(GraphQLError):
             operation.graphql_document = self.cached_parse_document(operation.query, **operation.parse_options)
         yield
+
+
+class _ValidationCache(ValidationCache):
+    """Strawberry's cache, which keeps no document that is too long for it."""
+
+    def on_validate(self) -> Iterator[None]:
+        """Validate from the cache, if the operation may be kept in it."""
+        if len(self.execution_context.query or "") > OPERATION_CACHED_LENGTH_MAX:
+            yield
+        else:
+            yield from super().on_validate()
 
 
 def _tell_errors(result: Any) -> None:
@@ -108,7 +123,7 @@ def make_schema() -> Schema:
         extensions=[
             # Parsing and validation cost more than executing a small operation; gateways repeat theirs word by word.
             lambda: _ParserCache(maxsize=OPERATIONS_CACHED_MAX),
-            lambda: ValidationCache(maxsize=OPERATIONS_CACHED_MAX),
+            lambda: _ValidationCache(maxsize=OPERATIONS_CACHED_MAX),
             lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
             lambda: AddValidationRules(rules),
             _ToldErrors,

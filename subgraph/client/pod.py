@@ -123,10 +123,11 @@ class PodClient:
             CallRefused: the registration is not acceptable, for the reason it says.
         """
         async with self._connection:
-            while not self._leaving.is_set():
+            while True:
                 try:
                     told = await self._register()
                     await self._live(told)
+                    return
                 except Superseded:
                     self._lease.lost()
                     raise

@@ -1,6 +1,5 @@
 """Owns the pod: what it registers with, its status, and what a registration must look like."""
 
-import math
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -12,6 +11,7 @@ from subgraph.domain.ids import ID_LENGTH_MAX, PodId
 TEXT_LENGTH_MAX = 200
 LABELS_MAX = 50
 LEASE_MS_MIN = 500
+CAPACITY_MIN = 1e-6
 CAPACITY_MAX = 1e15
 TILES_PER_POD_MAX = 1_000_000
 
@@ -74,10 +74,9 @@ def check_registration(
             raise InvalidInput(
                 f"{name} must have 1 to {TEXT_LENGTH_MAX} characters", (name,), f"{TEXT_LENGTH_MAX} characters"
             )
-    if not math.isfinite(capacity) or not 0 < capacity <= CAPACITY_MAX:
-        raise InvalidInput(
-            f"capacity must be a number above 0 and at most {CAPACITY_MAX:g}", ("capacity",), f"{CAPACITY_MAX:g}"
-        )
+    if not CAPACITY_MIN <= capacity <= CAPACITY_MAX:
+        limits = f"{CAPACITY_MIN:g} to {CAPACITY_MAX:g}"
+        raise InvalidInput(f"capacity must be a number from {limits}", ("capacity",), limits)
     if tiles_max is not None and not 0 <= tiles_max <= TILES_PER_POD_MAX:
         raise InvalidInput(
             f"maxTiles must lie between 0 and {TILES_PER_POD_MAX:,}", ("maxTiles",), f"{TILES_PER_POD_MAX}"

@@ -34,6 +34,8 @@ from subgraph.operations.rebalancing import RebalanceAnswer, RebalanceRequest, s
 logger = logging.getLogger(__name__)
 
 CANDIDATE_SECONDS = 0.5
+FAILED_CYCLES_MAX = 20
+"""Unforeseen failures in a row after which the loop ends, and the process says that it is unhealthy."""
 SPACING_SECONDS = 0.02
 CATCH_UP_SECONDS = 2.0
 REQUESTS_PER_CYCLE_MAX = 100
@@ -63,6 +65,7 @@ class ControlLoop:
     interval_seconds: float
     observe_cycle: Callable[[CycleFacts], None]
     _cycle_number: int = field(default=0, init=False)
+    _failed_cycles: int = field(default=0, init=False)
     _due: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _regular_at_seconds: float = field(default=0.0, init=False)
 
@@ -87,6 +90,16 @@ class ControlLoop:
                 self.candidacy.step_down(str(error))
             except Unavailable as error:
                 logger.warning("the control loop waits: %s", error)
+            except Exception:
+                # A fleet without a control loop is worse than a cycle that failed for a reason nobody foresaw. Another
+                # process may fare better, so the lead is given up; a loop that keeps failing is for health to tell.
+                self._failed_cycles += 1
+                if self._failed_cycles >= FAILED_CYCLES_MAX:
+                    raise
+                logger.exception("a control cycle failed")
+                self.candidacy.step_down("a cycle failed unexpectedly")
+            else:
+                self._failed_cycles = 0
             await self._wait()
 
     async def _wait(self) -> None:

@@ -46,12 +46,7 @@ class Partition:
             InvalidInput: a cell contains an existing smaller tile, or the capacity is no positive number.
             QuotaExceeded: the session would have too many tiles.
         """
-        if tile_capacity is not None and not 0 < tile_capacity <= TILE_CAPACITY_MAX:
-            raise InvalidInput(
-                f"tileCapacity must be a number above 0 and at most {TILE_CAPACITY_MAX:g}",
-                ("coverage", "tileCapacity"),
-                f"{TILE_CAPACITY_MAX:g}",
-            )
+        check_tile_capacity(tile_capacity)
         require_active(await self.sessions.get(caller, session_id), ("sessionId",))
         change = resolve_overlaps(self.view.current().tiles.coverage(session_id), cells)
         registered = 0
@@ -108,3 +103,17 @@ class Partition:
         """
         cell = self.view.current().tiles.coverage(session_id).tile_at(lat, lng)
         return None if cell is None else tile_id(session_id, cell)
+
+
+def check_tile_capacity(tile_capacity: float | None) -> None:
+    """Refuse a tile capacity that is none; to be asked before anything is created on its account.
+
+    Raises:
+        InvalidInput: it is no positive number within the limit.
+    """
+    if tile_capacity is not None and not 0 < tile_capacity <= TILE_CAPACITY_MAX:
+        raise InvalidInput(
+            f"tileCapacity must be a number above 0 and at most {TILE_CAPACITY_MAX:g}",
+            ("coverage", "tileCapacity"),
+            f"{TILE_CAPACITY_MAX:g}",
+        )

@@ -10,7 +10,7 @@ from subgraph.domain.fleet.columns import REALITY, WhatIf
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, plan_fleet
 from subgraph.domain.ids import PodId, TileId
-from subgraph.domain.pods import CAPACITY_MAX
+from subgraph.domain.pods import CAPACITY_MAX, CAPACITY_MIN
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import LiveFleet
 
@@ -108,12 +108,9 @@ def _check_suppositions(fleet: Fleet, what_if: WhatIf) -> None:
         raise InvalidInput(f"at most {PODS_ADDED_MAX:,} pods to add", ("addPods",), f"{PODS_ADDED_MAX} pods")
     known = {pod.id for pod in fleet.pods}
     for index, pod in enumerate(what_if.added):
-        if not 0 < pod.capacity <= CAPACITY_MAX:
-            raise InvalidInput(
-                f"capacity must be a number above 0 and at most {CAPACITY_MAX:g}",
-                ("addPods", str(index), "capacity"),
-                f"{CAPACITY_MAX:g}",
-            )
+        if not CAPACITY_MIN <= pod.capacity <= CAPACITY_MAX:
+            limits = f"{CAPACITY_MIN:g} to {CAPACITY_MAX:g}"
+            raise InvalidInput(f"capacity must be a number from {limits}", ("addPods", str(index), "capacity"), limits)
         if pod.id in known:
             raise InvalidInput(f"there is a pod {pod.id[:64]!r} already", ("addPods", str(index), "id"))
         known.add(pod.id)

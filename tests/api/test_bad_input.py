@@ -2,11 +2,12 @@
 
 import json
 import math
+from uuid import uuid4
 
 import pytest
 
 from tests.support.server import RunningServer
-from tests.support.world import REGISTER_POD, REGISTER_TILES, FakeWork, disk, new_session, until_owned
+from tests.support.world import CREATE, REGISTER_POD, REGISTER_TILES, FakeWork, disk, new_session, until_owned
 
 BIG = {"type": "Polygon", "coordinates": [[[-125, 25], [-66, 25], [-66, 49], [-125, 49], [-125, 25]]]}
 
@@ -62,6 +63,7 @@ def test_registering_again_is_idempotent_and_nested_cells_are_covered(server: Ru
     [
         ({"capacity": 0}, ["capacity"]),
         ({"capacity": -1}, ["capacity"]),
+        ({"capacity": 1e-320}, ["capacity"]),
         ({"maxTiles": -1}, ["maxTiles"]),
         ({"lease": "PT31S"}, ["lease"]),
         ({"lease": "PT0.1S"}, ["lease"]),
@@ -137,6 +139,22 @@ def test_nan_and_infinity_never_reach_the_fleet(server: RunningServer) -> None:
         text = json.dumps(answer)
         assert "INVALID_INPUT" in text or "errors" in answer, text
     assert server.http.get("/healthz").status_code == 200
+
+
+def test_a_refused_coverage_creates_no_session(server: RunningServer) -> None:
+    wanted = {"displayName": f"refused {uuid4()}", "coverage": {"cells": disk(0), "tileCapacity": -1}}
+    (error,) = server.data(CREATE, input=wanted)["createSession"]["errors"]
+    assert (error["code"], error["path"]) == ("INVALID_INPUT", ["coverage", "tileCapacity"])
+    wanted["coverage"] = {"cells": disk(0)}
+    assert server.data(CREATE, input=wanted)["createSession"]["errors"] == []
+
+
+def test_a_cursor_that_is_none_is_refused(server: RunningServer) -> None:
+    session_id = new_session(server, disk(0))
+    query = "query($id: ID!, $after: String) { session(ref: {id: $id}) { tiles(after: $after) { totalCount } } }"
+    for after in ("nonsense", "f" * 40):
+        (error,) = server.ask(query, id=session_id, after=after)["errors"]
+        assert error["extensions"]["code"] == "INVALID_INPUT"
 
 
 def test_malformed_ids_are_no_crash(server: RunningServer) -> None:

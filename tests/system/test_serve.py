@@ -172,6 +172,8 @@ def test_a_database_of_a_newer_version_is_one_clear_line(tmp_path: Path) -> None
         (["--host", "0.0.0.0"], {}, "ACCESS_TOKEN"),
         ([], {"SESSION_MANAGER_PORT": "many"}, "SESSION_MANAGER_PORT"),
         (["--workers", "0"], {}, "WORKERS"),
+        (["--host", "0.0.0.0", "--access-token", ""], {}, "ACCESS_TOKEN"),
+        ([], {"SESSION_MANAGER_ACCESS_TOKEN": "pässwörter"}, "ACCESS_TOKEN"),
         ([], {"SESSION_MANAGER_POD_LEASE_SECONDS": "9"}, "pod_lease_seconds"),
     ],
 )
@@ -187,14 +189,14 @@ def test_an_access_token_is_asked_for_over_http_and_websocket(tmp_path: Path) ->
 
     from tests.support.subscriber import socket_to
 
-    with running_server(tmp_path / "data", SESSION_MANAGER_ACCESS_TOKEN="s3cret") as server:
+    with running_server(tmp_path / "data", SESSION_MANAGER_ACCESS_TOKEN="s3cret-token") as server:
         refused = server.http.post("/graphql", json={"query": "{ fleet { id } }"})
         assert refused.status_code == 401
         assert server.http.post("/graphql", json={}, headers={"Authorization": "Bearer wrong"}).status_code == 401
-        shown = {"Authorization": "Bearer s3cret"}
+        shown = {"Authorization": "Bearer s3cret-token"}
         assert server.http.post("/graphql", json={"query": "{ fleet { id } }"}, headers=shown).json()["data"]
         assert server.http.get("/graphql", headers={"Accept": "text/html"}).status_code == 200
-        with socket_to(server.websocket_url, authorization="Bearer s3cret"):
+        with socket_to(server.websocket_url, authorization="Bearer s3cret-token"):
             pass
         with pytest.raises(ConnectionClosedError, match="4401"), socket_to(server.websocket_url):
             pass

@@ -19,8 +19,8 @@ ANSWER_TIMEOUT_SECONDS = 5.0
 _PASSING = (ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 """Answers of a Redis that is full, a replica (a failover is under way), or part of a cluster in trouble."""
 
-_PASSING_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")
-"""Those for which redis-py has no class: its disk is full, its replicas are gone, it is kept busy by a script."""
+_PASSING_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ", "UNBLOCKED ", "MASTERDOWN ")
+"""Those for which redis-py has no class: disk full, replicas gone, busy with a script, changing its role."""
 
 
 class RedisUnreachable(Exception):

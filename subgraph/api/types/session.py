@@ -241,5 +241,5 @@ def _matches(reading: TileReading, wanted: TileFilter) -> bool:
 def _cell_of(cursor: str) -> int:
     try:
         return int(h3.str_to_int(cursor))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidInput(f"{cursor[:64]!r} is not a cursor of this list", ("after",)) from None

@@ -105,7 +105,9 @@ class TileTable:
             cells = list(self.rows_of_session.get(session_id, ()))
             # Should two nested tiles ever meet, places belong to the larger one, and never to both.
             coverage = Coverage(resolve_overlaps(Coverage(), cells).added)
-            self._coverages[session_id] = coverage
+            # Kept only for sessions that have tiles: callers may ask for any id they make up.
+            if cells:
+                self._coverages[session_id] = coverage
         return coverage
 
     def put(self, tile_id: TileId, record: TileRecord, version: int, owner_row: int) -> int:
