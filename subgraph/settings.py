@@ -55,10 +55,8 @@ class Settings:
         )
         for name in ("leader_lease_seconds", "cycle_seconds", "report_seconds"):
             _require(0.05 <= getattr(self, name) <= 60, name, "must lie between 0.05 and 60")
-        token = self.access_token
         _require(
-            token is None
-            or (8 <= len(token) <= 1_000 and token.isascii() and token.isprintable() and " " not in token),
+            self.access_token is None or TOKEN_PATTERN.fullmatch(self.access_token) is not None,
             "access_token",
             "must have 8 to 1,000 printable ASCII characters without spaces",
         )
