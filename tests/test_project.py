@@ -174,7 +174,7 @@ def test_image_sets_what_there_is_to_set_and_asks_for_a_token(image: Stage) -> N
     given = {name: value for name, value in image.environment.items() if name.startswith(PREFIX)}
     with pytest.raises(BadSetting, match=f"{PREFIX}ACCESS_TOKEN"):
         Settings.from_environment(given)
-    settings = Settings.from_environment(given | {f"{PREFIX}ACCESS_TOKEN": "secret"})
+    settings = Settings.from_environment(given | {f"{PREFIX}ACCESS_TOKEN": "a-secret-token"})
     assert {**settings.to_environment(), **given} == settings.to_environment()
     assert image.last("EXPOSE") == str(settings.port)
 
