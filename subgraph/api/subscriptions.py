@@ -84,12 +84,15 @@ class Subscription:
         told_version: Long | None = after_version
         async for told in view.watch_pod(pod_key):
             if not isinstance(told, Resynchronised):
+                if told_version is not None and told.version <= told_version:
+                    continue  # a snapshot told it already, while this was waiting
                 changes, kind = told.terms_of_pod[pod_key], PodAssignmentChangeKind.CHANGES
                 version, previous = Long(told.version), told_version
             else:
                 fleet = view.current()
                 pod = fleet.pods.get(pod_key)
-                if told_version is not None and pod and pod.concerned_at <= told_version:
+                newest = max(pod.concerned_at, fleet.snapshot_version) if pod else None
+                if told_version is not None and newest is not None and newest <= told_version:
                     continue
                 changes, kind = fleet.terms_of_pod(pod_key), PodAssignmentChangeKind.SNAPSHOT
                 version, previous = Long(fleet.version), None

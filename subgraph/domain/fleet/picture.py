@@ -59,6 +59,8 @@ class Fleet:
 
     def __init__(self, load_metric: LoadMetric = LoadMetric.RECORDS) -> None:
         self.version = 0
+        self.snapshot_version = 0
+        """What ended before this version is not known any more: who has missed it needs to read all."""
         self.tiles = TileTable()
         self.pods = PodTable()
         self.last_cycle: CycleReport | None = None
@@ -86,7 +88,7 @@ class Fleet:
                 pod_row = self.pods.rows[self.pods.row_or_new(term.pod_id)]
                 assert pod_row is not None
                 pod_row.concerned_at = max(pod_row.concerned_at, tile.version)
-        self.version = snapshot.version
+        self.version = self.snapshot_version = snapshot.version
         removed = {tile_id for tile_id, _ in former.items() if tile_id not in snapshot.tiles}
         return Effects(snapshot.version, set(snapshot.tiles), removed)
 
