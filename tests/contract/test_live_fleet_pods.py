@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis import connection, live_fleet
 from subgraph.adapters.redis.connection import connect
-from subgraph.adapters.redis.keys import fleet_key, fleet_keys
+from subgraph.adapters.redis.keys import fleet_key
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import Pause
@@ -137,13 +137,24 @@ async def test_a_refused_instance_reports_nothing(live: RedisLiveFleet, leadersh
     assert told == report(A, {T1: 2.0})
 
 
+@pytest.mark.parametrize("entry", [{"batch": b"\x01"}, {"batch": b""}, {"other": b""}])
+async def test_a_malformed_load_report_is_passed_over(
+    live: RedisLiveFleet, leadership: Leadership, redis: Redis, fleet_id: str, entry: dict[str, bytes]
+) -> None:
+    await live.register_pod(A, pod(lease_token="t"))
+    await redis.xadd(fleet_key(fleet_id, "loads"), entry)  # type: ignore[arg-type]
+    await live.renew_lease(PodLease(A, "t"), None, report(A, {T1: 1.0}))
+    _, told = await anext(live.follow_loads())
+    assert told == report(A, {T1: 1.0})
+
+
 async def test_old_load_reports_are_dropped_however_large(
     live: RedisLiveFleet, leadership: Leadership, redis: Redis, fleet_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_fleet, "LOAD_REPORTS_KEPT_MS", 50)
     await live.register_pod(A, pod(lease_token="t"))
     large = report(A, {PodId(f"tile-{n}"): 1.0 for n in range(1_000)})  # type: ignore[misc]
-    loads = next(key for key in fleet_keys(fleet_id) if key.endswith(":loads"))
+    loads = fleet_key(fleet_id, "loads")
     first = (await live.beat()).now_ms
 
     async def reported_for_long() -> bool:

@@ -1,6 +1,7 @@
 """Owns the fleet's live state in Redis: translates the port's calls into scripts, and what they return into values."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -35,6 +36,8 @@ from subgraph.operations.live_fleet import (
     PodWrite,
     TileWrite,
 )
+
+logger = logging.getLogger(__name__)
 
 CHANGES_BUFFERED_MAX = 20_000
 LOAD_REPORTS_REPLAYED_MS = 5_000
@@ -109,7 +112,13 @@ class RedisLiveFleet:
                 answer = await self._redis.xread({self._loads: cursor}, LOAD_REPORTS_PER_READ, LOAD_READ_BLOCK_MS)
             for entry_id, fields in codec.stream_entries(answer):
                 cursor = entry_id
-                yield int(entry_id.partition("-")[0]), msgspec.msgpack.decode(fields[b"batch"], type=LoadBatch)
+                try:
+                    batch = msgspec.msgpack.decode(fields[b"batch"], type=LoadBatch)
+                except (KeyError, msgspec.DecodeError) as error:
+                    # Whoever else writes into the stream must not end every process that reads it.
+                    logger.warning("load report %s is malformed and passed over: %r", entry_id, error)
+                else:
+                    yield int(entry_id.partition("-")[0]), batch
             if not answer:
                 # A blocking read that times out at once (a closing client) must not spin.
                 await asyncio.sleep(0)
