@@ -7,21 +7,17 @@ import strawberry
 
 from subgraph.api.context import Info
 from subgraph.api.errors import to_error
-from subgraph.api.inputs import (
+from subgraph.api.inputs.pod import (
     AcknowledgeAssignmentsInput,
-    CreateSessionInput,
-    EndSessionInput,
     HeartbeatPodInput,
-    PauseRebalancingInput,
-    PlaceTileInput,
     PodRefInput,
-    RebalanceInput,
     RegisterPodInput,
-    RegisterTilesInput,
     ReportTileLoadsInput,
-    TileRefInput,
     lease_of,
 )
+from subgraph.api.inputs.rebalancing import PauseRebalancingInput, RebalanceInput
+from subgraph.api.inputs.session import CreateSessionInput, EndSessionInput
+from subgraph.api.inputs.tile import PlaceTileInput, RegisterTilesInput, TileRefInput
 from subgraph.api.payloads import (
     AcknowledgeAssignmentsPayload,
     FleetPayload,

@@ -3,7 +3,7 @@
 import strawberry
 
 from subgraph.api.context import Info
-from subgraph.api.inputs import RebalancePlanInput, what_if_of
+from subgraph.api.inputs.rebalancing import RebalancePlanInput, what_if_of
 from subgraph.api.types.assignment import PodAssignment, to_assignment
 from subgraph.api.types.common import page_size
 from subgraph.api.types.fleet import Fleet, RebalancePlan, to_fleet, to_plan

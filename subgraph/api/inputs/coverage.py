@@ -1,0 +1,40 @@
+"""Owns the coverage of a session as it is given: cells, or a polygon to fill."""
+
+import asyncio
+
+import strawberry
+from strawberry.scalars import JSON
+
+from subgraph.domain.coverage import cells_of_polygon, parse_cells
+from subgraph.domain.errors import InvalidInput
+
+COVERAGE_CELLS_MAX = 100_000
+"""Cells that one call may register; larger coverages come in several calls."""
+
+
+@strawberry.input(description="What a session's tiles cover: cells, or a GeoJSON polygon and a resolution.")
+class TileCoverageInput:
+    """A coverage."""
+
+    resolution: int | None = strawberry.field(default=None, description="H3 resolution (0 to 15) to fill `geoJson` at.")
+    cells: list[strawberry.ID] | None = strawberry.field(default=None, description="H3 cells, as text.")
+    geo_json: JSON | None = strawberry.field(
+        default=None, description="A GeoJSON Polygon or MultiPolygon, or a Feature or FeatureCollection of them."
+    )
+    tile_capacity: float | None = strawberry.field(
+        default=None, description="The load each tile may carry; by default half the median ready pod's capacity."
+    )
+
+    async def to_cells(self) -> list[int]:
+        """The cells it names. Filling a winding polygon takes a while, so it is done beside the event loop.
+
+        Raises:
+            InvalidInput: not exactly one of `cells` and `geoJson` is given, or what is given is malformed or too large.
+        """
+        if (self.cells is None) == (self.geo_json is None):
+            raise InvalidInput("give either cells or geoJson", ("coverage",))
+        if self.cells is not None:
+            return parse_cells(list(map(str, self.cells)), path=("coverage", "cells"), cells_max=COVERAGE_CELLS_MAX)
+        return await asyncio.to_thread(
+            cells_of_polygon, self.geo_json, self.resolution, cells_max=COVERAGE_CELLS_MAX, path=("coverage",)
+        )
