@@ -114,6 +114,11 @@ def resolutions_of(cells: CellArray) -> CellArray:
     return cells >> RESOLUTION_SHIFT & RESOLUTION_MASK
 
 
+def ancestor_keys_of(cells: CellArray, resolution: int) -> CellArray:
+    """The key of each cell's ancestor at a resolution no finer than the cell's own."""
+    return keys_of(cells) | (1 << DIGIT_BITS * (FINEST_RESOLUTION - resolution)) - 1
+
+
 def is_within(cell: int, ancestor: int) -> bool:
     """Whether a cell is another one or lies inside it."""
     free_bits = DIGIT_BITS * (FINEST_RESOLUTION - (ancestor >> RESOLUTION_SHIFT & RESOLUTION_MASK))

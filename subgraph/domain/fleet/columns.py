@@ -14,6 +14,9 @@ from subgraph.domain.ownership import TileRecord
 from subgraph.domain.planning.columns import NO_LIMIT, UNOWNED, PlanningInput
 from subgraph.domain.pods import PodRecord, PodStatus
 
+NEIGHBORS_FOUND_MAX = 10_000
+"""Tiles whose neighbours one plan finds (some 50 ms); a large fleet that is new is taken in over several plans."""
+
 
 @dataclass(frozen=True, slots=True)
 class HypotheticalPod:
@@ -89,6 +92,8 @@ def fleet_columns(
     unknown = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if not pod.is_known]
     planned &= ~np.isin(owner, unknown)
     tile_rows = np.flatnonzero(planned)
+    tiles.adjacency.refresh(tiles, NEIGHBORS_FOUND_MAX)
+    neighbor_offsets, neighbors = tiles.adjacency.edges(tiles, tile_rows)
     status = [pod.record.status for pod in pods]
     limits = [pod.record.tiles_max for pod in pods]
     return FleetColumns(
@@ -102,6 +107,8 @@ def fleet_columns(
             pod_tiles_max=np.array([NO_LIMIT if limit is None else limit for limit in limits], np.int64),
             tiles_in_flight=len(tiles.next) + len(tiles.draining),
             tile_pin=_pins(fleet, pods, index_of_row)[tile_rows] if tiles.pins else None,
+            neighbor_offsets=neighbor_offsets,
+            neighbors=neighbors,
         ),
         tile_rows,
         pods,

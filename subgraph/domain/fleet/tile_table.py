@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from subgraph.domain.coverage import Coverage, resolve_overlaps
+from subgraph.domain.fleet.adjacency import Adjacency
 from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, parse_tile_id
 from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
 
@@ -69,6 +70,7 @@ class TileTable:
         self.pins: dict[int, PodId] = {}
         self.rows_of_session: dict[SessionId, dict[int, int]] = {}
         """Session to {cell: row}, in order of arrival."""
+        self.adjacency = Adjacency()
         self._tenants: dict[SessionId, TenantId] = {}
         self._coverages: dict[SessionId, Coverage] = {}
         self._rows: dict[TileId, int] = {}
@@ -187,6 +189,7 @@ class TileTable:
         self.draining.pop(row, None)
         self.retiring.discard(row)
         self.pins.pop(row, None)
+        self.adjacency.forget(row)
         self._free.append(row)
         return row
 
