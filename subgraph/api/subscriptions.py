@@ -9,7 +9,8 @@ from subgraph.api.context import Info
 from subgraph.api.scalars import Long
 from subgraph.api.types.assignment import PodAssignment, to_assignment
 from subgraph.api.types.fleet import Fleet, to_fleet
-from subgraph.api.types.session import SessionNotification, tiles_of_session
+from subgraph.api.types.partition import tiles_of_session
+from subgraph.api.types.session import SessionNotification
 from subgraph.api.types.tile import Tile, load_tiles
 from subgraph.domain.errors import NotFound
 from subgraph.domain.fleet.health import TileHealth

@@ -64,7 +64,7 @@ class Partition:
         return Registration(tuple(tile_id(session_id, cell) for cell in (*change.added, *change.covering)), registered)
 
     async def _add(self, fleet: Fleet, session_id: SessionId, cells: Sequence[int], record: TileRecord) -> int:
-        total = len(fleet.tiles.rows_of_session.get(session_id, ())) + len(cells)
+        total = len(fleet.tiles.rows_of_session(session_id)) + len(cells)
         if total > TILES_PER_SESSION_MAX:
             raise QuotaExceeded("tiles a session", TILES_PER_SESSION_MAX, total, ("coverage",))
         writes = [TileWrite(tile_id(session_id, cell), 0, record) for cell in cells]
@@ -80,8 +80,8 @@ class Partition:
         """Release the tiles of a session that has stopped: owners drain and nobody follows. Idempotent."""
         for _ in range(RETIRE_ATTEMPTS_MAX):
             _, fleet = await self.view.observe(CATCH_UP_SECONDS)
-            rows = fleet.tiles.rows_of_session.get(session_id, {}).values()
-            tile_ids = [fleet.tiles.ids[row] for row in rows if row not in fleet.tiles.retiring]
+            rows = fleet.tiles.rows_of_session(session_id).tolist()
+            tile_ids = [fleet.tiles.id_of(row) for row in rows if row not in fleet.tiles.retiring]
             if not tile_ids:
                 return
             for start in range(0, len(tile_ids), TILES_PER_COMMIT_MAX):

@@ -77,7 +77,7 @@ def read_rows(fleet: Fleet, rows: Sequence[int], now_ms: int, report_interval_ms
     )
     return [
         TileReading(
-            tiles.ids[row],
+            tiles.id_of(row),
             tiles.session_of(row),
             cell,
             tiles.record(row, fleet.owner_id(row)),

@@ -81,7 +81,7 @@ class TileChangeFeed:
         differs &= tiles.exists[:used]
         self._told_health = health
         self._told_load = np.where(differs, load, told_load)
-        return {tiles.ids[row] for row in np.flatnonzero(differs).tolist()}
+        return {tiles.id_of(row) for row in np.flatnonzero(differs).tolist()}
 
 
 def _grown(column: npt.NDArray[N], length: int) -> npt.NDArray[N]:

@@ -40,7 +40,7 @@ def pairs(table: TileTable, rows_max: int = ROWS_MAX) -> set[frozenset[str]]:
     rows = np.flatnonzero(table.exists[: table.rows_used])
     offsets, neighbors = table.adjacency.edges(table, rows)
     listed = [
-        (table.ids[rows[here]], table.ids[rows[there]])
+        (table.id_of(rows[here]), table.id_of(rows[there]))
         for here, (start, end) in enumerate(itertools.pairwise(offsets.tolist()))
         for there in neighbors[start:end].tolist()
     ]
@@ -52,14 +52,12 @@ def pairs(table: TileTable, rows_max: int = ROWS_MAX) -> set[frozenset[str]]:
 def expected(table: TileTable) -> set[frozenset[str]]:
     """What a look at every tile says: two are neighbours if a cell beside the finer one is, or lies in, the other."""
     found = set()
-    for one in list(table.ids):
-        if table.row(one) is None:
-            continue
+    for one, _ in list(table.items()):
         session, cell = parse_tile_id(one)
         for beside in h3.grid_disk(cell, 1):
             for resolution in range(h3.get_resolution(cell), -1, -1):
                 other = h3.cell_to_parent(beside, resolution)
-                if other in table.rows_of_session[session] and other != cell:
+                if other in table.cells_of_session[session] and other != cell:
                     found.add(frozenset((one, tile_id(session, other))))
                     break
     return found
@@ -152,7 +150,7 @@ def test_after_any_splits_merges_and_other_changes_it_is_what_a_fresh_look_says(
     roots = h3.grid_disk(h3.latlng_to_cell(40.0, -100.0, 3), 1)
     table = table_of(*data.draw(st.lists(st.sampled_from(roots), min_size=2, unique=True)))
     for _ in range(data.draw(st.integers(1, 8))):
-        cells = sorted(table.rows_of_session.get(SESSION, ()))
+        cells = table.cell[table.rows_of_session(SESSION)].tolist()
         absent = [root for root in roots if not any(h3.cell_to_parent(cell, 3) == root for cell in cells)]
         steps = ["look", *["split", "remove"] * bool(cells), *["add"] * bool(absent), *["merge"] * bool(cells)]
         match data.draw(st.sampled_from(steps)):

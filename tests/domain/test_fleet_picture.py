@@ -220,13 +220,13 @@ def test_tiles_are_found_by_session_with_their_tenant_and_coverage() -> None:
     other = SessionId("other")
     (theirs,) = tile_ids(1, other)
     fleet = fleet_of({T1: tile(), T2: tile(), theirs: tile()})
-    rows = fleet.tiles.rows_of_session[SESSION].values()
-    assert [fleet.tiles.ids[row] for row in rows] == [T1, T2]
+    rows = fleet.tiles.rows_of_session(SESSION).tolist()
+    assert [fleet.tiles.id_of(row) for row in rows] == [T1, T2]
     assert len(fleet.tiles.coverage(SESSION)) == 2
     fleet.apply(change(10, 11, {T1: None, theirs: None}))
     assert len(fleet.tiles.coverage(SESSION)) == 1
     assert len(fleet.tiles.coverage(other)) == 0
-    assert other not in fleet.tiles.rows_of_session
+    assert other not in fleet.tiles.cells_of_session
 
 
 def assert_same(fleet: Fleet, twin: Twin) -> None:

@@ -3,66 +3,32 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-import h3.api.basic_int as h3
 import strawberry
 from strawberry.scalars import JSON
 
 from subgraph.api.context import Info
-from subgraph.api.scalars import Duration, Long
+from subgraph.api.scalars import Duration
 from subgraph.api.types.common import (
-    TILES_PAGE_SIZE_MAX,
     PageInfo,
     SessionDetail,
     page_info,
-    page_size,
 )
+from subgraph.api.types.partition import SessionPartition, TileFilter, partition_of, tile_page
 from subgraph.api.types.tile import (
     Tile,
     TileConnection,
-    TileEdge,
-    TileHealthCount,
     load_tiles,
-    rows_of_session,
-    tiles_of_rows,
-    to_tile,
 )
-from subgraph.domain.errors import InvalidInput
-from subgraph.domain.fleet.health import TileHealth
-from subgraph.domain.ids import PodId, SessionId
+from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session as DomainSession
 from subgraph.domain.sessions import SessionState
 from subgraph.operations.ports import Page
-from subgraph.operations.readings import TileReading, read_rows
 
 strawberry.enum(
     SessionState,
     name="SessionState",
     description="ACTIVE: takes new work. ENDED: closed, and still readable.",
 )
-
-
-@strawberry.input(description="Which of a session's tiles; what is not given does not restrict.")
-class TileFilter:
-    """A filter of tiles."""
-
-    health: list[TileHealth] | None = strawberry.field(default=None, description="Tiles of one of these healths.")
-    pod_id: strawberry.ID | None = strawberry.field(default=None, description="Tiles owned by this pod.")
-    resolution: int | None = strawberry.field(default=None, description="Tiles of this H3 resolution.")
-    assigned: bool | None = strawberry.field(default=None, description="Tiles with an owner, or without.")
-
-
-@strawberry.type(description="A session's tiles in numbers.")
-class SessionPartition:
-    """Sums over a session's tiles."""
-
-    tile_count: int = strawberry.field(description="Tiles there are.")
-    unassigned_tiles: int = strawberry.field(description="Tiles without an owner.")
-    records_per_second: float = strawberry.field(description="Sum of the tiles' last reports.")
-    volume_bytes: Long = strawberry.field(description="Bytes held, summed over the tiles.")
-    imbalance: float = strawberry.field(
-        description="Highest over mean load that this session puts on the pods which have any of it; 1 is even."
-    )
-    tiles_by_health: list[TileHealthCount] = strawberry.field(description="Tiles of each health, worst first.")
 
 
 @strawberry.federation.type(
@@ -99,19 +65,7 @@ class Session:
         self, info: Info, first: int = 100, after: str | None = None, filter: TileFilter | None = None
     ) -> TileConnection:
         """Its tiles."""
-        size = page_size(first, TILES_PAGE_SIZE_MAX)
-        readings = _filtered(info, SessionId(str(self.id)), filter)
-        start = _cell_of(after) if after is not None else -1
-        following = [reading for reading in readings if reading.cell > start]
-        page = following[:size]
-        cursors = [h3.int_to_str(reading.cell) for reading in page]
-        return TileConnection(
-            edges=[
-                TileEdge(cursor=cursor, node=to_tile(reading)) for cursor, reading in zip(cursors, page, strict=True)
-            ],
-            page_info=page_info(cursors, len(following) > size, after is not None),
-            total_count=len(readings),
-        )
+        return tile_page(info, SessionId(str(self.id)), first, after, filter)
 
     @strawberry.field(description="One of its tiles; null where it has none.")
     async def tile(self, info: Info, h3_index: strawberry.ID) -> Tile | None:
@@ -121,24 +75,7 @@ class Session:
     @strawberry.field(description="Its tiles in numbers: counts, load, imbalance, health.")
     def partition(self, info: Info) -> SessionPartition:
         """Sums over its tiles."""
-        readings = _filtered(info, SessionId(str(self.id)), None)
-        load_of_pod: dict[PodId, float] = {}
-        for reading in readings:
-            if reading.record.owner:
-                pod_id = reading.record.owner.pod_id
-                load_of_pod[pod_id] = load_of_pod.get(pod_id, 0.0) + (reading.smoothed or 0.0)
-        total = sum(load_of_pod.values())
-        return SessionPartition(
-            tile_count=len(readings),
-            unassigned_tiles=sum(reading.record.owner is None for reading in readings),
-            records_per_second=sum(reading.records_per_second for reading in readings),
-            volume_bytes=Long(sum(reading.volume_bytes for reading in readings)),
-            imbalance=max(load_of_pod.values()) * len(load_of_pod) / total if total else 1.0,
-            tiles_by_health=[
-                TileHealthCount(health=health, count=sum(reading.health is health for reading in readings))
-                for health in TileHealth
-            ],
-        )
+        return partition_of(info, SessionId(str(self.id)))
 
     @classmethod
     async def resolve_references(cls, info: Info, keys: Sequence[dict[str, object]]) -> list["Session | None"]:
@@ -212,34 +149,3 @@ def session_page(page: Page[DomainSession], after: str | None) -> SessionConnect
         page_info=page_info(page.cursors, page.has_next, after is not None),
         total_count=page.total_count,
     )
-
-
-def tiles_of_session(info: Info, session_id: SessionId) -> list[Tile]:
-    """All tiles of one of the caller's sessions, in the order of their cells."""
-    rows = rows_of_session(info, session_id)
-    return tiles_of_rows(info, [rows[cell] for cell in sorted(rows)])
-
-
-def _filtered(info: Info, session_id: SessionId, wanted: TileFilter | None) -> list[TileReading]:
-    services = info.context.services
-    rows = rows_of_session(info, session_id)
-    ordered = [rows[cell] for cell in sorted(rows)]
-    readings = read_rows(services.view.current(), ordered, services.view.now_ms(), services.report_interval_ms)
-    return [reading for reading in readings if _matches(reading, wanted)] if wanted else readings
-
-
-def _matches(reading: TileReading, wanted: TileFilter) -> bool:
-    owner = reading.record.owner
-    return (
-        (wanted.health is None or reading.health in wanted.health)
-        and (wanted.pod_id is None or (owner is not None and owner.pod_id == PodId(str(wanted.pod_id))))
-        and (wanted.resolution is None or h3.get_resolution(reading.cell) == wanted.resolution)
-        and (wanted.assigned is None or (owner is not None) == wanted.assigned)
-    )
-
-
-def _cell_of(cursor: str) -> int:
-    try:
-        return int(h3.str_to_int(cursor))
-    except (ValueError, OverflowError):
-        raise InvalidInput(f"{cursor[:64]!r} is not a cursor of this list", ("after",)) from None

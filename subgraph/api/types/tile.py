@@ -18,7 +18,7 @@ from subgraph.api.types.pod import Pod, load_pods
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.fleet.picture import living_terms
-from subgraph.domain.ids import SessionId, TileId, parse_tile_id, tile_id
+from subgraph.domain.ids import TileId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AssignmentState
 from subgraph.operations.readings import TileReading, read_rows, rows_of
 
@@ -269,14 +269,6 @@ async def load_tiles(info: Info, ids: Sequence[str]) -> list[Tile | None]:
     found = rows_of(info.context.services.view.current(), info.context.caller.tenant_id, wanted)
     tiles = dict(zip(found, tiles_of_rows(info, list(found.values())), strict=True))
     return [tiles.get(TileId(tile)) for tile in ids]
-
-
-def rows_of_session(info: Info, session_id: SessionId) -> dict[int, int]:
-    """A session's cells with their rows, if the session is the caller's."""
-    tiles = info.context.services.view.current().tiles
-    rows = tiles.rows_of_session.get(session_id, {})
-    is_callers = all(tiles.tenant_of(row) == info.context.caller.tenant_id for row in list(rows.values())[:1])
-    return rows if is_callers else {}
 
 
 def _well_formed(text: str) -> TileId | None:

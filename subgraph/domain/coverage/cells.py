@@ -114,9 +114,10 @@ def resolutions_of(cells: CellArray) -> CellArray:
     return cells >> RESOLUTION_SHIFT & RESOLUTION_MASK
 
 
-def ancestor_keys_of(cells: CellArray, resolution: int) -> CellArray:
-    """The key of each cell's ancestor at a resolution no finer than the cell's own."""
-    return keys_of(cells) | (1 << DIGIT_BITS * (FINEST_RESOLUTION - resolution)) - 1
+def ancestors_of(cells: CellArray, resolution: int) -> CellArray:
+    """The ancestor of each cell at a resolution no finer than the cell's own."""
+    free_digits = (1 << DIGIT_BITS * (FINEST_RESOLUTION - resolution)) - 1
+    return cells & ~(RESOLUTION_MASK << RESOLUTION_SHIFT) | resolution << RESOLUTION_SHIFT | free_digits
 
 
 def is_within(cell: int, ancestor: int) -> bool:

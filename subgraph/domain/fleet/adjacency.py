@@ -1,36 +1,35 @@
 """Owns which tiles border on which: found when a plan first asks, and kept up as tiles come and go."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import h3.api.basic_int as h3
 import numpy as np
-import numpy.typing as npt
 
-from subgraph.domain.coverage.cells import CellArray, ancestor_keys_of, cell_array, keys_of, resolutions_of
+from subgraph.domain.coverage.cells import CellArray, ancestors_of, cell_array, resolutions_of
+from subgraph.domain.fleet.cell_index import NO_ROW, CellIndex
 from subgraph.domain.ids import SessionId
-from subgraph.domain.planning.columns import Counts, Flags, Rows
+from subgraph.domain.planning.columns import Counts, Flags, Positions, Rows
 
-NOTHING = -1
 SIDES_MAX = 6
 GONE_MAX = 100_000
 """Tiles that may go between two refreshes before all is forgotten instead: where nobody plans, nobody refreshes."""
 
 
 class TilesInRows(Protocol):
-    """What has to be known of the tiles: columns by row, and the rows of each session's cells."""
+    """What has to be known of the tiles: columns by row, and where each session's cells are."""
 
-    cell: npt.NDArray[np.uint64]
+    cell: CellArray
+    session: Rows
     exists: Flags
-    rows_of_session: dict[SessionId, dict[int, int]]
-
-    @property
-    def rows_used(self) -> int:
-        """The length of the columns' used part."""
-        ...
+    rows_used: int
+    cells_of_session: dict[SessionId, CellIndex]
 
     def session_of(self, row: int) -> SessionId:
         """The session a tile belongs to."""
+        ...
+
+    def rows_of_session(self, session_id: SessionId) -> Rows:
+        """The rows of a session's tiles."""
         ...
 
 
@@ -45,7 +44,7 @@ class Adjacency:
     _known: Flags
     _gone: list[int]
     _resolutions: dict[SessionId, tuple[int, int]]  # the coarsest and the finest met
-    _edges: tuple[npt.NDArray[np.intp], Counts, Rows] | None  # the last answer, and what was asked
+    _edges: tuple[Positions, Counts, Rows] | None  # the last answer, and what was asked
 
     def __init__(self) -> None:
         self._clear()
@@ -66,26 +65,24 @@ class Adjacency:
         if not todo.size:
             return
         self._edges = None
-        self._meet_coarser(tiles, todo)
-        for row in todo.tolist():
-            session = tiles.session_of(row)
-            coarsest, _ = self._resolutions[session]
-            across = _across(int(tiles.cell[row]), tiles.rows_of_session[session], coarsest)
-            self._sides[row] = NOTHING
-            self._sides[row, : len(across)] = across
+        for code in np.unique(tiles.session[todo]).tolist():
+            rows = todo[tiles.session[todo] == code]
+            session_id = tiles.session_of(int(rows[0]))
+            self._meet_coarser(tiles, session_id, rows)
+            self._sides[rows] = self._across(tiles, session_id, rows)
         self._known[todo] = True
         self._tell_neighbors(tiles, todo)
 
-    def edges(self, tiles: TilesInRows, rows: npt.NDArray[np.intp]) -> tuple[Counts, Rows]:
+    def edges(self, tiles: TilesInRows, rows: Positions) -> tuple[Counts, Rows]:
         """Return the neighbours among these rows, as offsets and positions in `rows`: each pair stands in both."""
         if self._edges is not None and np.array_equal(self._edges[0], rows):
             return self._edges[1], self._edges[2]
-        position = np.full(self._known.size + 1, NOTHING, np.int32)  # the last one stands for NOTHING
+        position = np.full(self._known.size + 1, NO_ROW, np.int32)  # the last one stands for NO_ROW
         position[rows] = np.arange(rows.size, dtype=np.int32)
         there = position[self._sides[rows]]
         here = np.broadcast_to(np.arange(rows.size, dtype=np.int32)[:, np.newaxis], there.shape)
-        beside = there != NOTHING
-        resolution = resolutions_of(_cells(tiles, rows))
+        beside = there != NO_ROW
+        resolution = resolutions_of(tiles.cell[rows])
         coarser = beside & (resolution[there] < resolution[:, np.newaxis])
         if not coarser.any():
             counts, neighbors = beside.sum(axis=1), there[beside]
@@ -107,49 +104,62 @@ class Adjacency:
         more = rows - self._known.size
         if more > 0:
             more = max(more, self._known.size)
-            self._sides = np.concatenate((self._sides, np.full((more, SIDES_MAX), NOTHING, np.int32)))
+            self._sides = np.concatenate((self._sides, np.full((more, SIDES_MAX), NO_ROW, np.int32)))
             self._known = np.concatenate((self._known, np.zeros(more, np.bool_)))
 
     def _drop_gone(self, tiles: TilesInRows) -> None:
         if not self._gone:
             return
-        for session in self._resolutions.keys() - tiles.rows_of_session.keys():
+        for session in self._resolutions.keys() - tiles.cells_of_session.keys():
             del self._resolutions[session]
         is_gone = np.zeros(self._known.size + 1, np.bool_)
         is_gone[self._gone] = True
         beside_gone = is_gone[self._sides]
-        self._sides[beside_gone] = NOTHING
+        self._sides[beside_gone] = NO_ROW
         # What was split or merged is followed by others in its place.
         self._known &= ~beside_gone.any(axis=1)
-        self._sides[self._gone] = NOTHING
+        self._sides[self._gone] = NO_ROW
         self._gone.clear()
         self._edges = None
 
-    def _meet_coarser(self, tiles: TilesInRows, todo: npt.NDArray[np.intp]) -> None:
-        """Note the resolutions of sessions, and have finer tiles beside new coarser ones look again."""
-        sessions = [tiles.session_of(row) for row in todo.tolist()]
-        resolutions = resolutions_of(_cells(tiles, todo))
-        for session, resolution in set(zip(sessions, resolutions.tolist(), strict=True)):
-            coarsest, finest = self._resolutions.get(session, (resolution, resolution))
-            self._resolutions[session] = min(coarsest, resolution), max(finest, resolution)
-            if finest <= resolution:
-                continue
-            new = [
-                row
-                for row, its_session, its_resolution in zip(todo.tolist(), sessions, resolutions, strict=True)
-                if its_session == session and its_resolution == resolution
-            ]
-            around = {cell for row in new for cell in h3.grid_disk(int(tiles.cell[row]), 1)}
-            rows = np.fromiter(tiles.rows_of_session[session].values(), np.intp)
-            finer = rows[resolutions_of(_cells(tiles, rows)) > resolution]
-            beside = np.isin(ancestor_keys_of(_cells(tiles, finer), resolution), keys_of(cell_array(around)))
-            self._known[finer[beside]] = False
+    def _meet_coarser(self, tiles: TilesInRows, session_id: SessionId, new: Positions) -> None:
+        """Note a session's resolutions, and have its finer tiles beside new coarser ones look again."""
+        resolutions = resolutions_of(tiles.cell[new])
+        here = int(resolutions.min()), int(resolutions.max())
+        coarsest, finest = self._resolutions.get(session_id, here)
+        self._resolutions[session_id] = min(coarsest, here[0]), max(finest, here[1])
+        for resolution in np.unique(resolutions[resolutions < finest]).tolist():
+            cells = tiles.cell[new[resolutions == resolution]].tolist()
+            around = {beside for cell in cells for beside in h3.grid_disk(cell, 1)}
+            rows = tiles.rows_of_session(session_id)
+            finer = rows[resolutions_of(tiles.cell[rows]) > resolution]
+            is_beside = np.isin(ancestors_of(tiles.cell[finer], resolution), cell_array(around))
+            self._known[finer[is_beside]] = False
 
-    def _tell_neighbors(self, tiles: TilesInRows, rows: npt.NDArray[np.intp]) -> None:
+    def _across(self, tiles: TilesInRows, session_id: SessionId, rows: Positions) -> Rows:
+        """Return the tiles across the sides of some tiles of a session, one row each, NO_ROW where there is none."""
+        index, (coarsest, _) = tiles.cells_of_session[session_id], self._resolutions[session_id]
+        disks = [h3.grid_disk(cell, 1) for cell in tiles.cell[rows].tolist()]
+        here = np.repeat(np.arange(rows.size), [len(disk) for disk in disks])
+        beside = np.array([cell for disk in disks for cell in disk], np.int64)
+        found = index.rows_of(beside)
+        resolutions = resolutions_of(beside)
+        for resolution in range(int(resolutions.max()) - 1, coarsest - 1, -1):
+            open_sides = np.flatnonzero((found == NO_ROW) & (resolutions > resolution))
+            found[open_sides] = index.rows_of(ancestors_of(beside[open_sides], resolution))
+        kept = (found != NO_ROW) & (found != rows[here])
+        # A coarse tile may lie across several sides; it counts once.
+        pairs = np.unique(np.stack((here[kept], found[kept]), axis=1), axis=0)
+        starts = np.searchsorted(pairs[:, 0], np.arange(rows.size))
+        sides = np.full((rows.size, SIDES_MAX), NO_ROW, np.int32)
+        sides[pairs[:, 0], np.arange(len(pairs)) - starts[pairs[:, 0]]] = pairs[:, 1]
+        return sides
+
+    def _tell_neighbors(self, tiles: TilesInRows, rows: Positions) -> None:
         """Write these rows into their neighbours of the same resolution, where they are not known yet."""
         sides = self._sides[rows]
-        told, new = sides[sides != NOTHING], np.repeat(rows, (sides != NOTHING).sum(axis=1))
-        same = resolutions_of(_cells(tiles, told)) == resolutions_of(_cells(tiles, new))
+        told, new = sides[sides != NO_ROW], np.repeat(rows, (sides != NO_ROW).sum(axis=1))
+        same = resolutions_of(tiles.cell[told]) == resolutions_of(tiles.cell[new])
         told, new = told[same], new[same]
         for _ in range(SIDES_MAX):  # a neighbour hears of one new tile after the other
             missing = ~(self._sides[told] == new[:, np.newaxis]).any(axis=1)
@@ -157,23 +167,4 @@ class Adjacency:
             if not told.size:
                 return
             which, first = np.unique(told, return_index=True)
-            self._sides[which, np.argmax(self._sides[which] == NOTHING, axis=1)] = new[first]
-
-
-def _across(cell: int, row_of_cell: Mapping[int, int], coarsest: int) -> list[int]:
-    """Return the rows of the tiles across the sides of a cell: of its resolution, or coarser."""
-    finest = h3.get_resolution(cell)
-    found: dict[int, None] = {}
-    for other in h3.grid_disk(cell, 1):
-        row = row_of_cell.get(other)
-        resolution = finest
-        while row is None and resolution > coarsest:
-            resolution -= 1
-            row = row_of_cell.get(h3.cell_to_parent(other, resolution))
-        if row is not None and other != cell:
-            found[row] = None
-    return list(found)
-
-
-def _cells(tiles: TilesInRows, rows: npt.NDArray[np.intp]) -> CellArray:
-    return tiles.cell[rows].view(np.int64)
+            self._sides[which, np.argmax(self._sides[which] == NO_ROW, axis=1)] = new[first]

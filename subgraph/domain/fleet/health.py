@@ -23,26 +23,26 @@ class TileHealth(StrEnum):
     HEALTHY = "HEALTHY"
 
 
+Rows = npt.NDArray[np.intp] | npt.NDArray[np.int32]
+
 HEALTHS = tuple(TileHealth)
 """A health's code is its place here."""
 
 
-def utilizations(fleet: Fleet, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+def utilizations(fleet: Fleet, rows: Rows) -> npt.NDArray[np.float64]:
     """Smoothed load / tile capacity; 0 where nothing was reported or no capacity is known."""
     tiles = fleet.tiles
     capacity = capacities(fleet, rows)
     return np.nan_to_num(np.nan_to_num(tiles.smoothed[rows]) / capacity)
 
 
-def capacities(fleet: Fleet, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+def capacities(fleet: Fleet, rows: Rows) -> npt.NDArray[np.float64]:
     """Tile capacity: the coverage's own, else the fleet's default. NaN where neither is known."""
     own = fleet.tiles.capacity[rows]
     return np.where(np.isnan(own), fleet.tile_capacity_default(), own)
 
 
-def health_codes(
-    fleet: Fleet, rows: npt.NDArray[np.intp], now_ms: int, report_interval_ms: int
-) -> npt.NDArray[np.int8]:
+def health_codes(fleet: Fleet, rows: Rows, now_ms: int, report_interval_ms: int) -> npt.NDArray[np.int8]:
     """Health of the tiles of some rows as codes into HEALTHS.
 
     A tile is STALE when its owner has said nothing for three report intervals; a new owner is given as long to begin.

@@ -143,12 +143,12 @@ class Fleet:
         tiles = self.tiles
         owned = np.flatnonzero(tiles.owner[: tiles.rows_used] == pod_row)
         changes = [
-            TermChange(tiles.ids[r], tiles.owner_term(r, pod_id), AssignmentState.ACTIVE, tiles.pins.get(r) == pod_id)
+            TermChange(tiles.id_of(r), tiles.owner_term(r, pod_id), AssignmentState.ACTIVE, tiles.pins.get(r) == pod_id)
             for r in owned.tolist()
         ]
         for terms, state in ((tiles.next, AssignmentState.PREPARING), (tiles.draining, AssignmentState.DRAINING)):
             changes += [
-                TermChange(tiles.ids[row], term, state, tiles.pins.get(row) == pod_id)
+                TermChange(tiles.id_of(row), term, state, tiles.pins.get(row) == pod_id)
                 for row, term in terms.items()
                 if term.pod_id == pod_id
             ]

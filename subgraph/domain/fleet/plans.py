@@ -106,7 +106,7 @@ def plan_fleet(
         expires_at_ms=now_ms + PLAN_LIFETIME_MS,
         moves=moves,
         unplaceable=[
-            (fleet.tiles.ids[columns.tile_rows[row]], [UnplaceableReason(reason).name])
+            (fleet.tiles.id_of(int(columns.tile_rows[row])), [UnplaceableReason(reason).name])
             for row, reason in zip(plan.unplaceable_tiles.tolist(), plan.unplaceable_reasons.tolist(), strict=True)
         ],
         skipped=plan.skip.value if plan.skip else None,
@@ -167,7 +167,7 @@ def _moves(
         row, pod = int(columns.tile_rows[tile]), columns.pods[target]
         moves.append(
             FleetMove(
-                tile_id=tiles.ids[row],
+                tile_id=tiles.id_of(row),
                 source=columns.pods[source].id if source != UNOWNED else None,
                 target=pod.id,
                 reason=_reason(kind, bool(tiles.last_epoch[row]), pod, now_ms, policy, by_hand),

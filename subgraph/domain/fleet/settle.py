@@ -56,7 +56,7 @@ def settle(fleet: Fleet, now_ms: int, lost: Set[PodId], policy: HandoffPolicy) -
     dead = {pod.id for pod in fleet.pods if not pod.record.status.is_live} | lost
     settled: dict[TileId, TileRecord | None] = {}
     for row in _rows_concerned(fleet, dead):
-        tile_id = fleet.tiles.ids[row]
+        tile_id = fleet.tiles.id_of(row)
         before = fleet.record(tile_id)
         assert before is not None
         after = _settle_tile(before, now_ms, dead, policy)

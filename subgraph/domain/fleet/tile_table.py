@@ -7,18 +7,22 @@ import numpy as np
 import numpy.typing as npt
 
 from subgraph.domain.coverage import Coverage, resolve_overlaps
+from subgraph.domain.coverage.cells import CellArray
 from subgraph.domain.fleet.adjacency import Adjacency
-from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, parse_tile_id
+from subgraph.domain.fleet.cell_index import NO_ROW, CellIndex
+from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
 
 REASONS = tuple(AssignmentReason)
 _REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
 _ROWS_FIRST = 1024
+CELL_TEXT_LENGTH_MAX = 16
 NOBODY = -1
 """In `owner`: no pod owns the tile."""
 
 _COLUMNS: dict[str, tuple[type[np.generic], float]] = {
-    "cell": (np.uint64, 0),
+    "cell": (np.int64, 0),
+    "session": (np.int32, NO_ROW),
     "exists": (np.bool_, False),
     "capacity": (np.float64, math.nan),
     "changed_at": (np.int64, 0),
@@ -38,12 +42,10 @@ _COLUMNS: dict[str, tuple[type[np.generic], float]] = {
 
 
 class TileTable:
-    """Columns of tiles, indexed by row. What few tiles have (a next or former owner) is kept beside the columns.
+    """Columns of tiles, indexed by row. What few tiles have (a next or former owner) is kept beside the columns."""
 
-    `pod_row` and `pod_id` translate pods; they belong to the pod table.
-    """
-
-    cell: npt.NDArray[np.uint64]
+    cell: npt.NDArray[np.int64]
+    session: npt.NDArray[np.int32]
     exists: npt.NDArray[np.bool_]
     capacity: npt.NDArray[np.float64]
     changed_at: npt.NDArray[np.int64]
@@ -63,48 +65,70 @@ class TileTable:
     def __init__(self) -> None:
         for name, (dtype, empty) in _COLUMNS.items():
             setattr(self, name, np.full(_ROWS_FIRST, empty, dtype))
-        self.ids: list[TileId] = []
+        self.rows_used = 0
+        """The length of the columns' used part; some of these rows may not exist (see `exists`)."""
         self.next: dict[int, Term] = {}
         self.draining: dict[int, Term] = {}
         self.retiring: set[int] = set()
         self.pins: dict[int, PodId] = {}
-        self.rows_of_session: dict[SessionId, dict[int, int]] = {}
-        """Session to {cell: row}, in order of arrival."""
+        self.cells_of_session: dict[SessionId, CellIndex] = {}
         self.adjacency = Adjacency()
+        self._sessions: list[SessionId] = []
+        """By the code in the column `session`; codes of sessions without tiles are used again."""
+        self._session_codes: dict[SessionId, int] = {}
+        self._free_codes: list[int] = []
         self._tenants: dict[SessionId, TenantId] = {}
         self._coverages: dict[SessionId, Coverage] = {}
-        self._rows: dict[TileId, int] = {}
         self._free: list[int] = []
 
     def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def rows_used(self) -> int:
-        """The length of the columns' used part; some of these rows may not exist (see `exists`)."""
-        return len(self.ids)
+        return self.rows_used - len(self._free)
 
     def row(self, tile_id: TileId) -> int | None:
         """The row of a tile, or None."""
-        return self._rows.get(tile_id)
+        session_id, _, cell_text = tile_id.rpartition(":")
+        index = self.cells_of_session.get(SessionId(session_id))
+        if index is None or len(cell_text) > CELL_TEXT_LENGTH_MAX:
+            return None
+        try:
+            cell = int(cell_text, 16)
+        except ValueError:
+            return None
+        # One tile has one id: other spellings of the same number are no ids.
+        return index.get(cell) if f"{cell:x}" == cell_text else None
+
+    def rows_at(self, session_id: SessionId, cells: CellArray) -> npt.NDArray[np.int32]:
+        """The row of each of a session's cells, NO_ROW where it has no such tile."""
+        index = self.cells_of_session.get(session_id)
+        return np.full(cells.shape, NO_ROW, np.int32) if index is None else index.rows_of(cells)
+
+    def id_of(self, row: int) -> TileId:
+        """The id of the tile of a row."""
+        return tile_id(self.session_of(row), int(self.cell[row]))
 
     def items(self) -> Iterator[tuple[TileId, int]]:
         """All tiles with their rows."""
-        return iter(self._rows.items())
+        for row in np.flatnonzero(self.exists[: self.rows_used]).tolist():
+            yield self.id_of(row), row
 
     def session_of(self, row: int) -> SessionId:
         """The session a tile belongs to."""
-        return SessionId(self.ids[row].rpartition(":")[0])
+        return self._sessions[int(self.session[row])]
 
     def tenant_of(self, row: int) -> TenantId:
         """The tenant whose session the tile belongs to."""
         return self._tenants[self.session_of(row)]
 
+    def rows_of_session(self, session_id: SessionId) -> npt.NDArray[np.int32]:
+        """The rows of a session's tiles, in the order of their cells."""
+        index = self.cells_of_session.get(session_id)
+        return np.empty(0, np.int32) if index is None else index.rows
+
     def coverage(self, session_id: SessionId) -> Coverage:
         """The coverage of a session, as its tiles are now."""
         coverage = self._coverages.get(session_id)
         if coverage is None:
-            cells = list(self.rows_of_session.get(session_id, ()))
+            cells = list(self.cells_of_session.get(session_id, ()))
             # Should two nested tiles ever meet, places belong to the larger one, and never to both.
             coverage = Coverage(resolve_overlaps(Coverage(), cells).added)
             # Kept only for sessions that have tiles: callers may ask for any id they make up.
@@ -121,7 +145,7 @@ class TileTable:
             version: of the change that wrote the record.
             owner_row: the owner's row in the pod table, or NOBODY.
         """
-        row = self._rows.get(tile_id)
+        row = self.row(tile_id)
         if row is None:
             row = self._take_row(tile_id, record.tenant_id)
         self.changed_at[row] = version
@@ -174,15 +198,16 @@ class TileTable:
 
     def remove(self, tile_id: TileId) -> int | None:
         """Forget a tile; its row is cleared and reused. Returns the row it had, or None if there was none."""
-        row = self._rows.pop(tile_id, None)
+        row = self.row(tile_id)
         if row is None:
             return None
         session_id = self.session_of(row)
         self._coverages.pop(session_id, None)
-        cells = self.rows_of_session[session_id]
-        del cells[int(self.cell[row])]
-        if not cells:
-            del self.rows_of_session[session_id], self._tenants[session_id]
+        index = self.cells_of_session[session_id]
+        index.remove(int(self.cell[row]))
+        if not index:
+            del self.cells_of_session[session_id], self._tenants[session_id]
+            self._free_codes.append(self._session_codes.pop(session_id))
         for name, (_, empty) in _COLUMNS.items():
             getattr(self, name)[row] = empty
         self.next.pop(row, None)
@@ -197,19 +222,30 @@ class TileTable:
         session_id, cell = parse_tile_id(tile_id)
         if self._free:
             row = self._free.pop()
-            self.ids[row] = tile_id
         else:
-            row = len(self.ids)
-            self.ids.append(tile_id)
+            row = self.rows_used
+            self.rows_used += 1
             if row == len(self.cell):
                 self._double()
-        self._rows[tile_id] = row
         self.cell[row] = cell
+        self.session[row] = self._session_code(session_id)
         self.exists[row] = True
         self._coverages.pop(session_id, None)
-        self.rows_of_session.setdefault(session_id, {})[cell] = row
+        self.cells_of_session.setdefault(session_id, CellIndex()).put(cell, row)
         self._tenants[session_id] = tenant_id
         return row
+
+    def _session_code(self, session_id: SessionId) -> int:
+        code = self._session_codes.get(session_id)
+        if code is None:
+            if self._free_codes:
+                code = self._free_codes.pop()
+                self._sessions[code] = session_id
+            else:
+                code = len(self._sessions)
+                self._sessions.append(session_id)
+            self._session_codes[session_id] = code
+        return code
 
     def _double(self) -> None:
         for name, (_, empty) in _COLUMNS.items():

@@ -1,0 +1,93 @@
+"""Owns a session's tiles in GraphQL: pages of them, a filter, and the partition in numbers."""
+
+import h3.api.basic_int as h3
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.scalars import Long
+from subgraph.api.types.common import TILES_PAGE_SIZE_MAX, page_info, page_size
+from subgraph.api.types.tile import Tile, TileConnection, TileEdge, TileHealthCount, tiles_of_rows, to_tile
+from subgraph.domain.errors import InvalidInput
+from subgraph.domain.fleet.health import TileHealth
+from subgraph.domain.ids import PodId, SessionId
+from subgraph.operations.readings import read_rows
+from subgraph.operations.session_tiles import TileQuery, matching, partition_sums, session_rows
+
+
+@strawberry.input(description="Which of a session's tiles; what is not given does not restrict.")
+class TileFilter:
+    """A filter of tiles."""
+
+    health: list[TileHealth] | None = strawberry.field(default=None, description="Tiles of one of these healths.")
+    pod_id: strawberry.ID | None = strawberry.field(default=None, description="Tiles owned by this pod.")
+    resolution: int | None = strawberry.field(default=None, description="Tiles of this H3 resolution.")
+    assigned: bool | None = strawberry.field(default=None, description="Tiles with an owner, or without.")
+
+
+@strawberry.type(description="A session's tiles in numbers.")
+class SessionPartition:
+    """Sums over a session's tiles."""
+
+    tile_count: int = strawberry.field(description="Tiles there are.")
+    unassigned_tiles: int = strawberry.field(description="Tiles without an owner.")
+    records_per_second: float = strawberry.field(description="Sum of the tiles' last reports.")
+    volume_bytes: Long = strawberry.field(description="Bytes held, summed over the tiles.")
+    imbalance: float = strawberry.field(
+        description="Highest over mean load that this session puts on the pods which have any of it; 1 is even."
+    )
+    tiles_by_health: list[TileHealthCount] = strawberry.field(description="Tiles of each health, worst first.")
+
+
+def tile_page(
+    info: Info, session_id: SessionId, first: int, after: str | None, wanted: TileFilter | None
+) -> TileConnection:
+    """A page of a session's tiles, in the order of their cells."""
+    size = page_size(first, TILES_PAGE_SIZE_MAX)
+    start = _cell_of(after) if after is not None else -1
+    services = info.context.services
+    fleet, now_ms = services.view.current(), services.view.now_ms()
+    rows = session_rows(fleet, info.context.caller.tenant_id, session_id)
+    if wanted is not None:
+        rows = matching(fleet, rows, _query(wanted), now_ms, services.report_interval_ms)
+    following = rows[fleet.tiles.cell[rows].searchsorted(start, side="right") :]
+    page = read_rows(fleet, following[:size].tolist(), now_ms, services.report_interval_ms)
+    cursors = [h3.int_to_str(reading.cell) for reading in page]
+    return TileConnection(
+        edges=[TileEdge(cursor=cursor, node=to_tile(reading)) for cursor, reading in zip(cursors, page, strict=True)],
+        page_info=page_info(cursors, following.size > size, after is not None),
+        total_count=rows.size,
+    )
+
+
+def partition_of(info: Info, session_id: SessionId) -> SessionPartition:
+    """A session's tiles in numbers."""
+    services = info.context.services
+    fleet = services.view.current()
+    rows = session_rows(fleet, info.context.caller.tenant_id, session_id)
+    sums = partition_sums(fleet, rows, services.view.now_ms(), services.report_interval_ms)
+    return SessionPartition(
+        tile_count=sums.tile_count,
+        unassigned_tiles=sums.unassigned_tiles,
+        records_per_second=sums.records_per_second,
+        volume_bytes=Long(sums.volume_bytes),
+        imbalance=sums.imbalance,
+        tiles_by_health=[TileHealthCount(health=health, count=count) for health, count in sums.tiles_by_health.items()],
+    )
+
+
+def tiles_of_session(info: Info, session_id: SessionId) -> list[Tile]:
+    """All tiles of one of the caller's sessions, in the order of their cells."""
+    fleet = info.context.services.view.current()
+    return tiles_of_rows(info, session_rows(fleet, info.context.caller.tenant_id, session_id).tolist())
+
+
+def _query(wanted: TileFilter) -> TileQuery:
+    pod_id = None if wanted.pod_id is None else PodId(str(wanted.pod_id))
+    return TileQuery(wanted.health, pod_id, wanted.resolution, wanted.assigned)
+
+
+def _cell_of(cursor: str) -> int:
+    try:
+        return int(h3.str_to_int(cursor))
+    except (ValueError, OverflowError):
+        raise InvalidInput(f"{cursor[:64]!r} is not a cursor of this list", ("after",)) from None
