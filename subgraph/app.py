@@ -27,6 +27,7 @@ from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.api.context import Services
 from subgraph.api.graphiql import graphiql_routes
 from subgraph.api.http import AccessToken, GraphQLApp, Guard
+from subgraph.api.local_only import LocalOnly
 from subgraph.api.schema import make_schema
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.plans import PlacementPolicy
@@ -181,6 +182,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
         holder["process"].metrics.observe_request(status)
 
     middleware = [Middleware(_CountRequests, count=count), Middleware(Guard, access=access)]
+    if settings.is_local_only:
+        middleware.insert(1, Middleware(LocalOnly))
     return Starlette(routes=routes, lifespan=lifespan, middleware=middleware)
 
 

@@ -46,7 +46,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         settings = cleanups.enter_context(_with_stores(replace(settings, port=port), url))
         asyncio.run(_check_stores(settings))
-        if settings.is_loopback and settings.access_token is None:
+        if settings.is_local_only:
             announce(f"Serving this machine only, without authentication, as tenant 'default' ({settings.host}).")
         _run(settings, listener, lambda: announce(f"GraphiQL: {url}/graphql"))
 

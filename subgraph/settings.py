@@ -75,6 +75,11 @@ class Settings:
         except ValueError:
             return self.host == "localhost"
 
+    @property
+    def is_local_only(self) -> bool:
+        """Whether it serves this machine alone, because it cannot tell callers apart."""
+        return self.is_loopback and self.access_token is None and not self.allow_open_access
+
     @classmethod
     def from_environment(
         cls, environment: Mapping[str, str] = os.environ, chosen: Mapping[str, Any] | None = None

@@ -2,8 +2,11 @@
 
 import hmac
 from collections.abc import Callable
+from json import JSONDecodeError
 from typing import Any, cast
 
+import msgspec
+from cross_web import HTTPException
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -64,6 +67,9 @@ class _TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             await self.handle_invalid_message("a message is a JSON object with a type")
             return
+        if message["type"] == "complete" and not isinstance(message.get("id"), str):
+            await self.handle_invalid_message("complete needs the id of an operation")
+            return
         if message["type"] == "subscribe" and not _is_subscribe(message):
             await self.handle_invalid_message("subscribe needs a non-empty id, and a payload with a query")
             return
@@ -93,6 +99,28 @@ class GraphQLApp(GraphQL[Context, None]):
         )
         self._services = services
         self.access = access
+
+    def decode_json(self, data: str | bytes) -> object:
+        """What a client sent: strictly JSON, so no NaN, no half a character, nothing nested beyond reason.
+
+        Raises:
+            JSONDecodeError: it is not.
+        """
+        try:
+            return msgspec.json.decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+            raise JSONDecodeError(str(error), "", 0) from error
+
+    def parse_json(self, data: str | bytes) -> Any:
+        """A body, or a parameter of the URL.
+
+        Raises:
+            HTTPException: it is no JSON; or a body that is neither an object nor a list.
+        """
+        parsed = super().parse_json(data)
+        if isinstance(data, bytes) and not isinstance(parsed, (dict, list)):
+            raise HTTPException(400, "The body of a GraphQL request is a JSON object")
+        return parsed
 
     async def get_context(self, request: Request | WebSocket, response: Any) -> Context:
         """The context of a request or a socket."""

@@ -133,7 +133,7 @@ class Mutation:
 
         async def act() -> HeartbeatPodPayload:
             version = await info.context.services.pods.heartbeat(lease_of(input), input.applied_version)
-            return HeartbeatPodPayload(pod=load_pods(info, [str(input.pod_id)])[0], version=Long(version))
+            return HeartbeatPodPayload(pod_id=str(input.pod_id), version=Long(version))
 
         return await _told(HeartbeatPodPayload, act)
 

@@ -2,11 +2,12 @@
 
 import strawberry
 
+from subgraph.api.context import Info
 from subgraph.api.errors import SessionManagerError
 from subgraph.api.scalars import Long
 from subgraph.api.types.assignment import PodAssignment
 from subgraph.api.types.fleet import Fleet, RebalancePlan
-from subgraph.api.types.pod import Pod
+from subgraph.api.types.pod import Pod, load_pods
 from subgraph.api.types.session import Session
 from subgraph.api.types.tile import Tile
 
@@ -55,11 +56,16 @@ class RegisterPodPayload:
 class HeartbeatPodPayload:
     """Of heartbeatPod."""
 
-    pod: Pod | None = strawberry.field(default=None, description="The pod.")
+    pod_id: strawberry.Private[str | None] = None
     version: Long | None = strawberry.field(
         default=None, description="The newest version that concerns this pod: if it is ahead of yours, subscribe again."
     )
     errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+    @strawberry.field(description="The pod.")
+    def pod(self, info: Info) -> Pod | None:
+        """The pod, looked up only where it is asked for: every pod sends heartbeats all the time."""
+        return load_pods(info, [self.pod_id])[0] if self.pod_id is not None else None
 
 
 @strawberry.type(description="How much of a report was taken, or why not.")

@@ -1,4 +1,4 @@
-"""Owns the scalars of the schema beyond GraphQL's own: Duration and Long; DateTime and JSON are Strawberry's."""
+"""Owns the scalars of the schema beyond GraphQL's own: Duration, Long and JSON; DateTime is Strawberry's."""
 
 import math
 import re
@@ -8,6 +8,7 @@ from typing import NewType
 
 import strawberry
 from graphql import GraphQLError
+from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition
 
 Duration = NewType("Duration", timedelta)
@@ -15,6 +16,7 @@ Long = NewType("Long", int)
 
 LONG_MAX = 2**53 - 1
 DURATION_DAYS_MAX = 36_500
+JSON_DEPTH_MAX = 64
 
 _DURATION = re.compile(
     r"(?P<sign>-)?P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
@@ -65,6 +67,35 @@ def parse_long(value: object) -> int:
     return value
 
 
+def parse_json(value: object, depth: int = 0) -> object:
+    """A JSON value that can be written down again: numbers that are finite, whole characters, and not too deep.
+
+    Raises:
+        GraphQLError: it holds something else.
+    """
+    if depth > JSON_DEPTH_MAX:
+        raise GraphQLError(f"JSON is nested at most {JSON_DEPTH_MAX} deep")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise GraphQLError("a number in JSON is finite")
+    if isinstance(value, str):
+        _check_characters(value)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_characters(key)
+            parse_json(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            parse_json(item, depth + 1)
+    return value
+
+
+def _check_characters(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise GraphQLError("text in JSON consists of whole Unicode characters") from None
+
+
 SCALARS: Mapping[object, ScalarDefinition] = {
     Duration: strawberry.scalar(
         name="Duration",
@@ -78,6 +109,13 @@ SCALARS: Mapping[object, ScalarDefinition] = {
         description="A whole number beyond 32 bits, as a JSON number below 2^53: epochs, versions, byte counts.",
         serialize=int,
         parse_value=parse_long,
+    ),
+    JSON: strawberry.scalar(
+        name="JSON",
+        description="Any JSON value, with finite numbers and nested at most 64 deep.",
+        specified_by_url="https://ecma-international.org/publications-and-standards/standards/ecma-404/",
+        serialize=lambda value: value,
+        parse_value=parse_json,
     ),
 }
 """Python type to scalar, for the schema's configuration."""

@@ -50,7 +50,9 @@ class TileChangeBatch:
 
     cycle: Long = strawberry.field(description="The control cycle after which it was told.")
     tiles: list[Tile] = strawberry.field(description="Tiles whose owner, health or load (by a tenth) changed.")
-    removed_ids: list[strawberry.ID] = strawberry.field(description="Tiles that are gone.")
+    removed_ids: list[strawberry.ID] = strawberry.field(
+        description="Tiles that are gone, or not of the healths asked for any more."
+    )
 
 
 @strawberry.type(description="What can be followed. A reader that is too slow is cut off, and should subscribe again.")
@@ -118,13 +120,17 @@ class Subscription:
             cycle = services.view.current().last_cycle
             tiles = _of_health(tiles_of_session(info, session_key), health)
             yield TileChangeBatch(cycle=Long(cycle.number if cycle else 0), tiles=tiles, removed_ids=[])
+            shown = {tile.reading.id for tile in tiles}
             async for batch in batches:
                 changed = _of_session(batch.changed, session_key)
-                removed = _of_session(batch.removed, session_key)
                 tiles = _of_health([tile for tile in await load_tiles(info, changed) if tile], health)
-                if tiles or removed:
+                matching = {tile.reading.id for tile in tiles}
+                # What is gone, and what was shown and is not of these healths any more.
+                left = shown & ((batch.changed - matching) | batch.removed)
+                shown = (shown | matching) - left
+                if tiles or left:
                     yield TileChangeBatch(
-                        cycle=Long(batch.cycle), tiles=tiles, removed_ids=[strawberry.ID(tile) for tile in removed]
+                        cycle=Long(batch.cycle), tiles=tiles, removed_ids=[strawberry.ID(tile) for tile in sorted(left)]
                     )
 
     @strawberry.subscription(description="The fleet: now, and after every control cycle.")

@@ -137,6 +137,31 @@ def test_a_map_gets_all_tiles_then_those_that_change_then_those_that_go(server: 
     pod.leave()
 
 
+def test_a_map_of_some_healths_is_told_which_tiles_are_not_of_them_any_more(server: RunningServer) -> None:
+    pod = FakeWork(server)
+    pod.register()
+    session_id = new_session(server, disk(1))
+    mine = {t["id"]: t for t in until_owned(server, session_id, 7) if t["assignment"]["podId"] == pod.id}
+    query = TILES.replace("sessionId: $id", "sessionId: $id, health: [HEALTHY, STALE]")
+
+    def report(rate: float) -> None:
+        pod.report(
+            [{"tileId": t["id"], "epoch": t["assignment"]["epoch"], "recordsPerSecond": rate} for t in mine.values()]
+        )
+
+    report(1.0)
+    with subscribed(server.websocket_url, query, id=session_id) as subscriber:
+        shown = {tile["id"] for tile in subscriber.next_data("tileChanges")["tiles"]}
+        assert mine.keys() <= shown
+        report(1e9)
+        left: set[str] = set()
+        while left != mine.keys():
+            batch = subscriber.next_data("tileChanges")
+            left |= set(batch["removedIds"])
+            assert not left & {tile["id"] for tile in batch["tiles"]}
+    pod.leave()
+
+
 def test_the_fleet_is_told_at_once_and_after_every_cycle(server: RunningServer) -> None:
     with subscribed(
         server.websocket_url, "subscription { fleetChanges { id version lagMs lastCycleAt } }"
@@ -156,6 +181,7 @@ def test_a_socket_survives_a_syntax_error_of_one_operation(server: RunningServer
 @pytest.mark.parametrize(
     "message",
     ["[]", "nonsense", '{"type": 1}', '{"type": "subscribe", "id": "", "payload": {"query": "{ fleet { id } }"}}',
+     '{"type": "complete", "id": ["a"]}', '{"type": "complete"}',
      '{"type": "subscribe", "id": "1"}', '{"type": "subscribe", "id": "1", "payload": []}'],
 )  # fmt: skip
 def test_a_message_that_is_none_closes_its_own_socket_with_4400(server: RunningServer, message: str) -> None:

@@ -1,7 +1,6 @@
 """Bad input: a clear error that names the field and the limit, nothing lost, the process alive."""
 
 import json
-import math
 from uuid import uuid4
 
 import pytest
@@ -126,18 +125,35 @@ def test_loads_that_are_none_are_refused_whole_and_stale_epochs_one_by_one(serve
     pod.leave()
 
 
-def test_nan_and_infinity_never_reach_the_fleet(server: RunningServer) -> None:
-    for number in (math.nan, math.inf):
-        body = json.dumps(
-            {
-                "query": 'mutation($r: Float!) { reportTileLoads(input: {podId: "p", leaseToken: "t", loads: '
-                '[{tileId: "s:8426819ffffffff", epoch: 1, recordsPerSecond: $r}]}) { accepted errors { code } } }',
-                "variables": {"r": number},
-            }
-        )
-        answer = server.http.post("/graphql", content=body, headers={"Content-Type": "application/json"}).json()
-        text = json.dumps(answer)
-        assert "INVALID_INPUT" in text or "errors" in answer, text
+def test_infinity_never_reaches_the_fleet(server: RunningServer) -> None:
+    pod = FakeWork(server)
+    pod.register()
+    load = '{tileId: "s:8426819ffffffff", epoch: 1, recordsPerSecond: 1e999}'
+    lease = f'podId: "{pod.id}", leaseToken: "{pod.token}"'
+    report = f"mutation {{ reportTileLoads(input: {{{lease}, loads: [{load}]}}) {{ accepted errors {{ code }} }} }}"
+    answer = server.ask(report)
+    assert "INVALID_INPUT" in json.dumps(answer) or "errors" in answer, answer
+    pod.leave()
+
+
+@pytest.mark.parametrize("body", ["5", "null", '"text"', "", "{", "NaN", '{"query": "\\ud800"}', "[" * 100_000])
+def test_a_body_that_is_no_json_object_is_refused(server: RunningServer, body: str) -> None:
+    refused = server.http.post("/graphql", content=body, headers={"Content-Type": "application/json"})
+    assert refused.status_code == 400, refused.text
+    assert "JSON" in refused.text
+
+
+@pytest.mark.parametrize("literal", ["{a: 1e999}", "[" * 70 + "]" * 70, '{a: "\\ud800"}'])
+def test_metadata_that_could_not_be_written_down_again_is_refused(server: RunningServer, literal: str) -> None:
+    answer = server.ask(f"mutation {{ createSession(input: {{metadata: {literal}}}) {{ session {{ id }} }} }}")
+    assert answer["errors"], answer
+    assert "Unexpected" not in json.dumps(answer)
+
+
+def test_an_operation_nested_beyond_reason_is_refused(server: RunningServer) -> None:
+    answer = server.ask("{ a" * 3_000 + "}" * 3_000)
+    assert answer["errors"]
+    assert "Unexpected" not in json.dumps(answer)
     assert server.http.get("/healthz").status_code == 200
 
 

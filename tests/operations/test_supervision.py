@@ -56,7 +56,10 @@ async def test_health_tells_of_every_background_task_that_died(valkey_url: str, 
     )
     app = create_app(settings)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://here") as http:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
+    ):
         assert (await http.get("/healthz")).json() == {"status": "alive", "problems": {}}
         (task,) = (task for task in asyncio.all_tasks() if task.get_name() == name)
         task.cancel()

@@ -65,6 +65,8 @@ class Fleet:
         self.pods = PodTable()
         self.last_cycle: CycleReport | None = None
         self._load_metric = load_metric
+        self._revision = 0
+        self._pod_sums: tuple[int, npt.NDArray[np.float64], npt.NDArray[np.intp]] | None = None
 
     def adopt(self, snapshot: FleetSnapshot) -> Effects:
         """Become the snapshot. Loads known so far stay with their tiles, leases with their pods.
@@ -72,6 +74,7 @@ class Fleet:
         Returns:
             All tiles there are as touched, and those that were missed going as removed; a pod's terms are read anew.
         """
+        self._revision += 1
         former, former_pods = self.tiles, self.pods
         self.tiles, self.pods = TileTable(), PodTable()
         for pod_id, pod in snapshot.pods.items():
@@ -100,6 +103,7 @@ class Fleet:
         """
         if change.previous != self.version:
             raise GapInChanges(f"at {self.version}, but the change {change.version} follows {change.previous}")
+        self._revision += 1
         effects = Effects(change.version)
         for tile_id, after in change.tiles.items():
             row = self.tiles.row(tile_id)
@@ -176,6 +180,7 @@ class Fleet:
         ]
         if not entries:
             return []
+        self._revision += 1
         indices = [index for index, _ in entries]
         rows = [row for _, row in entries]
         for name in ("records_per_second", "bytes_per_second", "volume_bytes", "backlog"):
@@ -188,16 +193,11 @@ class Fleet:
 
     def pod_loads(self) -> npt.NDArray[np.float64]:
         """Smoothed load per pod row; tiles without a report add nothing."""
-        tiles = self.tiles
-        owner = tiles.owner[: tiles.rows_used]
-        owned = owner != NOBODY
-        loads = np.nan_to_num(tiles.smoothed[: tiles.rows_used][owned])
-        return np.bincount(owner[owned], weights=loads, minlength=len(self.pods.rows)).astype(np.float64)
+        return self._sums_of_pods()[0]
 
     def pod_tile_counts(self) -> npt.NDArray[np.intp]:
         """Owned tiles per pod row."""
-        owner = self.tiles.owner[: self.tiles.rows_used]
-        return np.bincount(owner[owner != NOBODY], minlength=len(self.pods.rows))
+        return self._sums_of_pods()[1]
 
     def ready_pods(self) -> list[PodRow]:
         """The pods that may receive tiles."""
@@ -207,6 +207,17 @@ class Fleet:
         """Half the median ready pod's capacity: what a tile may carry when its coverage does not say. NaN: no pod."""
         capacities = [pod.record.capacity for pod in self.ready_pods()]
         return float(np.median(capacities)) / 2 if capacities else math.nan
+
+    def _sums_of_pods(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+        # One request may ask for the load of every pod, or of one pod a thousand times over.
+        if self._pod_sums is None or self._pod_sums[0] != self._revision:
+            used, rows = self.tiles.rows_used, len(self.pods.rows)
+            owned = self.tiles.owner[:used] != NOBODY
+            owner = self.tiles.owner[:used][owned]
+            loads = np.nan_to_num(self.tiles.smoothed[:used][owned])
+            sums = np.bincount(owner, weights=loads, minlength=rows).astype(np.float64)
+            self._pod_sums = self._revision, sums, np.bincount(owner, minlength=rows)
+        return self._pod_sums[1:]
 
     def _put_tile(self, tile_id: TileId, record: TileRecord, version: int) -> int:
         owner_row = self.pods.row_or_new(record.owner.pod_id) if record.owner else NOBODY
