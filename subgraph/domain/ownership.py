@@ -10,6 +10,8 @@ import msgspec
 
 from subgraph.domain.errors import EpochStale, IllegalState
 from subgraph.domain.ids import PodId, TenantId, TileId
+from subgraph.domain.labels import Labels
+from subgraph.domain.suspicion import Loss, QuarantinePolicy, Suspicion, with_loss
 
 
 class AssignmentState(StrEnum):
@@ -58,7 +60,9 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
     """A tile as the live store holds it.
 
     `retiring`: its session has stopped; it goes when nobody works on it any more. `last_epoch`: the highest that was
-    ever in force; 0 while nobody ever owned the tile. `pin`: the pod an operator wants the tile on.
+    ever in force; 0 while nobody ever owned the tile. `pin`: the pod an operator wants the tile on. `required`: labels
+    that its pod must bear, besides those its session requires. `forbidden`: pods an operator wants the tile off.
+    `suspicion`: what speaks for it killing its pods.
     """
 
     tenant_id: TenantId
@@ -69,6 +73,9 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
     retiring: bool = False
     last_epoch: int = 0
     pin: PodId | None = None
+    required: Labels = {}
+    forbidden: tuple[PodId, ...] = ()
+    suspicion: Suspicion | None = None
 
     @property
     def is_handing_over(self) -> bool:
@@ -82,11 +89,15 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 def place(record: TileRecord, term: Term) -> TileRecord:
-    """Give a tile whose owner is gone (or that never had one) to a pod at once: there is nobody to wait for."""
+    """Give a tile whose owner is gone (or that never had one) to a pod at once: there is nobody to wait for.
+
+    Whoever does it by hand knows better than any suspicion.
+    """
     _require(not record.retiring, "a retiring tile takes no owner")
     _require(record.owner is None, "an owner is moved from, or lost, but not overwritten")
     _require(term.epoch > _highest_epoch(record), "an epoch must rise")
-    return msgspec.structs.replace(record, owner=_in_force(term), next=None, last_epoch=term.epoch)
+    suspicion = None if term.reason is AssignmentReason.MANUAL else record.suspicion
+    return msgspec.structs.replace(record, owner=_in_force(term), next=None, last_epoch=term.epoch, suspicion=suspicion)
 
 
 def prepare(record: TileRecord, term: Term) -> TileRecord:
@@ -119,6 +130,14 @@ def abort(record: TileRecord) -> TileRecord:
 def drop_owner(record: TileRecord) -> TileRecord:
     """The owner is lost: its term ends here. A next owner that prepares is kept, and can be cut over to at once."""
     return msgspec.structs.replace(record, owner=None)
+
+
+def suspect(record: TileRecord, at_ms: int, policy: QuarantinePolicy) -> TileRecord:
+    """The owner died: that counts against a tile which it had taken up a short time before. The owner stays for now."""
+    owner = record.owner
+    if owner is None or at_ms - (owner.acknowledged_at_ms or owner.assigned_at_ms) >= policy.early_ms:
+        return record
+    return msgspec.structs.replace(record, suspicion=with_loss(record.suspicion, Loss(owner.pod_id, at_ms), policy))
 
 
 def drop_draining(record: TileRecord) -> TileRecord | None:

@@ -1,15 +1,14 @@
 """Owns the pod: what it registers with, its status, and what a registration must look like."""
 
-from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import ID_LENGTH_MAX, PodId
+from subgraph.domain.labels import LABELS_MAX, ZONE, Labels, check_labels, is_unicode
 
 TEXT_LENGTH_MAX = 200
-LABELS_MAX = 50
 LEASE_MS_MIN = 500
 CAPACITY_MIN = 1e-6
 CAPACITY_MAX = 1e15
@@ -32,7 +31,10 @@ class PodStatus(StrEnum):
 
 
 class PodRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A pod as the live store holds it. `lease_token` is the identity of the one instance that runs."""
+    """A pod as the live store holds it. `lease_token` is the identity of the one instance that runs.
+
+    `was_draining`: a lost pod had been drained; its end says nothing about its tiles.
+    """
 
     service: str
     capacity: float
@@ -41,13 +43,25 @@ class PodRecord(msgspec.Struct, frozen=True, array_like=True):
     registered_at_ms: int
     status: PodStatus = PodStatus.READY
     zone: str | None = None
-    labels: Mapping[str, str] = {}
+    labels: Labels = {}
     tiles_max: int | None = None
     status_at_ms: int = 0
+    was_draining: bool = False
+
+    @property
+    def borne_labels(self) -> Labels:
+        """What tiles may require of the pod: its labels, and its zone as one more."""
+        return self.labels if self.zone is None else {**self.labels, ZONE: self.zone}
 
     def with_status(self, status: PodStatus, now_ms: int) -> "PodRecord":
         """The record with another status from now on."""
-        return msgspec.structs.replace(self, status=status, status_at_ms=now_ms)
+        was_draining = status is PodStatus.LOST and self.status is PodStatus.DRAINING
+        return msgspec.structs.replace(self, status=status, status_at_ms=now_ms, was_draining=was_draining)
+
+    @property
+    def died_at_work(self) -> bool:
+        """Whether the instance, if it is no longer there, ended at work: it had neither left nor been drained."""
+        return self.status in (PodStatus.READY, PodStatus.CORDONED, PodStatus.LOST) and not self.was_draining
 
 
 def check_registration(
@@ -56,7 +70,7 @@ def check_registration(
     capacity: float,
     tiles_max: int | None,
     zone: str | None,
-    labels: Mapping[str, str],
+    labels: Labels,
     lease_ms: int,
     lease_ms_max: int,
 ) -> None:
@@ -69,11 +83,7 @@ def check_registration(
         raise InvalidInput(
             f"id must have 1 to {ID_LENGTH_MAX} printable characters", ("id",), f"{ID_LENGTH_MAX} characters"
         )
-    for name, text in (("service", service), ("zone", zone)):
-        if text is not None and not 1 <= len(text) <= TEXT_LENGTH_MAX:
-            raise InvalidInput(
-                f"{name} must have 1 to {TEXT_LENGTH_MAX} characters", (name,), f"{TEXT_LENGTH_MAX} characters"
-            )
+    _check_text("service", service)
     if not CAPACITY_MIN <= capacity <= CAPACITY_MAX:
         limits = f"{CAPACITY_MIN:g} to {CAPACITY_MAX:g}"
         raise InvalidInput(f"capacity must be a number from {limits}", ("capacity",), limits)
@@ -81,15 +91,32 @@ def check_registration(
         raise InvalidInput(
             f"maxTiles must lie between 0 and {TILES_PER_POD_MAX:,}", ("maxTiles",), f"{TILES_PER_POD_MAX}"
         )
-    if len(labels) > LABELS_MAX or any(len(k) > TEXT_LENGTH_MAX or len(v) > TEXT_LENGTH_MAX for k, v in labels.items()):
-        raise InvalidInput(
-            f"at most {LABELS_MAX} labels of at most {TEXT_LENGTH_MAX} characters each",
-            ("labels",),
-            f"{LABELS_MAX} labels",
-        )
+    check_bearing(zone, labels)
     if not LEASE_MS_MIN <= lease_ms <= lease_ms_max:
         raise InvalidInput(
             f"lease must lie between {LEASE_MS_MIN} ms and the fleet's maximum of {lease_ms_max} ms",
             ("lease",),
             f"{lease_ms_max} ms",
+        )
+
+
+def check_bearing(zone: str | None, labels: Labels, path: tuple[str, ...] = ()) -> None:
+    """Refuse a zone or labels that are malformed, beyond a limit, or contradict each other.
+
+    Raises:
+        InvalidInput: naming the field and its limit; `path` is of the pod in the input.
+    """
+    if zone is not None:
+        _check_text("zone", zone, path)
+        if labels.get(ZONE, zone) != zone:
+            raise InvalidInput(
+                f"the pod cannot be in zone {zone!r} and bear the label {ZONE}={labels[ZONE]}", (*path, "zone")
+            )
+    check_labels(labels, (*path, "labels"), LABELS_MAX)
+
+
+def _check_text(name: str, text: str, path: tuple[str, ...] = ()) -> None:
+    if not 1 <= len(text) <= TEXT_LENGTH_MAX or not is_unicode(text):
+        raise InvalidInput(
+            f"{name} must have 1 to {TEXT_LENGTH_MAX} characters", (*path, name), f"{TEXT_LENGTH_MAX} characters"
         )

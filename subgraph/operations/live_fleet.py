@@ -10,7 +10,8 @@ from typing import Protocol
 
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
 from subgraph.domain.fleet.plans import FleetPlan
-from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.fleet.requirements import SessionRequirement
+from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
@@ -119,6 +120,17 @@ class LiveFleet(Protocol):
         Raises:
             NotLeading: the guard is a Leadership that has ended.
             LeaseLost: the guard is a PodLease that is not in force.
+            Unavailable: also when the store was emptied and no leader has set an incarnation yet.
+        """
+        ...
+
+    async def require(self, session_id: SessionId, requirement: SessionRequirement | None) -> int:
+        """Note what a session requires of all its tiles, unless that of a later revision is noted; None: forget it.
+
+        Returns:
+            The version of the change; 0 if there was nothing to write.
+
+        Raises:
             Unavailable: also when the store was emptied and no leader has set an incarnation yet.
         """
         ...

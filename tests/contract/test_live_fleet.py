@@ -14,6 +14,7 @@ from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Versioned
 from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.pods import PodStatus
 from subgraph.operations.live_fleet import (
@@ -28,7 +29,7 @@ from subgraph.operations.live_fleet import (
 )
 from subgraph.operations.ports import SlowConsumer
 from tests.contract.conftest import listening
-from tests.support.fleets import T1, T2, T3, A, B, held, pod, term, tile, tile_ids
+from tests.support.fleets import SESSION, T1, T2, T3, A, B, held, pod, term, tile, tile_ids
 from tests.support.leading import lead
 from tests.support.polling import eventually
 
@@ -105,6 +106,37 @@ async def test_a_commit_is_bounded(live: RedisLiveFleet, leadership: Leadership)
     assert await live.read_tiles(ids) == {}
     assert (await live.commit(None, new(*ids[:-1]))).version
     assert len(await live.read_tiles(ids)) == TILES_PER_COMMIT_MAX
+
+
+async def test_what_a_session_requires_is_told_and_never_replaced_by_an_earlier_revisions(
+    live: RedisLiveFleet, leadership: Leadership
+) -> None:
+    told: list[FleetSnapshot | FleetChange | CycleReport] = []
+    follower = asyncio.create_task(follow(live, told))
+    await eventually(lambda: told, "a snapshot")
+    written = await live.require(SESSION, SessionRequirement(2, {"zone": "ü|"}))
+    assert written > 0
+    assert await live.require(SESSION, SessionRequirement(1, {})) == 0
+    assert await live.require(SESSION, SessionRequirement(2, {})) == 0
+    gone = await live.require(SESSION, None)
+    assert await live.require(SESSION, None) == 0
+    assert await live.require(SESSION, SessionRequirement(1, {"gpu": "yes"})) > gone > written
+    await eventually(lambda: len(told) == 4, "every change")
+    follower.cancel()
+    changes = [one for one in told if isinstance(one, FleetChange)]
+    assert [change.requirements for change in changes] == [
+        {SESSION: SessionRequirement(2, {"zone": "ü|"})},
+        {SESSION: None},
+        {SESSION: SessionRequirement(1, {"gpu": "yes"})},
+    ]
+    snapshot = await anext(live.follow())
+    assert isinstance(snapshot, FleetSnapshot)
+    assert snapshot.requirements == {SESSION: SessionRequirement(1, {"gpu": "yes"})}
+
+
+async def test_nothing_is_required_before_anybody_has_led(live: RedisLiveFleet) -> None:
+    with pytest.raises(Unavailable):
+        await live.require(SESSION, SessionRequirement(1, {"gpu": "yes"}))
 
 
 async def test_a_pod_is_lost_only_if_its_lease_has_ended(live: RedisLiveFleet, leadership: Leadership) -> None:

@@ -8,6 +8,7 @@ from subgraph.domain.fleet.picture import SMOOTHING, Fleet, GapInChanges, TermCh
 from subgraph.domain.ids import PodId, SessionId, TileId, tile_id
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AssignmentState, TileRecord, terms_of
+from subgraph.domain.suspicion import Loss, Suspicion
 from tests.support.fleet_twin import PODS
 from tests.support.fleet_twin import FleetTwin as Twin
 from tests.support.fleets import (
@@ -45,6 +46,7 @@ RECORDS = [
     tile(owner=held(A, 7), next=term(B, 9, ready=True), capacity=1.0),
     tile(owner=held(B, 9), draining=held(A, 7, draining_since_ms=30)),
     tile(draining=held(A, 7, draining_since_ms=30), retiring=True, last_epoch=7),
+    tile(pin=A, required={"gpu": "yes"}, forbidden=(B, C), suspicion=Suspicion((Loss(A, 7),), 1, 60_007)),
 ]
 
 

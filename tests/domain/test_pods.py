@@ -7,9 +7,9 @@ import pytest
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import ID_LENGTH_MAX
+from subgraph.domain.labels import LABEL_KEY_LENGTH_MAX, LABEL_VALUE_LENGTH_MAX, LABELS_MAX
 from subgraph.domain.pods import (
     CAPACITY_MAX,
-    LABELS_MAX,
     LEASE_MS_MIN,
     TEXT_LENGTH_MAX,
     TILES_PER_POD_MAX,
@@ -56,7 +56,7 @@ def test_a_status_holds_from_the_moment_it_was_given() -> None:
         {"capacity": CAPACITY_MAX},
         {"tiles_max": 0},
         {"tiles_max": TILES_PER_POD_MAX},
-        {"labels": {f"k{n}": "v" * TEXT_LENGTH_MAX for n in range(LABELS_MAX)}},
+        {"labels": {f"k{n}": "v" * LABEL_VALUE_LENGTH_MAX for n in range(LABELS_MAX)}},
         {"lease_ms": LEASE_MS_MIN},
         {"lease_ms": LEASE_MS_MAX},
     ],
@@ -85,8 +85,9 @@ def test_registrations_up_to_the_limits_are_accepted(changes: dict[str, Any]) ->
         ({"tiles_max": -1}, "maxTiles"),
         ({"tiles_max": TILES_PER_POD_MAX + 1}, "maxTiles"),
         ({"labels": {f"k{n}": "" for n in range(LABELS_MAX + 1)}}, "labels"),
-        ({"labels": {"k" * (TEXT_LENGTH_MAX + 1): ""}}, "labels"),
-        ({"labels": {"k": "v" * (TEXT_LENGTH_MAX + 1)}}, "labels"),
+        ({"labels": {"": "v"}}, "labels.0.key"),
+        ({"labels": {"k" * (LABEL_KEY_LENGTH_MAX + 1): ""}}, "labels.0.key"),
+        ({"labels": {"j": "", "k": "v" * (LABEL_VALUE_LENGTH_MAX + 1)}}, "labels.1.value"),
         ({"lease_ms": LEASE_MS_MIN - 1}, "lease"),
         ({"lease_ms": LEASE_MS_MAX + 1}, "lease"),
     ],
@@ -94,5 +95,37 @@ def test_registrations_up_to_the_limits_are_accepted(changes: dict[str, Any]) ->
 def test_a_registration_beyond_a_limit_is_refused_by_field_and_limit(changes: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         check(**changes)
-    assert refused.value.path == (field,)
+    assert ".".join(refused.value.path) == field
     assert refused.value.limit
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"service": "half a pair: \ud83d"}, "service"),
+        ({"zone": "\ud83d"}, "zone"),
+        ({"labels": {"\ud83d": "v"}}, "labels.0.key"),
+        ({"labels": {"k": "\ud83d"}}, "labels.0.value"),
+        ({"zone": "a", "labels": {"zone": "b"}}, "zone"),
+    ],
+)
+def test_a_registration_that_is_no_text_or_contradicts_itself_is_refused_by_field(
+    changes: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check(**changes)
+    assert ".".join(refused.value.path) == field
+
+
+def test_the_zone_is_one_more_label() -> None:
+    assert pod(labels={"gpu": "yes"}).borne_labels == {"gpu": "yes"}
+    assert pod(labels={"gpu": "yes"}, zone="eu").borne_labels == {"gpu": "yes", "zone": "eu"}
+    assert pod(labels={"zone": "eu"}, zone="eu").borne_labels == {"zone": "eu"}
+
+
+def test_a_pod_that_is_lost_in_its_drain_did_not_die_at_work() -> None:
+    died = {status: pod(status=status).with_status(PodStatus.LOST, 1).died_at_work for status in PodStatus}
+    assert died[PodStatus.READY]
+    assert died[PodStatus.CORDONED]
+    assert not died[PodStatus.DRAINING]
+    assert not pod(status=PodStatus.GONE).died_at_work

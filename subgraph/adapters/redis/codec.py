@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, Pause, Versioned
-from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.fleet.requirements import SessionRequirement
+from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
 from subgraph.operations.live_fleet import Beat
@@ -14,10 +15,11 @@ from subgraph.operations.live_fleet import Beat
 _encoder = msgspec.json.Encoder()
 _tile_decoder = msgspec.json.Decoder(TileRecord)
 _pod_decoder = msgspec.json.Decoder(PodRecord)
+_requirement_decoder = msgspec.json.Decoder(SessionRequirement)
 _message_decoder = msgspec.msgpack.Decoder()
 
 
-def encode_record(record: TileRecord | PodRecord | None) -> bytes:
+def encode_record(record: TileRecord | PodRecord | SessionRequirement | None) -> bytes:
     """A record as JSON; nothing for one that is to be removed."""
     return b"" if record is None else _encoder.encode(record)
 
@@ -34,17 +36,26 @@ def decode_pod(stored: bytes) -> Versioned[PodRecord]:
     return Versioned(int(version), _pod_decoder.decode(record))
 
 
+def decode_requirement(stored: bytes) -> SessionRequirement:
+    """What a session requires of all its tiles, as stored."""
+    return _requirement_decoder.decode(stored.partition(b"|")[2])
+
+
 def decode_message(message: bytes) -> FleetChange | CycleReport:
     """A message of the fleet's channel."""
     kind, *facts = _message_decoder.decode(message)
     if kind == "cycle":
         return msgspec.json.decode(facts[0], type=CycleReport)
-    previous, version, tiles, pods = facts
+    previous, version, tiles, pods, requirements = facts
     return FleetChange(
         int(previous),
         int(version),
         {TileId(key): _tile_decoder.decode(record) if record else None for key, record in _pairs(tiles)},
         {PodId(key): _pod_decoder.decode(record) if record else None for key, record in _pairs(pods)},
+        {
+            SessionId(key): _requirement_decoder.decode(record) if record else None
+            for key, record in _pairs(requirements)
+        },
     )
 
 

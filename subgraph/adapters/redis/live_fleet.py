@@ -21,7 +21,8 @@ from subgraph.adapters.redis.keys import fleet_key, fleet_keys
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
 from subgraph.domain.fleet.plans import FleetPlan
-from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.fleet.requirements import SessionRequirement
+from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
@@ -59,6 +60,7 @@ _SCRIPTS = (
     "keep_leading",
     "register_pod",
     "renew_lease",
+    "require",
     "reserve",
     "take_requests",
     "try_lead",
@@ -76,6 +78,7 @@ class RedisLiveFleet:
         by_name = {key.rpartition(":")[2]: key for key in self._keys}
         self._meta, self._tiles, self._pods = by_name["meta"], by_name["tiles"], by_name["pods"]
         self._loads, self._channel = by_name["loads"], by_name["changes"]
+        self._requirements = by_name["requirements"]
         sources = files("subgraph.adapters.redis") / "scripts"
         prelude = (sources / "prelude.lua").read_text()
         self._scripts: dict[str, AsyncScript] = {
@@ -97,11 +100,15 @@ class RedisLiveFleet:
             # The version is read first: what is committed while the rest is read comes again as a change.
             version = int(await _answer(self._redis.hget(self._meta, "published")) or 0)
             pods = await _answer(self._redis.hgetall(self._pods))
+            required = await _answer(self._redis.hgetall(self._requirements))
             tiles: dict[TileId, Versioned[TileRecord]] = {}
             async for tile_id, stored in self._redis.hscan_iter(self._tiles, count=TILES_PER_SCAN):
                 tiles[TileId(tile_id.decode())] = codec.decode_tile(stored)
         return FleetSnapshot(
-            version, tiles, {PodId(pod_id.decode()): codec.decode_pod(stored) for pod_id, stored in pods.items()}
+            version,
+            tiles,
+            {PodId(pod_id.decode()): codec.decode_pod(stored) for pod_id, stored in pods.items()},
+            {SessionId(one.decode()): codec.decode_requirement(stored) for one, stored in required.items()},
         )
 
     async def follow_loads(self) -> AsyncIterator[tuple[int, LoadBatch]]:
@@ -159,6 +166,11 @@ class RedisLiveFleet:
             frozenset(TileId(tile_id.decode()) for tile_id in tile_conflicts),
             frozenset(PodId(pod_id.decode()) for pod_id in pod_conflicts),
         )
+
+    async def require(self, session_id: SessionId, requirement: SessionRequirement | None) -> int:
+        """Note what a session requires of all its tiles, unless that of a later revision is noted; None: forget it."""
+        revision = 0 if requirement is None else requirement.revision
+        return int(await self._run("require", [session_id, revision, codec.encode_record(requirement)]))
 
     async def reserve_versions(self, leadership: Leadership, count: int) -> int:
         """Reserve `count` consecutive versions as epochs, and return the first."""

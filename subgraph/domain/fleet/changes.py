@@ -6,7 +6,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.fleet.requirements import SessionRequirement
+from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
 
@@ -21,6 +22,7 @@ class FleetChange:
     version: int
     tiles: Mapping[TileId, TileRecord | None] = field(default_factory=dict)
     pods: Mapping[PodId, PodRecord | None] = field(default_factory=dict)
+    requirements: Mapping[SessionId, SessionRequirement | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +58,4 @@ class FleetSnapshot:
     version: int
     tiles: Mapping[TileId, Versioned[TileRecord]]
     pods: Mapping[PodId, Versioned[PodRecord]]
+    requirements: Mapping[SessionId, SessionRequirement] = field(default_factory=dict)

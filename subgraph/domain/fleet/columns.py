@@ -1,17 +1,19 @@
 """Owns how the fleet's picture becomes the planner's columns, also with suppositions about pods and loads."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from subgraph.domain.fleet.groups import tile_groups
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.tile_table import NOBODY
 from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.labels import Labels
 from subgraph.domain.ownership import TileRecord
-from subgraph.domain.planning.columns import NO_LIMIT, UNOWNED, PlanningInput
+from subgraph.domain.planning.columns import NO_LIMIT, UNOWNED, Flags, PlanningInput, Rows
 from subgraph.domain.pods import PodRecord, PodStatus
 
 NEIGHBORS_FOUND_MAX = 10_000
@@ -25,6 +27,8 @@ class HypotheticalPod:
     id: PodId
     capacity: float
     tiles_max: int | None = None
+    zone: str | None = None
+    labels: Labels = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,9 @@ def fleet_columns(
     draining = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if pod.record.status is PodStatus.DRAINING]
     # A tile rests between two moves, but not on a pod that wants to leave.
     rested = (now_ms - tiles.owner_since_ms[:used] >= cool_down_ms) | np.isin(owner, draining)
-    movable = (tiles.owner_acknowledged_ms[:used] > 0) & rested
+    movable = tiles.owner_acknowledged_ms[:used] > 0
+    waits = np.zeros(used, np.bool_)
+    waits[[row for row, one in tiles.suspicions.items() if one.is_quarantined(now_ms)]] = True
     for row, term in tiles.next.items():
         owner[row] = fleet.pods.row_or_new(term.pod_id)
     movable[[*tiles.next, *tiles.draining]] = False
@@ -81,6 +87,7 @@ def fleet_columns(
         if record is None or record.retiring:
             planned[settled_row] = False
             continue
+        waits[settled_row] = record.suspicion is not None and record.suspicion.is_quarantined(now_ms)
         heir = record.next or record.owner
         owner[settled_row] = fleet.pods.row_or_new(heir.pod_id) if heir else NOBODY
     pods = [pod for pod in fleet.pods if pod.is_known and pod.record.status.is_live and pod.id not in lost]
@@ -94,19 +101,27 @@ def fleet_columns(
     tile_rows = np.flatnonzero(planned)
     tiles.adjacency.refresh(tiles, NEIGHBORS_FOUND_MAX)
     neighbor_offsets, neighbors = tiles.adjacency.edges(tiles, tile_rows)
+    tile_pod = index_of_row[owner[tile_rows]]  # NOBODY reads the last entry, which is UNOWNED
+    tile_pin = _pins(fleet, pods, index_of_row)[tile_rows] if tiles.pins else None
+    tile_group, group_allows = tile_groups(tiles, tile_rows, pods) or (None, None)
+    # Nor does it rest where it may not be.
+    rested = rested[tile_rows] | _astray(tile_pod, tile_pin, tile_group, group_allows)
     status = [pod.record.status for pod in pods]
     limits = [pod.record.tiles_max for pod in pods]
     return FleetColumns(
         PlanningInput(
             tile_load=tiles.smoothed[tile_rows] * what_if.load_factor,
-            tile_pod=index_of_row[owner[tile_rows]],  # NOBODY reads the last entry, which is UNOWNED
-            tile_movable=movable[tile_rows],
+            tile_pod=tile_pod,
+            tile_movable=movable[tile_rows] & rested,
+            tile_waits=waits[tile_rows],
             pod_capacity=np.array([pod.record.capacity for pod in pods], np.float64),
             pod_accepts=np.array([one is PodStatus.READY for one in status], np.bool_),
             pod_evacuates=np.array([one is PodStatus.DRAINING for one in status], np.bool_),
             pod_tiles_max=np.array([NO_LIMIT if limit is None else limit for limit in limits], np.int64),
             tiles_in_flight=len(tiles.next) + len(tiles.draining),
-            tile_pin=_pins(fleet, pods, index_of_row)[tile_rows] if tiles.pins else None,
+            tile_group=tile_group,
+            group_allows=group_allows,
+            tile_pin=tile_pin,
             neighbor_offsets=neighbor_offsets,
             neighbors=neighbors,
         ),
@@ -125,8 +140,26 @@ def _pins(fleet: Fleet, pods: Sequence[PodRow], index_of_row: npt.NDArray[np.int
     return pins
 
 
+def _astray(tile_pod: Rows, tile_pin: Rows | None, tile_group: Rows | None, group_allows: Flags | None) -> Flags:
+    owned = tile_pod != UNOWNED
+    astray = np.zeros(tile_pod.size, np.bool_)
+    if tile_group is not None and group_allows is not None and group_allows.size:
+        astray = owned & ~group_allows[tile_group, tile_pod]
+    if tile_pin is not None:
+        # Only the pin counts where there is one.
+        astray = np.where(tile_pin != UNOWNED, owned & (tile_pod != tile_pin), astray)
+    return astray
+
+
 def _hypothetical_row(pod: HypotheticalPod) -> PodRow:
     record = PodRecord(
-        service="", capacity=pod.capacity, lease_ms=0, lease_token="", registered_at_ms=0, tiles_max=pod.tiles_max
+        service="",
+        capacity=pod.capacity,
+        lease_ms=0,
+        lease_token="",
+        registered_at_ms=0,
+        tiles_max=pod.tiles_max,
+        zone=pod.zone,
+        labels=pod.labels,
     )
     return PodRow(pod.id, record, changed_at=0)

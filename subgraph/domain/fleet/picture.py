@@ -82,6 +82,8 @@ class Fleet:
             if before is not None:
                 now.lease_expires_at_ms = max(now.lease_expires_at_ms, before.lease_expires_at_ms)
                 now.applied_version = before.applied_version
+        for session_id, requirement in snapshot.requirements.items():
+            self.tiles.requirements.put_session(session_id, requirement, self.tiles.rows_of_session(session_id))
         for tile_id, tile in snapshot.tiles.items():
             row = self._put_tile(tile_id, tile.record, tile.version)
             former_row = former.row(tile_id)
@@ -105,6 +107,8 @@ class Fleet:
             raise GapInChanges(f"at {self.version}, but the change {change.version} follows {change.previous}")
         self._revision += 1
         effects = Effects(change.version)
+        for session_id, requirement in change.requirements.items():
+            self.tiles.requirements.put_session(session_id, requirement, self.tiles.rows_of_session(session_id))
         for tile_id, after in change.tiles.items():
             row = self.tiles.row(tile_id)
             if row is not None and self.tiles.changed_at[row] > change.version:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,12 @@ from subgraph.domain.coverage import Coverage, resolve_overlaps
 from subgraph.domain.coverage.cells import CellArray
 from subgraph.domain.fleet.adjacency import Adjacency
 from subgraph.domain.fleet.cell_index import NO_ROW, CellIndex
+from subgraph.domain.fleet.requirements import Requirements
 from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
+from subgraph.domain.suspicion import Suspicion
+
+T = TypeVar("T")
 
 REASONS = tuple(AssignmentReason)
 _REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
@@ -71,8 +76,11 @@ class TileTable:
         self.draining: dict[int, Term] = {}
         self.retiring: set[int] = set()
         self.pins: dict[int, PodId] = {}
+        self.forbidden: dict[int, tuple[PodId, ...]] = {}
+        self.suspicions: dict[int, Suspicion] = {}
         self.cells_of_session: dict[SessionId, CellIndex] = {}
         self.adjacency = Adjacency()
+        self.requirements = Requirements()
         self._sessions: list[SessionId] = []
         """By the code in the column `session`; codes of sessions without tiles are used again."""
         self._session_codes: dict[SessionId, int] = {}
@@ -159,10 +167,10 @@ class TileTable:
         self.last_epoch[row] = record.last_epoch
         _put_or_drop(self.next, row, record.next)
         _put_or_drop(self.draining, row, record.draining)
-        if record.pin is None:
-            self.pins.pop(row, None)
-        else:
-            self.pins[row] = record.pin
+        _put_or_drop(self.pins, row, record.pin)
+        _put_or_drop(self.forbidden, row, record.forbidden or None)
+        _put_or_drop(self.suspicions, row, record.suspicion)
+        self.requirements.put(row, self.session_of(row), record.required)
         if record.retiring:
             self.retiring.add(row)
         else:
@@ -181,6 +189,9 @@ class TileTable:
             retiring=row in self.retiring,
             last_epoch=int(self.last_epoch[row]),
             pin=self.pins.get(row),
+            required=self.requirements.own(row),
+            forbidden=self.forbidden.get(row, ()),
+            suspicion=self.suspicions.get(row),
         )
 
     def owner_term(self, row: int, owner_id: PodId) -> Term:
@@ -210,11 +221,11 @@ class TileTable:
             self._free_codes.append(self._session_codes.pop(session_id))
         for name, (_, empty) in _COLUMNS.items():
             getattr(self, name)[row] = empty
-        self.next.pop(row, None)
-        self.draining.pop(row, None)
+        for few in (self.next, self.draining, self.pins, self.forbidden, self.suspicions):
+            few.pop(row, None)
         self.retiring.discard(row)
-        self.pins.pop(row, None)
         self.adjacency.forget(row)
+        self.requirements.forget(row)
         self._free.append(row)
         return row
 
@@ -253,8 +264,8 @@ class TileTable:
             setattr(self, name, np.concatenate([column, np.full(len(column), empty, column.dtype)]))
 
 
-def _put_or_drop(terms: dict[int, Term], row: int, term: Term | None) -> None:
-    if term is None:
-        terms.pop(row, None)
+def _put_or_drop(few: dict[int, T], row: int, value: T | None) -> None:
+    if value is None:
+        few.pop(row, None)
     else:
-        terms[row] = term
+        few[row] = value

@@ -24,6 +24,7 @@ class PlanningInput:
     `tile_pod` counts moves in flight as done (the next owner, where one prepares); UNOWNED where there is none, which
     is also how the tiles of a lost pod come in. An unowned tile is placed whether it is movable or not.
     `tile_movable` is False while a handoff of the tile is in flight, while it cools down, and while it is pinned.
+    `tile_waits` is True where a tile must not be given to anyone while it is unowned, None: nowhere.
     A pod that neither accepts nor evacuates is cordoned: it keeps what it has, and may give when it is too hot.
     `tile_group` and `group_allows` (one row a group, one column a pod) say which pods a tile may be on, None: any.
     `tile_pin` is the one pod an operator wants the tile on, UNOWNED where it is free: it goes there, never elsewhere.
@@ -38,6 +39,7 @@ class PlanningInput:
     pod_evacuates: Flags
     pod_tiles_max: Counts
     tiles_in_flight: int = 0
+    tile_waits: Flags | None = None
     tile_group: Rows | None = None
     group_allows: Flags | None = None
     tile_pin: Rows | None = None
@@ -47,6 +49,8 @@ class PlanningInput:
     def __post_init__(self) -> None:
         tiles, pods = self.tile_load.size, self.pod_capacity.size
         if self.tile_pod.size != tiles or self.tile_movable.size != tiles:
+            raise ValueError("tile columns differ in length")
+        if self.tile_waits is not None and self.tile_waits.size != tiles:
             raise ValueError("tile columns differ in length")
         if not self.pod_accepts.size == self.pod_evacuates.size == self.pod_tiles_max.size == pods:
             raise ValueError("pod columns differ in length")

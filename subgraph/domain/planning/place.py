@@ -9,7 +9,7 @@ from subgraph.domain.planning.standing import Moves, Standing
 
 def place(standing: Standing) -> tuple[Moves, Rows]:
     """Return the placements, and the tiles for which there is no pod. No budget applies, hard constraints do."""
-    homeless = np.flatnonzero(standing.tile_pod == UNOWNED).astype(np.int32)
+    homeless = np.flatnonzero((standing.tile_pod == UNOWNED) & ~standing.tile_waits).astype(np.int32)
     if not homeless.size:
         return Moves.none(), homeless
     targets = allot(homeless, standing)

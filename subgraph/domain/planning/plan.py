@@ -54,7 +54,8 @@ def plan_rebalance(columns: PlanningInput, policy: BalancePolicy) -> Plan:
     tiles, load_total = start.tile_load.size, float(start.tile_load.sum())
     has_pods = bool(start.pod_receives.any())
     # First those without an owner: what slots there are go to them, a draining pod's tiles are served meanwhile.
-    placed, unplaceable = place(start)
+    placed, homeless = place(start)
+    unplaceable = np.concatenate((homeless, np.flatnonzero(start.tile_waits).astype(np.int32)))
     standing = start.after(placed)
     evacuating = Evacuation.none()
     if not policy.paused:
@@ -63,13 +64,13 @@ def plan_rebalance(columns: PlanningInput, policy: BalancePolicy) -> Plan:
     standing = standing.after(evacuating.moves)
     in_flight = columns.tiles_in_flight + evacuating.moves.tiles.size
     repairing = Evacuation.none()
-    if has_pods and not policy.paused:
+    if has_pods and not policy.paused and not policy.emergency:
         repairing = repair(standing, policy.repair_allowance(tiles, load_total, in_flight))
         unplaceable = np.concatenate((unplaceable, repairing.stranded))
         in_flight += repairing.moves.tiles.size
     settled = standing.after(repairing.moves).with_pinned_at_rest()
     balancing = Balancing.none()
-    if has_pods and not policy.paused:
+    if has_pods and not policy.paused and not policy.emergency:
         balancing = balance(settled, policy, policy.balance_allowance(tiles, load_total, in_flight))
     final = settled.after(balancing.moves)
     # A swap may find the way that was closed to a tile before.
@@ -109,10 +110,12 @@ def _skip(
         return SkipReason.NO_TILES
     if not start.pod_receives.any():
         return SkipReason.NO_PODS
-    if unplaceable.size:
+    if not np.all(start.tile_waits[unplaceable]):
         return SkipReason.NOTHING_FITS
     if policy.paused:
         return SkipReason.PAUSED
+    if policy.emergency:
+        return SkipReason.NO_EMERGENCY
     if budget_bound:
         return SkipReason.BUDGET_EXHAUSTED
     return balancing.skip or SkipReason.BALANCED

@@ -30,6 +30,7 @@ class BalancePolicy:
     repair_moves_ratio_max: float = 0.02
     in_flight_max: int = 2_000  # handoffs under way at any time; placing unowned tiles does not wait for it
     in_flight_ratio_max: float = 0.04
+    emergency: bool = False  # only what has no owner or drains is moved, all at once whatever it costs
     paused: bool = False  # what has no owner is placed still; draining, repairing and balancing rest
     capacity_hard: bool = False  # whether a tile waits without an owner rather than take a pod beyond its capacity
 
@@ -51,6 +52,8 @@ class BalancePolicy:
 
     def evacuation_allowance(self, tiles: int, load_total: float, in_flight: int) -> "Allowance":
         """Return what draining pods may give away in a round while `in_flight` handoffs are under way."""
+        if self.emergency:
+            return Allowance(load=math.inf, moves=tiles)
         moves = max(self.evacuation_moves_max, int(self.evacuation_moves_ratio_max * tiles))
         load = _share(self.evacuation_load_ratio_max, load_total)
         return Allowance(load=load, moves=min(moves, self._in_flight_left(tiles, in_flight)))

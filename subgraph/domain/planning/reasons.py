@@ -20,6 +20,7 @@ class UnplaceableReason(IntEnum):
     LABELS = 2  # no pod that accepts tiles has what its group requires
     PINNED = 3  # the pod it is pinned to cannot have it
     OVER_CAPACITY = 4  # where there is a slot, its load would exceed the capacity, and that is a hard limit
+    QUARANTINED = 5  # it must wait without an owner for a while
 
 
 class SkipReason(StrEnum):
@@ -28,6 +29,7 @@ class SkipReason(StrEnum):
     PAUSED = "PAUSED"
     NO_TILES = "NO_TILES"
     NO_PODS = "NO_PODS"
+    NO_EMERGENCY = "NO_EMERGENCY"  # asked for an emergency, and nothing is unowned or on a draining pod
     BALANCED = "BALANCED"  # no pod is above the target
     WITHIN_HYSTERESIS = "WITHIN_HYSTERESIS"  # above the target, but no pod above the trigger
     BUDGET_EXHAUSTED = "BUDGET_EXHAUSTED"  # there is something to do, and nothing left to do it with this round

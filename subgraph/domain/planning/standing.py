@@ -45,6 +45,7 @@ class Standing:
     tile_load: Loads
     tile_pod: Rows
     tile_movable: Flags
+    tile_waits: Flags  # unowned, and not to be given to anyone
     pod_capacity: Loads
     pod_receives: Flags
     pod_evacuates: Flags
@@ -64,10 +65,12 @@ class Standing:
         pod_load = np.bincount(bins, weights=load, minlength=pods + 1)[1:].astype(np.float64, copy=False)
         pod_tiles = np.bincount(bins, minlength=pods + 1)[1:].astype(np.int64)
         receives = columns.pod_accepts & ~columns.pod_evacuates
+        unowned = columns.tile_pod == UNOWNED
         return cls(
             tile_load=load,
             tile_pod=columns.tile_pod,
-            tile_movable=columns.tile_movable & (columns.tile_pod != UNOWNED),
+            tile_movable=columns.tile_movable & ~unowned,
+            tile_waits=unowned & (False if columns.tile_waits is None else columns.tile_waits),
             pod_capacity=columns.pod_capacity,
             pod_receives=receives,
             pod_evacuates=columns.pod_evacuates,

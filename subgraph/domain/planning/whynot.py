@@ -18,7 +18,8 @@ class WhyNot(IntEnum):
     FULL_TILES = 2  # it holds as many tiles as it may
     LABELS = 3  # it lacks what the tile's group requires
     PINNED_ELSEWHERE = 4
-    OVER_CAPACITY = 5  # with the tile its load would exceed its capacity: forbids only where the policy says so
+    QUARANTINED = 5  # the tile must wait without an owner for a while
+    OVER_CAPACITY = 6  # with the tile its load would exceed its capacity: forbids only where the policy says so
 
 
 def why_not(columns: PlanningInput, tile: int) -> list[tuple[WhyNot, ...]]:
@@ -38,6 +39,7 @@ def why_not(columns: PlanningInput, tile: int) -> list[tuple[WhyNot, ...]]:
         WhyNot.FULL_TILES: (columns.pod_tiles_max <= standing.pod_tiles) & elsewhere,
         WhyNot.LABELS: ~allowed,
         WhyNot.PINNED_ELSEWHERE: (np.arange(pods) != pin) & (pin != UNOWNED),
+        WhyNot.QUARANTINED: np.full(pods, standing.tile_waits[tile]),
         WhyNot.OVER_CAPACITY: (load_after > columns.pod_capacity * (1 + TOLERANCE)) & elsewhere,
     }
     return [tuple(code for code, holds in against.items() if holds[pod]) for pod in range(pods)]
@@ -45,6 +47,11 @@ def why_not(columns: PlanningInput, tile: int) -> list[tuple[WhyNot, ...]]:
 
 def unplaceable_reasons(tiles: Rows, standing: Standing) -> npt.NDArray[np.int8]:
     """Return the reason of each of these tiles, for which there was no pod."""
+    waits = standing.tile_waits[tiles]
+    return np.where(waits, np.int8(UnplaceableReason.QUARANTINED), _without_pod(tiles, standing)).astype(np.int8)
+
+
+def _without_pod(tiles: Rows, standing: Standing) -> npt.NDArray[np.int8]:
     receives = standing.pod_receives
     if not receives.any():
         return np.full(tiles.size, UnplaceableReason.NO_PODS, np.int8)

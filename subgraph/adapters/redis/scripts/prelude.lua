@@ -10,8 +10,9 @@
 --   LOADS    stream  load reports
 --   CYCLE    string  report of the last control cycle
 --   PAUSE    string  who paused rebalancing, until when and why; lives until then
+--   REQUIREMENTS  hash  session id -> "revision of the session|what it requires of all its tiles, as JSON"
 --   CHANNEL  channel on which changes and cycle reports are published
-local META, TILES, PODS, TOKENS, LEASES, APPLIED, LEADER, LOADS, CYCLE, PAUSE, CHANNEL = unpack(KEYS)
+local META, TILES, PODS, TOKENS, LEASES, APPLIED, LEADER, LOADS, CYCLE, PAUSE, REQUIREMENTS, CHANNEL = unpack(KEYS)
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -36,10 +37,11 @@ local function version_of(stored)
   return stored and string.match(stored, '^(%d+)|') or '0'
 end
 
-local function publish_change(version, tiles, pods)
+local function publish_change(version, tiles, pods, requirements)
   local previous = redis.call('HGET', META, 'published') or '0'
   redis.call('HSET', META, 'published', digits(version))
-  redis.call('PUBLISH', CHANNEL, cmsgpack.pack({'change', previous, digits(version), tiles, pods}))
+  redis.call('PUBLISH', CHANNEL, 
+    cmsgpack.pack({'change', previous, digits(version), tiles, pods, requirements or {}}))
 end
 
 local function run_id()

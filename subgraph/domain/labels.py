@@ -1,0 +1,64 @@
+"""Owns labels: pairs of key and value that pods bear and tiles require, and how many and how long they may be."""
+
+from collections.abc import Mapping
+
+from subgraph.domain.errors import InvalidInput
+
+Labels = Mapping[str, str]
+
+LABEL_KEY_LENGTH_MAX = 200
+LABEL_VALUE_LENGTH_MAX = 200
+LABELS_MAX = 50
+"""Labels of a pod."""
+REQUIRED_LABELS_MAX = 10
+"""Labels that a tile, or all tiles of a session, may require."""
+ZONE = "zone"
+"""A pod's zone counts as the label of this key."""
+
+
+def check_labels(labels: Labels, path: tuple[str, ...], labels_max: int) -> None:
+    """Refuse labels that are too many, too long, without a key, or no text at all.
+
+    Args:
+        labels: the labels, in the order in which they were given.
+        path: of the list they were given in.
+        labels_max: how many there may be.
+
+    Raises:
+        InvalidInput: naming the entry, the field and the limit.
+    """
+    if len(labels) > labels_max:
+        raise InvalidInput(f"at most {labels_max} labels, not {len(labels):,}", path, f"{labels_max} labels")
+    for index, (key, value) in enumerate(labels.items()):
+        at = (*path, str(index))
+        if not 1 <= len(key) <= LABEL_KEY_LENGTH_MAX:
+            limit = f"{LABEL_KEY_LENGTH_MAX} characters"
+            raise InvalidInput(f"a label's key has 1 to {limit}, not {len(key):,}", (*at, "key"), limit)
+        if len(value) > LABEL_VALUE_LENGTH_MAX:
+            limit = f"{LABEL_VALUE_LENGTH_MAX} characters"
+            raise InvalidInput(f"a label's value has at most {limit}, not {len(value):,}", (*at, "value"), limit)
+        for field, text in (("key", key), ("value", value)):
+            if not is_unicode(text):
+                raise InvalidInput("a text holds half a surrogate pair, which is no character", (*at, field))
+
+
+def check_compatible(required: Labels, of_session: Labels, path: tuple[str, ...]) -> None:
+    """Refuse labels that contradict those which the session requires: no pod could bear both.
+
+    Raises:
+        InvalidInput: naming the key and both values.
+    """
+    for index, (key, value) in enumerate(required.items()):
+        if of_session.get(key, value) != value:
+            raise InvalidInput(
+                f"no pod bears {key}={value}: the session requires {key}={of_session[key]}", (*path, str(index))
+            )
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: JSON can smuggle in half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
