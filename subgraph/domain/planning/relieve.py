@@ -5,7 +5,7 @@ import numpy as np
 from subgraph.domain.planning.columns import UNOWNED, Flags, Loads
 from subgraph.domain.planning.fit import fit_by_rules
 from subgraph.domain.planning.policy import Allowance, BalancePolicy
-from subgraph.domain.planning.shed import Candidates, shed
+from subgraph.domain.planning.shed import Candidates, handoff_cost, shed
 from subgraph.domain.planning.standing import TOLERANCE, Moves, Standing
 from subgraph.domain.planning.water import water_level
 
@@ -28,12 +28,13 @@ def relieve(standing: Standing, policy: BalancePolicy, allowance: Allowance) -> 
     room = np.where(receives & (pod_slots > 0), policy.target * share - pod_load, 0.0)
     candidates = Candidates.of(standing, hot > 0)
     candidates = candidates.only(_may_fit(standing, candidates, room))
+    cost = handoff_cost(standing)
     cut_load, bound = _cut_load(standing, policy, allowance, hot, candidates)
     for _ in range(PASSES_MAX):
         need = np.where(hot > 0, pod_load - cut_load, 0.0)
         need = np.where(need > TOLERANCE * share, np.maximum(need, policy.gain_ratio_min * share), 0.0)
         candidates = candidates.only(need[candidates.pods] > 0)
-        given = shed(candidates, need, pod_load - need - share, share)
+        given = shed(candidates, need, pod_load - need - share, cost)
         found = fit_by_rules(candidates.tiles[given], candidates.loads[given], room, pod_slots, standing.rules)
         given, found = given[found != UNOWNED], found[found != UNOWNED]
         if not given.size:
