@@ -61,7 +61,10 @@ class PodWrite:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The version of the change (0: nothing was left to write), and what had changed underneath and was not written."""
+    """The version of the change (0: nothing was left to write), and what was not written.
+
+    That had changed underneath; or a tile of the same group had, which none of the group outlives.
+    """
 
     version: int
     tile_conflicts: frozenset[TileId] = frozenset()
@@ -114,8 +117,16 @@ class LiveFleet(Protocol):
         """A pod's record as stored now."""
         ...
 
-    async def commit(self, guard: Guard, tiles: Sequence[TileWrite], pods: Sequence[PodWrite] = ()) -> Committed:
-        """Write what still compares equal, as one change, and announce it. At most TILES_PER_COMMIT_MAX tiles.
+    async def commit(
+        self,
+        guard: Guard,
+        tiles: Sequence[TileWrite],
+        pods: Sequence[PodWrite] = (),
+        groups: Sequence[Sequence[TileWrite]] = (),
+    ) -> Committed:
+        """Write what still compares equal, as one change, and announce it. A group is written as a whole or not at all.
+
+        In all at most TILES_PER_COMMIT_MAX tiles, each once; more are a ValueError.
 
         Raises:
             NotLeading: the guard is a Leadership that has ended.

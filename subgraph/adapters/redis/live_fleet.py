@@ -150,15 +150,25 @@ class RedisLiveFleet:
             stored = await _answer(self._redis.hget(self._pods, pod_id))
         return None if stored is None else codec.decode_pod(stored)
 
-    async def commit(self, guard: Guard, tiles: Sequence[TileWrite], pods: Sequence[PodWrite] = ()) -> Committed:
-        """Write what still compares equal, as one change, and announce it."""
-        if len(tiles) > TILES_PER_COMMIT_MAX:
-            raise ValueError(f"at most {TILES_PER_COMMIT_MAX} tiles a commit, not {len(tiles)}")
+    async def commit(
+        self,
+        guard: Guard,
+        tiles: Sequence[TileWrite],
+        pods: Sequence[PodWrite] = (),
+        groups: Sequence[Sequence[TileWrite]] = (),
+    ) -> Committed:
+        """Write what still compares equal, as one change, and announce it; of a group all, or nothing."""
+        grouped = [(0, tile) for tile in tiles]
+        grouped += [(number, tile) for number, group in enumerate(groups, 1) for tile in group]
+        if len(grouped) > TILES_PER_COMMIT_MAX:
+            raise ValueError(f"at most {TILES_PER_COMMIT_MAX} tiles a commit, not {len(grouped)}")
+        if len({tile.tile_id for _, tile in grouped}) < len(grouped):
+            raise ValueError("a commit writes a tile once")
         arguments: list[str | bytes | int] = [*_guard_arguments(guard), len(pods)]
         for pod in pods:
             arguments += [pod.pod_id, pod.expected, int(pod.if_lease_ended), codec.encode_record(pod.record)]
-        for tile in tiles:
-            arguments += [tile.tile_id, tile.expected, codec.encode_record(tile.record)]
+        for number, tile in grouped:
+            arguments += [tile.tile_id, tile.expected, codec.encode_record(tile.record), number]
         with _told_as_lease_lost(guard):
             version, pod_conflicts, tile_conflicts = await self._run("commit", arguments)
         return Committed(

@@ -1,7 +1,8 @@
--- Write tiles and pods that still compare equal, as one change.
+-- Write tiles and pods that still compare equal, as one change; of a group of tiles all, or none.
 -- ARGV: guard ('leader' incarnation token | 'pod' pod_id token | 'none' '' ''), pod count, then per pod
---   (id, expected version, '1' if only with an ended lease, record or ''), then per tile (id, expected version, record or '').
--- Returns: {version ('0' if nothing was written), conflicting pod ids, conflicting tile ids}
+--   (id, expected version, '1' if only with an ended lease, record or ''), then per tile
+--   (id, expected version, record or '', number of its group or '0').
+-- Returns: {version ('0' if nothing was written), ids of pods not written, ids of tiles not written}
 local guard, guard_id, token = ARGV[1], ARGV[2], ARGV[3]
 if guard == 'leader' and not leads(guard_id, token) then return NOT_LEADING end
 if guard == 'pod' and not is_instance(guard_id, token) then return lease_lost(guard_id) end
@@ -22,9 +23,16 @@ for at = 5, tiles_from - 1, 4 do
     if only_ended == '1' or record == '' then forget_instance(id) end
   end
 end
-for at = tiles_from, #ARGV, 3 do
-  local id, expected, record = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if version_of(redis.call('HGET', TILES, id)) ~= expected then
+local broken = {}
+local function is_changed(at)
+  return version_of(redis.call('HGET', TILES, ARGV[at])) ~= ARGV[at + 1]
+end
+for at = tiles_from, #ARGV, 4 do
+  if ARGV[at + 3] ~= '0' and is_changed(at) then broken[ARGV[at + 3]] = true end
+end
+for at = tiles_from, #ARGV, 4 do
+  local id, record, group = ARGV[at], ARGV[at + 2], ARGV[at + 3]
+  if broken[group] or (group == '0' and is_changed(at)) then
     table.insert(tile_conflicts, id)
   else
     table.insert(tiles, id)
