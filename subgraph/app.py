@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
@@ -16,6 +18,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from subgraph import __version__
+from subgraph.adapters.die_with_parent import tie_to_parent
 from subgraph.adapters.metrics import Metrics
 from subgraph.adapters.redis.connection import check_reachable, connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
@@ -144,9 +147,16 @@ async def running(settings: Settings) -> AsyncIterator[Process]:
         yield process
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
-    """The ASGI application; without settings, as the environment gives them (a worker process)."""
-    settings = settings or Settings.from_environment()
+def create_worker_app() -> Starlette:
+    """The ASGI application of a worker process, as the environment sets it. It ends with the process that began it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and sys.platform == "linux" and (why_not := tie_to_parent(parent.pid or 0)):
+        sys.exit(why_not)
+    return create_app(Settings.from_environment())
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The ASGI application."""
     access = AccessToken(settings.access_token)
     holder: dict[str, Process] = {}
 

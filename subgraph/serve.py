@@ -110,7 +110,7 @@ async def _check_stores(settings: Settings) -> None:
 
 def _run(settings: Settings, listener: socket.socket, announce: Callable[[], None]) -> None:
     config = uvicorn.Config(
-        "subgraph.app:create_app" if settings.workers > 1 else create_app(settings),
+        "subgraph.app:create_worker_app" if settings.workers > 1 else create_app(settings),
         factory=settings.workers > 1,
         workers=settings.workers,
         log_level=settings.log_level,

@@ -133,6 +133,15 @@ def test_several_workers_serve_one_fleet(tmp_path: Path) -> None:
         until(lambda: not any(map(is_running, children)), "nothing is left")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+def test_workers_do_not_outlive_a_server_that_is_killed(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data", "--workers", "2") as server:
+        children = children_of(server.process.pid)
+        assert len(children) >= 2
+        server.process.kill()
+        until(lambda: not any(map(is_running, children)), "nothing is left")
+
+
 def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
