@@ -88,7 +88,7 @@ class _FleetCollector(Collector):
         yield gauge("load", "Sum of smoothed tile loads.", totals.total_load)
         yield gauge("capacity", "Sum of READY pods' capacities.", totals.total_capacity)
         yield gauge("imbalance_ratio", "Highest over mean utilization.", totals.imbalance)
-        rows = np.flatnonzero(fleet.tiles.exists[: fleet.tiles.rows_used])
+        rows = np.flatnonzero(fleet.tiles.in_force())
         counts = np.bincount(health_codes(fleet, rows, now_ms, self._report_ms), minlength=len(HEALTHS))
         tiles = GaugeMetricFamily("session_manager_tiles", "Tiles, by health.", labels=[*self._labels, "health"])
         for health, count in zip(HEALTHS, counts.tolist(), strict=True):

@@ -33,6 +33,8 @@ class AssignmentReason(StrEnum):
     POD_JOINED = "POD_JOINED"
     POD_LOST = "POD_LOST"
     POD_DRAINED = "POD_DRAINED"
+    TILE_SPLIT = "TILE_SPLIT"
+    TILE_MERGED = "TILE_MERGED"
     MANUAL = "MANUAL"
 
 
@@ -59,10 +61,13 @@ class Term(msgspec.Struct, frozen=True, array_like=True):
 class TileRecord(msgspec.Struct, frozen=True, array_like=True):
     """A tile as the live store holds it.
 
-    `retiring`: its session has stopped; it goes when nobody works on it any more. `last_epoch`: the highest that was
-    ever in force; 0 while nobody ever owned the tile. `pin`: the pod an operator wants the tile on. `required`: labels
-    that its pod must bear, besides those its session requires. `forbidden`: pods an operator wants the tile off.
-    `suspicion`: what speaks for it killing its pods.
+    `retiring`: its session has stopped, or other tiles replaced it; it goes when nobody works on it any more.
+    `last_epoch`: the highest that was ever in force; 0 while nobody ever owned the tile. `pin`: the pod an operator
+    wants the tile on. `required`: labels that its pod must bear, besides those its session requires. `forbidden`: pods
+    an operator wants the tile off. `suspicion`: what speaks for it killing its pods.
+    `registered_resolution`: that of the registered cell which the tile is a part of; None: its own. `replaces`: the
+    tiles that it came from in a split or merge, for as long as their former owners may still write: the owner shuts
+    them out before it works, and its first ACTIVE says so. `retired_at_ms`: when others replaced the tile.
     """
 
     tenant_id: TenantId
@@ -76,6 +81,9 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
     required: Labels = {}
     forbidden: tuple[PodId, ...] = ()
     suspicion: Suspicion | None = None
+    registered_resolution: int | None = None
+    replaces: tuple[TileId, ...] = ()
+    retired_at_ms: int | None = None
 
     @property
     def is_handing_over(self) -> bool:
@@ -83,9 +91,20 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
         return self.next is not None or self.draining is not None
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the owner works on the tile and nothing is under way."""
+        acknowledged = self.owner is not None and self.owner.acknowledged_at_ms is not None
+        return acknowledged and not self.is_handing_over
+
+    @property
     def epoch_in_force(self) -> int:
         """The owner's epoch; 0 when nobody owns the tile."""
         return self.owner.epoch if self.owner else 0
+
+    @property
+    def highest_epoch(self) -> int:
+        """The highest epoch of any term that the record knows of, reserved ones included; 0: there was none."""
+        return max((self.last_epoch, *(term.epoch for term, _ in terms_of(self))))
 
 
 def place(record: TileRecord, term: Term) -> TileRecord:
@@ -95,7 +114,7 @@ def place(record: TileRecord, term: Term) -> TileRecord:
     """
     _require(not record.retiring, "a retiring tile takes no owner")
     _require(record.owner is None, "an owner is moved from, or lost, but not overwritten")
-    _require(term.epoch > _highest_epoch(record), "an epoch must rise")
+    _require(term.epoch > record.highest_epoch, "an epoch must rise")
     suspicion = None if term.reason is AssignmentReason.MANUAL else record.suspicion
     return msgspec.structs.replace(record, owner=_in_force(term), next=None, last_epoch=term.epoch, suspicion=suspicion)
 
@@ -105,7 +124,7 @@ def prepare(record: TileRecord, term: Term) -> TileRecord:
     _require(
         record.owner is not None and not record.is_handing_over and not record.retiring, "only a settled tile moves"
     )
-    _require(term.epoch > _highest_epoch(record), "an epoch must rise")
+    _require(term.epoch > record.highest_epoch, "an epoch must rise")
     return msgspec.structs.replace(record, next=term)
 
 
@@ -169,12 +188,13 @@ def acknowledge(
         case AcknowledgedPhase.ACTIVE if owner and (owner.pod_id, owner.epoch) == named:
             if owner.acknowledged_at_ms is not None:
                 return record
-            return msgspec.structs.replace(record, owner=msgspec.structs.replace(owner, acknowledged_at_ms=now_ms))
+            at_work = msgspec.structs.replace(owner, acknowledged_at_ms=now_ms)
+            return msgspec.structs.replace(record, owner=at_work, replaces=())
         case AcknowledgedPhase.RELEASED if draining and (draining.pod_id, draining.epoch) == named:
             return drop_draining(record)
         case AcknowledgedPhase.READY if owner and (owner.pod_id, owner.epoch) == named:
             return record
-        case AcknowledgedPhase.RELEASED if epoch < _highest_epoch(record):
+        case AcknowledgedPhase.RELEASED if epoch < record.highest_epoch:
             return record
     raise EpochStale(tile_id, epoch, record.epoch_in_force)
 
@@ -200,10 +220,6 @@ def ended_terms(before: TileRecord | None, after: TileRecord | None) -> list[tup
         AssignmentState.DRAINING: AssignmentState.RELEASED,
     }
     return [(term, end_of[state]) for term, state in terms_of(before) if term.epoch not in living]
-
-
-def _highest_epoch(record: TileRecord) -> int:
-    return max((record.last_epoch, *(term.epoch for term, _ in terms_of(record))))
 
 
 def _drained(term: Term | None, now_ms: int) -> Term | None:

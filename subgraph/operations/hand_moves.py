@@ -7,8 +7,9 @@ import msgspec
 
 from subgraph.domain.errors import IllegalState, NotFound, Unavailable
 from subgraph.domain.fleet.explanation import Candidate, explain_tile
-from subgraph.domain.fleet.picture import Fleet, TermChange, living_terms
+from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import FleetMove, one_move
+from subgraph.domain.fleet.terms import TermChange, living_terms
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord, terms_of
 from subgraph.domain.pods import PodStatus

@@ -7,7 +7,7 @@ from secrets import token_urlsafe
 
 from subgraph.domain import ownership
 from subgraph.domain.errors import EpochStale, InvalidInput, LeaseLost, NotFound, SessionManagerFailure, Unavailable
-from subgraph.domain.fleet.picture import TermChange, living_terms
+from subgraph.domain.fleet.terms import TermChange, living_terms
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch, check_batch
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState, TileRecord, terms_of

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from subgraph.domain.fleet.health import HEALTHS, TileHealth, capacities, health_codes, utilizations
-from subgraph.domain.fleet.picture import Fleet, TermChange, living_terms
+from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
+from subgraph.domain.fleet.terms import TermChange, living_terms
 from subgraph.domain.ids import SessionId, TenantId, TileId
 from subgraph.domain.ownership import TileRecord
 
@@ -132,7 +133,7 @@ def sums(fleet: Fleet) -> FleetSums:
     unassigned = int(np.count_nonzero(existing & (tiles.owner[: tiles.rows_used] < 0))) - len(tiles.retiring)
     return FleetSums(
         pod_count=len(fleet.pods),
-        tile_count=len(tiles),
+        tile_count=len(tiles) - len(tiles.retiring),
         unassigned_tiles=unassigned,
         moves_in_flight=len(tiles.next) + len(tiles.draining),
         total_load=float(fleet.pod_loads().sum()),

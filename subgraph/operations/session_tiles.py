@@ -38,8 +38,8 @@ class PartitionSums:
 
 
 def session_rows(fleet: Fleet, tenant_id: TenantId, session_id: SessionId) -> Rows:
-    """The rows of a session's tiles in the order of their cells; none if it is not the tenant's."""
-    rows = fleet.tiles.rows_of_session(session_id)
+    """The rows of a session's tiles in force, in the order of their cells; none if it is not the tenant's."""
+    rows = fleet.tiles.rows_in_force(session_id)
     is_tenants = rows.size and fleet.tiles.tenant_of(int(rows[0])) == tenant_id
     return rows if is_tenants else rows[:0]
 

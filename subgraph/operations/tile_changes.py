@@ -78,7 +78,7 @@ class TileChangeFeed:
         load = np.nan_to_num(tiles.smoothed[:used])
         told_health, told_load = _grown(self._told_health, used), _grown(self._told_load, used)
         differs = (health != told_health) | (np.abs(load - told_load) > LOAD_CHANGE_TOLD * np.maximum(told_load, 1e-9))
-        differs &= tiles.exists[:used]
+        differs &= tiles.in_force()
         self._told_health = health
         self._told_load = np.where(differs, load, told_load)
         return {tiles.id_of(row) for row in np.flatnonzero(differs).tolist()}

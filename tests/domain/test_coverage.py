@@ -221,6 +221,30 @@ def test_a_cell_that_contains_a_tile_is_refused_and_the_tile_named() -> None:
     assert refused.value.path == ("coverage", "cells")
 
 
+@pytest.mark.parametrize("cell", [SAN_FRANCISCO, PENTAGON])
+def test_a_cell_whose_tile_was_split_is_covered_by_what_it_was_split_into(cell: int) -> None:
+    first, *others = h3.cell_to_children(cell)
+    tiles = {*others, *h3.cell_to_children(first)}
+    existing = Coverage([*tiles, h3.latlng_to_cell(0, 0, 5)])
+    change = resolve_overlaps(existing, [cell, first])
+    assert (change.added, change.covered, set(change.covering)) == ((), (cell, first), tiles)
+    existing.remove(others[:1])
+    assert not existing.fills(cell)
+    with pytest.raises(InvalidInput, match="does not cover all of it"):
+        resolve_overlaps(existing, [cell])
+
+
+@settings(deadline=None)
+@given(cell_lists, cells)
+def test_the_tiles_within_a_cell_are_found_the_slow_way_too(chosen: list[int], cell: int) -> None:
+    tiles = disjoint(chosen)
+    within = {tile for tile in tiles if cell in ancestors_and_self(tile)}
+    coverage = Coverage(tiles)
+    assert set(coverage.tiles_within(cell)) == within
+    finest = sum(h3.cell_to_children_size(tile, 15) for tile in within)
+    assert coverage.fills(cell) == (finest == h3.cell_to_children_size(cell, 15))
+
+
 @settings(deadline=None)
 @given(cell_lists, cell_lists)
 def test_growing_covers_all_that_was_asked_and_nothing_twice(existing: list[int], new: list[int]) -> None:

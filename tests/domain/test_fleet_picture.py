@@ -4,7 +4,8 @@ import h3.api.basic_int as h3
 import pytest
 
 from subgraph.domain.fleet.changes import FleetChange
-from subgraph.domain.fleet.picture import SMOOTHING, Fleet, GapInChanges, TermChange
+from subgraph.domain.fleet.picture import SMOOTHING, Fleet, GapInChanges
+from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, SessionId, TileId, tile_id
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AssignmentState, TileRecord, terms_of
@@ -47,6 +48,8 @@ RECORDS = [
     tile(owner=held(B, 9), draining=held(A, 7, draining_since_ms=30)),
     tile(draining=held(A, 7, draining_since_ms=30), retiring=True, last_epoch=7),
     tile(pin=A, required={"gpu": "yes"}, forbidden=(B, C), suspicion=Suspicion((Loss(A, 7),), 1, 60_007)),
+    tile(draining=held(A, 7, draining_since_ms=30), retiring=True, last_epoch=7, retired_at_ms=30),
+    tile(owner=term(A, 7, ready=True, at=5), replaces=(T2, T3), registered_resolution=0, pin=A),
 ]
 
 

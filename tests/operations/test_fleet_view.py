@@ -8,7 +8,8 @@ import pytest
 
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange
-from subgraph.domain.fleet.picture import Effects, TermChange
+from subgraph.domain.fleet.picture import Effects
+from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AssignmentState
 from subgraph.operations import fleet_view

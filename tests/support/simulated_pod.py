@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Collection, Mapping
 
 from subgraph.domain.errors import LeaseLost, NotFound, Unavailable
-from subgraph.domain.fleet.picture import TermChange
+from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState
 from subgraph.operations.live_fleet import PodLease

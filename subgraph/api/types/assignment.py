@@ -8,7 +8,7 @@ import strawberry
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
 from subgraph.api.types.common import PageInfo, at_ms
-from subgraph.domain.fleet.picture import TermChange
+from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import assignment_id
 from subgraph.domain.ownership import AssignmentReason, AssignmentState
 

@@ -17,7 +17,7 @@ from subgraph.api.types.common import (
     page_size,
     slice_after,
 )
-from subgraph.domain.fleet.picture import TermChange
+from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, assignment_id
 from subgraph.domain.pods import PodStatus
 from subgraph.operations.readings import PodReading, read_pods

@@ -17,7 +17,7 @@ from subgraph.api.types.common import PageInfo, at_ms, page_size
 from subgraph.api.types.pod import Pod, load_pods
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.health import TileHealth
-from subgraph.domain.fleet.picture import living_terms
+from subgraph.domain.fleet.terms import living_terms
 from subgraph.domain.ids import TileId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AssignmentState
 from subgraph.operations.readings import TileReading, read_rows, rows_of

@@ -7,6 +7,7 @@ import h3.api.basic_int as h3
 import numpy as np
 
 from subgraph.domain.coverage.cells import (
+    FINEST_RESOLUTION,
     KEY_MASK,
     CellArray,
     cell_array,
@@ -118,6 +119,16 @@ class Coverage:
         inside = (first_keys_of(cells) <= keys_of(tiles)) & (keys_of(tiles) < keys_of(cells))
         return np.where(inside, tiles, NO_TILE)
 
+    def tiles_within(self, cell: int) -> list[int]:
+        """The tiles that are the cell or lie inside it, in the order of their keys."""
+        first = int(self._keys.searchsorted(first_keys_of(cell_array((cell,)))[0]))
+        tiles: list[int] = self._cells[first : int(self._keys.searchsorted(cell & KEY_MASK, side="right"))].tolist()
+        return tiles
+
+    def fills(self, cell: int) -> bool:
+        """Whether all of a cell belongs to tiles inside it, as after a split."""
+        return sum(map(_size, self.tiles_within(cell))) == _size(cell)
+
     def tiles_per_resolution(self) -> dict[int, int]:
         """How many tiles there are of each resolution present."""
         counts = np.bincount(resolutions_of(self._cells), minlength=1).tolist()
@@ -129,7 +140,8 @@ class CoverageChange:
     """What covering more cells comes to.
 
     `added` become tiles. `covered` need none: an existing tile, or another of the added, is the cell itself or an
-    ancestor of it. `covering` are those existing tiles; with `added` they are all tiles that cover what was asked for.
+    ancestor of it, or existing tiles inside it leave nothing of it. `covering` are those existing tiles; with `added`
+    they are all tiles that cover what was asked for.
     """
 
     added: tuple[int, ...]
@@ -141,23 +153,30 @@ def resolve_overlaps(existing: Coverage, new: Sequence[int], path: tuple[str, ..
     """Add cells to a coverage so that every place stays covered once. Of nested new cells the largest wins.
 
     Raises:
-        InvalidInput: an existing tile lies strictly inside a new cell; which tile is named.
+        InvalidInput: existing tiles lie inside a new cell and leave a part of it; one of them is named.
     """
     cells = cell_array(dict.fromkeys(new))
     tiles = existing.tiles_of(cells)
-    is_added = (tiles == NO_TILE) & ~_inside_another(cells)
-    added = cells[is_added]
-    inner_tiles = existing.descendants_of(added)
-    conflicts = np.flatnonzero(inner_tiles != NO_TILE)
-    if conflicts.size:
-        cell, tile = int(added[conflicts[0]]), int(inner_tiles[conflicts[0]])
-        raise InvalidInput(
-            f"cell {h3.int_to_str(cell)} contains tile {h3.int_to_str(tile)} of this session: "
-            "merge or unregister the tiles inside it first",
-            path,
-        )
     covering = dict.fromkeys(tiles[tiles != NO_TILE].tolist())
+    is_added = (tiles == NO_TILE) & ~_inside_another(cells)
+    inner_tiles = existing.descendants_of(cells)
+    for index in np.flatnonzero(is_added & (inner_tiles != NO_TILE)).tolist():
+        cell, tile = int(cells[index]), int(inner_tiles[index])
+        if not existing.fills(cell):
+            raise InvalidInput(
+                f"cell {h3.int_to_str(cell)} contains tile {h3.int_to_str(tile)} of this session, which does not cover "
+                "all of it: merge or unregister the tiles inside it first",
+                path,
+            )
+        is_added[index] = False
+        covering.update(dict.fromkeys(existing.tiles_within(cell)))
+    added = cells[is_added]
     return CoverageChange(tuple(added.tolist()), tuple(cells[~is_added].tolist()), tuple(covering))
+
+
+def _size(cell: int) -> int:
+    """How many cells of the finest resolution make up a cell; disjoint cells fill another if their sizes add up."""
+    return int(h3.cell_to_children_size(cell, FINEST_RESOLUTION))
 
 
 def _inside_another(cells: CellArray) -> np.ndarray[tuple[int], np.dtype[np.bool]]:

@@ -1,18 +1,21 @@
 """Owns the fleet as one process sees it: applies snapshots, ordered changes, leases and load reports; answers sums."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot
+from subgraph.domain.fleet.inheritance import Estate, estates, inherit
 from subgraph.domain.fleet.pod_table import PodRow, PodTable
+from subgraph.domain.fleet.retired import RetiredTile, RetiredTiles
+from subgraph.domain.fleet.terms import TermChange, changed_terms, term_change
 from subgraph.domain.fleet.tile_table import NOBODY, TileTable
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch, LoadMetric
-from subgraph.domain.ownership import AssignmentState, Term, TileRecord, ended_terms, terms_of
+from subgraph.domain.ownership import AssignmentState, TileRecord, terms_of
 from subgraph.domain.pods import PodStatus
 
 SMOOTHING = 0.3
@@ -29,24 +32,13 @@ class GapInChanges(Exception):
     """A change does not follow the last one applied: changes were missed, and a snapshot is due."""
 
 
-@dataclass(frozen=True, slots=True)
-class TermChange:
-    """A pod's term as a change left it."""
-
-    tile_id: TileId
-    term: Term
-    state: AssignmentState
-    pinned: bool = False
-
-
-def living_terms(tile_id: TileId, record: TileRecord) -> list[TermChange]:
-    """The living terms of a tile: owner, next, former."""
-    return [TermChange(tile_id, term, state, record.pin == term.pod_id) for term, state in terms_of(record)]
-
-
 @dataclass(slots=True)
 class Effects:
-    """What a change did, for whoever watches: tiles touched and removed, and per pod the terms that became other."""
+    """What a change did, for whoever watches.
+
+    `touched` are tiles in force that it wrote, `removed` those that no longer are in force; per pod, `terms_of_pod` are
+    the terms that became other.
+    """
 
     version: int
     touched: set[TileId] = field(default_factory=set)
@@ -63,6 +55,7 @@ class Fleet:
         """What ended before this version is not known any more: who has missed it needs to read all."""
         self.tiles = TileTable()
         self.pods = PodTable()
+        self.retired = RetiredTiles()
         self.last_cycle: CycleReport | None = None
         self._load_metric = load_metric
         self._revision = 0
@@ -76,6 +69,9 @@ class Fleet:
         """
         self._revision += 1
         former, former_pods = self.tiles, self.pods
+        in_force = {tile_id for tile_id, tile in snapshot.tiles.items() if not tile.record.retiring}
+        formerly = {tile_id for tile_id, row in former.items() if row not in former.retiring}
+        left = estates(former, formerly - in_force, in_force - formerly)
         self.tiles, self.pods = TileTable(), PodTable()
         for pod_id, pod in snapshot.pods.items():
             now, before = self.pods.put(pod_id, pod.record, pod.version), former_pods.get(pod_id)
@@ -87,15 +83,20 @@ class Fleet:
         for tile_id, tile in snapshot.tiles.items():
             row = self._put_tile(tile_id, tile.record, tile.version)
             former_row = former.row(tile_id)
-            if former_row is not None:
+            if former_row is not None and tile_id in in_force:
                 _carry_loads(former, former_row, self.tiles, row)
             for term, _ in terms_of(tile.record):
                 pod_row = self.pods.rows[self.pods.row_or_new(term.pod_id)]
                 assert pod_row is not None
                 pod_row.concerned_at = max(pod_row.concerned_at, tile.version)
+        inherit(self.tiles, left)
+        for tile_id, row in former.items():
+            if row in former.retired_at_ms and tile_id not in snapshot.tiles:
+                self.retired.remember(tile_id, RetiredTile(former.tenant_of(row), former.retired_at_ms[row]))
+        for tile_id in in_force:
+            self.retired.forget(tile_id)
         self.version = self.snapshot_version = snapshot.version
-        removed = {tile_id for tile_id, _ in former.items() if tile_id not in snapshot.tiles}
-        return Effects(snapshot.version, set(snapshot.tiles), removed)
+        return Effects(snapshot.version, in_force, formerly - in_force)
 
     def apply(self, change: FleetChange) -> Effects:
         """Apply the next change.
@@ -109,6 +110,7 @@ class Fleet:
         effects = Effects(change.version)
         for session_id, requirement in change.requirements.items():
             self.tiles.requirements.put_session(session_id, requirement, self.tiles.rows_of_session(session_id))
+        left = self._left_behind(change)
         for tile_id, after in change.tiles.items():
             row = self.tiles.row(tile_id)
             if row is not None and self.tiles.changed_at[row] > change.version:
@@ -116,11 +118,10 @@ class Fleet:
             before = self.record(tile_id)
             if after is None:
                 self.tiles.remove(tile_id)
-                effects.removed.add(tile_id)
             else:
                 self._put_tile(tile_id, after, change.version)
-                effects.touched.add(tile_id)
-            self._note_terms(effects, tile_id, before, after)
+            self._note_tile(effects, tile_id, before, after)
+        inherit(self.tiles, left)
         for pod_id in effects.terms_of_pod:
             pod_row = self.pods.rows[self.pods.row_or_new(pod_id)]
             assert pod_row is not None
@@ -150,17 +151,13 @@ class Fleet:
             return []
         tiles = self.tiles
         owned = np.flatnonzero(tiles.owner[: tiles.rows_used] == pod_row)
-        changes = [
-            TermChange(tiles.id_of(r), tiles.owner_term(r, pod_id), AssignmentState.ACTIVE, tiles.pins.get(r) == pod_id)
-            for r in owned.tolist()
+        terms = [(row, tiles.owner_term(row, pod_id), AssignmentState.ACTIVE) for row in owned.tolist()]
+        for others, state in ((tiles.next, AssignmentState.PREPARING), (tiles.draining, AssignmentState.DRAINING)):
+            terms += [(row, term, state) for row, term in others.items() if term.pod_id == pod_id]
+        return [
+            term_change(tiles.id_of(row), term, state, tiles.pins.get(row), tiles.replaces.get(row, ()))
+            for row, term, state in terms
         ]
-        for terms, state in ((tiles.next, AssignmentState.PREPARING), (tiles.draining, AssignmentState.DRAINING)):
-            changes += [
-                TermChange(tiles.id_of(row), term, state, tiles.pins.get(row) == pod_id)
-                for row, term in terms.items()
-                if term.pod_id == pod_id
-            ]
-        return changes
 
     def renew(self, leases: Mapping[PodId, int], applied: Mapping[PodId, int]) -> None:
         """Take over the leases' ends (Redis time, milliseconds) and the versions that pods say they have applied."""
@@ -227,14 +224,39 @@ class Fleet:
         owner_row = self.pods.row_or_new(record.owner.pod_id) if record.owner else NOBODY
         return self.tiles.put(tile_id, record, version, owner_row)
 
-    @staticmethod
-    def _note_terms(effects: Effects, tile_id: TileId, before: TileRecord | None, after: TileRecord | None) -> None:
-        known = {(term, state) for term, state in terms_of(before)} if before else set()
-        now: Iterable[tuple[Term, AssignmentState]] = terms_of(after) if after else ()
-        for term, state in (*ended_terms(before, after), *now):
-            if (term, state) not in known:
-                change = TermChange(tile_id, term, state, after is not None and after.pin == term.pod_id)
-                effects.terms_of_pod.setdefault(term.pod_id, []).append(change)
+    def _left_behind(self, change: FleetChange) -> list[Estate]:
+        tiles = self.tiles
+        leaving = [tile_id for tile_id, after in change.tiles.items() if not _is_in_force(after)]
+        # Hardly any change is a split or merge: the others have no tile that leaves, or none that stays.
+        if not leaving or len(leaving) == len(change.tiles):
+            return []
+        rows = {tile_id: tiles.row(tile_id) for tile_id in change.tiles}
+        return estates(
+            tiles,
+            [one for one in leaving if rows[one] is not None and rows[one] not in tiles.retiring],
+            [
+                one
+                for one, row in rows.items()
+                if _is_in_force(change.tiles[one]) and (row is None or not tiles.reported_at_ms[row])
+            ],
+        )
+
+    def _note_tile(
+        self, effects: Effects, tile_id: TileId, before: TileRecord | None, after: TileRecord | None
+    ) -> None:
+        if _is_in_force(after):
+            effects.touched.add(tile_id)
+            self.retired.forget(tile_id)
+        elif _is_in_force(before):
+            effects.removed.add(tile_id)
+        if after is None and before is not None and before.retired_at_ms is not None:
+            self.retired.remember(tile_id, RetiredTile(before.tenant_id, before.retired_at_ms))
+        for change in changed_terms(tile_id, before, after):
+            effects.terms_of_pod.setdefault(change.term.pod_id, []).append(change)
+
+
+def _is_in_force(record: TileRecord | None) -> bool:
+    return record is not None and not record.retiring
 
 
 def _carry_loads(source: TileTable, source_row: int, target: TileTable, target_row: int) -> None:

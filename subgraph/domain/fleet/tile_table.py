@@ -24,6 +24,8 @@ _ROWS_FIRST = 1024
 CELL_TEXT_LENGTH_MAX = 16
 NOBODY = -1
 """In `owner`: no pod owns the tile."""
+AS_REGISTERED = -1
+"""In `registered_resolution`: the tile itself was registered; it is no part of another one."""
 
 _COLUMNS: dict[str, tuple[type[np.generic], float]] = {
     "cell": (np.int64, 0),
@@ -37,6 +39,7 @@ _COLUMNS: dict[str, tuple[type[np.generic], float]] = {
     "owner_since_ms": (np.int64, 0),
     "owner_acknowledged_ms": (np.int64, 0),
     "last_epoch": (np.int64, 0),
+    "registered_resolution": (np.int8, AS_REGISTERED),
     "smoothed": (np.float64, math.nan),
     "records_per_second": (np.float64, 0),
     "bytes_per_second": (np.float64, 0),
@@ -60,6 +63,7 @@ class TileTable:
     owner_since_ms: npt.NDArray[np.int64]
     owner_acknowledged_ms: npt.NDArray[np.int64]
     last_epoch: npt.NDArray[np.int64]
+    registered_resolution: npt.NDArray[np.int8]
     smoothed: npt.NDArray[np.float64]
     records_per_second: npt.NDArray[np.float64]
     bytes_per_second: npt.NDArray[np.float64]
@@ -78,6 +82,10 @@ class TileTable:
         self.pins: dict[int, PodId] = {}
         self.forbidden: dict[int, tuple[PodId, ...]] = {}
         self.suspicions: dict[int, Suspicion] = {}
+        self.replaces: dict[int, tuple[TileId, ...]] = {}
+        """Of successors whose owner has not said yet that it works: the tiles they came from."""
+        self.retired_at_ms: dict[int, int] = {}
+        """Of retiring tiles that others replaced: when."""
         self.cells_of_session: dict[SessionId, CellIndex] = {}
         self.adjacency = Adjacency()
         self.requirements = Requirements()
@@ -114,6 +122,12 @@ class TileTable:
         """The id of the tile of a row."""
         return tile_id(self.session_of(row), int(self.cell[row]))
 
+    def in_force(self) -> npt.NDArray[np.bool_]:
+        """Which of the used rows hold a tile that is not retiring."""
+        mask = self.exists[: self.rows_used].copy()
+        mask[list(self.retiring)] = False
+        return mask
+
     def items(self) -> Iterator[tuple[TileId, int]]:
         """All tiles with their rows."""
         for row in np.flatnonzero(self.exists[: self.rows_used]).tolist():
@@ -132,11 +146,16 @@ class TileTable:
         index = self.cells_of_session.get(session_id)
         return np.empty(0, np.int32) if index is None else index.rows
 
+    def rows_in_force(self, session_id: SessionId) -> npt.NDArray[np.int32]:
+        """The rows of a session's tiles but for those that retire, in the order of their cells."""
+        rows = self.rows_of_session(session_id)
+        return rows[~np.isin(rows, list(self.retiring))] if self.retiring else rows
+
     def coverage(self, session_id: SessionId) -> Coverage:
-        """The coverage of a session, as its tiles are now."""
+        """The coverage of a session, as its tiles are now; those that retire have their place no more."""
         coverage = self._coverages.get(session_id)
         if coverage is None:
-            cells = list(self.cells_of_session.get(session_id, ()))
+            cells: list[int] = self.cell[self.rows_in_force(session_id)].tolist()
             # Should two nested tiles ever meet, places belong to the larger one, and never to both.
             coverage = Coverage(resolve_overlaps(Coverage(), cells).added)
             # Kept only for sessions that have tiles: callers may ask for any id they make up.
@@ -171,6 +190,12 @@ class TileTable:
         _put_or_drop(self.forbidden, row, record.forbidden or None)
         _put_or_drop(self.suspicions, row, record.suspicion)
         self.requirements.put(row, self.session_of(row), record.required)
+        _put_or_drop(self.replaces, row, record.replaces or None)
+        _put_or_drop(self.retired_at_ms, row, record.retired_at_ms)
+        registered = record.registered_resolution
+        self.registered_resolution[row] = AS_REGISTERED if registered is None else registered
+        if record.retiring != (row in self.retiring):
+            self._coverages.pop(self.session_of(row), None)
         if record.retiring:
             self.retiring.add(row)
         else:
@@ -179,7 +204,7 @@ class TileTable:
 
     def record(self, row: int, owner_id: PodId | None) -> TileRecord:
         """The record of a row, as the live store holds it."""
-        capacity = float(self.capacity[row])
+        capacity, registered = float(self.capacity[row]), int(self.registered_resolution[row])
         return TileRecord(
             tenant_id=self.tenant_of(row),
             capacity=None if math.isnan(capacity) else capacity,
@@ -192,6 +217,9 @@ class TileTable:
             required=self.requirements.own(row),
             forbidden=self.forbidden.get(row, ()),
             suspicion=self.suspicions.get(row),
+            registered_resolution=None if registered == AS_REGISTERED else registered,
+            replaces=self.replaces.get(row, ()),
+            retired_at_ms=self.retired_at_ms.get(row),
         )
 
     def owner_term(self, row: int, owner_id: PodId) -> Term:
@@ -221,7 +249,15 @@ class TileTable:
             self._free_codes.append(self._session_codes.pop(session_id))
         for name, (_, empty) in _COLUMNS.items():
             getattr(self, name)[row] = empty
-        for few in (self.next, self.draining, self.pins, self.forbidden, self.suspicions):
+        for few in (
+            self.next,
+            self.draining,
+            self.pins,
+            self.forbidden,
+            self.suspicions,
+            self.replaces,
+            self.retired_at_ms,
+        ):
             few.pop(row, None)
         self.retiring.discard(row)
         self.adjacency.forget(row)
