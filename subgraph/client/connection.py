@@ -1,7 +1,6 @@
-"""Owns a pod's conversation with the session manager: its mutations over HTTP, its subscription over WebSocket."""
+"""Owns how a pod reaches the session manager over GraphQL: its mutations by HTTP, its subscription by WebSocket."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import httpx
@@ -11,6 +10,17 @@ from gql.transport.exceptions import TransportError
 from gql.transport.httpx import HTTPXAsyncTransport
 from gql.transport.websockets import WebsocketsTransport
 from websockets.exceptions import WebSocketException
+
+from subgraph.client.manager import (
+    CallRefused,
+    ChangeTold,
+    LeaseRefused,
+    OwnedTerm,
+    Superseded,
+    TermTold,
+    TileLoad,
+    Unreachable,
+)
 
 ANSWER_SECONDS_MAX = 2.0
 
@@ -38,55 +48,8 @@ _FOLLOW = gql(
 )
 
 
-class Unreachable(Exception):
-    """The session manager did not answer, or answered that it cannot at the moment: try again."""
-
-
-class LeaseRefused(Exception):
-    """Another instance of the pod runs, or the pod was declared lost: stop working, and register again."""
-
-
-class Superseded(LeaseRefused):
-    """Another process has registered under this pod's id: registering again would only fence that one in turn."""
-
-
-class CallRefused(Exception):
-    """The session manager refused a call for what it said: trying again will not help."""
-
-
-@dataclass(frozen=True, slots=True)
-class TermTold:
-    """One term as the session manager tells it."""
-
-    tile_id: str
-    epoch: int
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeTold:
-    """A step of the pod's desired state; a snapshot says all, and stands by itself."""
-
-    version: int
-    previous_version: int | None
-    is_snapshot: bool
-    terms: tuple[TermTold, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TileLoad:
-    """What a pod measured of one tile: rates a second, bytes held, records waiting."""
-
-    tile_id: str
-    epoch: int
-    records_per_second: float
-    bytes_per_second: float = 0.0
-    volume_bytes: int = 0
-    backlog: int = 0
-
-
 class Connection:
-    """The calls of one pod. Use it as an async context manager; every call raises Unreachable when none is possible."""
+    """The calls of one pod, as `SessionManager` promises them. Use it as an async context manager."""
 
     def __init__(self, url: str, access_token: str | None = None) -> None:
         authorization = {} if access_token is None else {"Authorization": f"Bearer {access_token}"}
@@ -128,7 +91,7 @@ class Connection:
         ]
         await self._call(_REPORT, "reportTileLoads", {"podId": pod_id, "leaseToken": token, "loads": entries})
 
-    async def acknowledge(self, pod_id: str, token: str, terms: Sequence[tuple[str, int]], phase: str) -> None:
+    async def acknowledge(self, pod_id: str, token: str, terms: Sequence[OwnedTerm], phase: str) -> None:
         """Acknowledge that terms have reached a phase; those that are over by now are passed over."""
         acknowledgements = [{"assignmentId": f"{tile_id}@{epoch}", "phase": phase} for tile_id, epoch in terms]
         lease = {"podId": pod_id, "leaseToken": token, "acknowledgements": acknowledgements}
@@ -142,7 +105,7 @@ class Connection:
         """Leave."""
         await self._call(_DEREGISTER, "deregisterPod", {"podId": pod_id, "leaseToken": token})
 
-    async def follow(self, pod_id: str, after_version: int | None) -> AsyncIterator[ChangeTold]:
+    async def follow(self, pod_id: str, after_version: int | None) -> AsyncGenerator[ChangeTold, None]:
         """The pod's desired state from now on, on a socket of its own."""
         transport = WebsocketsTransport(
             self._websocket_url,

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from subgraph.client.connection import CallRefused, Superseded, TileLoad
-from subgraph.client.pod import OwnedTerm, PodClient, PodRegistration
+from subgraph.client.connection import Connection
+from subgraph.client.manager import CallRefused, OwnedTerm, Superseded, TileLoad
+from subgraph.client.pod import PodClient, PodRegistration
 from subgraph.client.sink import (
     RECORDS_PER_WRITE_MAX,
     WRITES_PER_CALL_MAX,
@@ -127,25 +128,24 @@ class FlightCounter:
 
 async def run_pod(url: str, redis_url: str, registration: PodRegistration, access_token: str | None) -> None:
     """Be a pod until SIGTERM, which makes it hand its tiles over and leave."""
-    redis = Redis.from_url(redis_url)
-    worker = FlightCounter(redis, registration.pod_id)
-    client = PodClient(url, registration, worker, access_token=access_token)
-    worker.client = client
-    loop = asyncio.get_running_loop()
-    # Ctrl-C reaches the whole terminal; who leaves, and when, is for the demo to say.
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
-    work = asyncio.create_task(worker.work())
-    life = asyncio.create_task(client.run())
-    loop.add_signal_handler(signal.SIGTERM, lambda: _leave(client, life))
-    try:
-        await asyncio.wait({work, life}, return_when=asyncio.FIRST_COMPLETED)
-        with contextlib.suppress(asyncio.CancelledError):
-            await (work if work.done() else life)
-    finally:
-        for task in (work, life):
-            task.cancel()
-        await asyncio.gather(work, life, return_exceptions=True)
-        await redis.aclose()
+    async with Connection(url, access_token) as manager, Redis.from_url(redis_url) as redis:
+        worker = FlightCounter(redis, registration.pod_id)
+        client = PodClient(manager, registration, worker)
+        worker.client = client
+        loop = asyncio.get_running_loop()
+        # Ctrl-C reaches the whole terminal; who leaves, and when, is for the demo to say.
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        work = asyncio.create_task(worker.work())
+        life = asyncio.create_task(client.run())
+        loop.add_signal_handler(signal.SIGTERM, lambda: _leave(client, life))
+        try:
+            await asyncio.wait({work, life}, return_when=asyncio.FIRST_COMPLETED)
+            with contextlib.suppress(asyncio.CancelledError):
+                await (work if work.done() else life)
+        finally:
+            for task in (work, life):
+                task.cancel()
+            await asyncio.gather(work, life, return_exceptions=True)
 
 
 def _leave(client: PodClient, life: "asyncio.Task[None]") -> None:

@@ -1,0 +1,32 @@
+"""Owns what a service does with tiles, as the pod client asks for it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from subgraph.client.manager import OwnedTerm, TileLoad
+
+
+class TileWorker(Protocol):
+    """What a service does with tiles. Each call gets all the tiles of one change; an exception ends the pod client.
+
+    A call that is cut short, because the lease was lost meanwhile, may come again for the same terms.
+    """
+
+    async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
+        """Get ready to take over, while another pod works on. READY is acknowledged after it."""
+        ...
+
+    async def activate(self, terms: Sequence[OwnedTerm]) -> None:
+        """Raise the epoch at every sink, re-read the tail, begin to work. ACTIVE is acknowledged after it."""
+        ...
+
+    async def release(self, terms: Sequence[OwnedTerm]) -> None:
+        """Stop working on the tiles, or preparing them, finishing what is under way. RELEASED is acknowledged after it.
+
+        It also comes for terms that are over already: then `may_work` says no before it is called.
+        """
+        ...
+
+    def loads(self) -> Sequence[TileLoad]:
+        """What was measured since the last call, of tiles owned now."""
+        ...

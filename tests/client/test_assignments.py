@@ -1,0 +1,161 @@
+"""What a pod's worker is asked to do of each change, and what is left when a call is cut short."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from subgraph.client.assignments import Assignments
+from subgraph.client.manager import OwnedTerm, TileLoad
+from tests.support.scripted_manager import change, snapshot
+
+pytestmark = pytest.mark.anyio
+
+
+class Worker:
+    """Notes its calls; the call named in `hangs_in` never ends."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, list[OwnedTerm]]] = []
+        self.hangs_in = ""
+        self.seen: list[bool] = []
+        self.assignments: Assignments | None = None
+
+    async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
+        await self._note("prepare", terms)
+
+    async def activate(self, terms: Sequence[OwnedTerm]) -> None:
+        await self._note("activate", terms)
+
+    async def release(self, terms: Sequence[OwnedTerm]) -> None:
+        await self._note("release", terms)
+
+    def loads(self) -> Sequence[TileLoad]:
+        return ()
+
+    async def _note(self, name: str, terms: Sequence[OwnedTerm]) -> None:
+        self.calls.append((name, list(terms)))
+        assert self.assignments is not None
+        self.seen += [self.assignments.owns(*term) for term in terms]
+        if name == self.hangs_in:
+            await asyncio.Event().wait()
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+@pytest.fixture
+def said() -> list[tuple[str, list[OwnedTerm]]]:
+    return []
+
+
+@pytest.fixture
+def assignments(worker: Worker, said: list[tuple[str, list[OwnedTerm]]]) -> Assignments:
+    async def acknowledge(terms: Sequence[OwnedTerm], phase: str) -> None:
+        if terms:
+            said.append((phase, list(terms)))
+
+    worker.assignments = Assignments(worker, acknowledge)
+    return worker.assignments
+
+
+async def cut_short(assignments: Assignments, worker: Worker, name: str, told: object) -> None:
+    """Apply a change, and be cancelled in the middle of a call, as when the lease is refused meanwhile."""
+    worker.hangs_in = name
+    task = asyncio.create_task(assignments.apply(told))  # type: ignore[arg-type]
+    while not (worker.calls and worker.calls[-1][0] == name):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    worker.hangs_in = ""
+
+
+async def test_a_tile_is_prepared_activated_and_released_with_an_acknowledgement_each(
+    assignments: Assignments, worker: Worker, said: list[tuple[str, list[OwnedTerm]]]
+) -> None:
+    await assignments.apply(snapshot(1, a_1="PREPARING"))
+    assert assignments.owned == {}
+    await assignments.apply(change(2, 1, a_1="ACTIVE"))
+    assert assignments.owned == {"a": 1}
+    assert not assignments.idle.is_set()
+    await assignments.apply(change(3, 2, a_1="DRAINING"))
+    assert assignments.owned == {}
+    assert assignments.idle.is_set()
+    assert worker.calls == [("prepare", [("a", 1)]), ("activate", [("a", 1)]), ("release", [("a", 1)])]
+    assert said == [("READY", [("a", 1)]), ("ACTIVE", [("a", 1)]), ("RELEASED", [("a", 1)])]
+    assert assignments.applied_version == 3
+
+
+async def test_a_drained_tile_is_worked_on_until_it_is_released_and_a_lost_one_is_not(
+    assignments: Assignments, worker: Worker
+) -> None:
+    await assignments.apply(snapshot(1, a_1="ACTIVE", b_2="ACTIVE"))
+    worker.seen.clear()
+    await assignments.apply(change(2, 1, a_1="DRAINING", b_2="LOST"))
+    assert worker.calls[1:] == [("release", [("b", 2)]), ("release", [("a", 1)])]
+    assert worker.seen == [False, True]
+
+
+async def test_what_was_prepared_and_is_given_up_is_released(
+    assignments: Assignments, worker: Worker, said: list[tuple[str, list[OwnedTerm]]]
+) -> None:
+    await assignments.apply(snapshot(1, a_1="PREPARING"))
+    await assignments.apply(change(2, 1, a_1="ABORTED"))
+    assert worker.calls[1:] == [("release", [("a", 1)])]
+    assert assignments.idle.is_set()
+    assert said == [("READY", [("a", 1)])]
+
+
+async def test_a_snapshot_ends_what_it_does_not_contain_and_repeats_acknowledgements(
+    assignments: Assignments, worker: Worker, said: list[tuple[str, list[OwnedTerm]]]
+) -> None:
+    await assignments.apply(snapshot(1, a_1="ACTIVE", b_2="ACTIVE", c_3="PREPARING"))
+    said.clear()
+    worker.calls.clear()
+    await assignments.apply(snapshot(5, a_1="ACTIVE"))
+    assert worker.calls == [("release", [("b", 2), ("c", 3)])]
+    assert said == [("ACTIVE", [("a", 1)])]
+    assert assignments.owned == {"a": 1}
+
+
+async def test_a_tile_that_comes_back_at_a_higher_epoch_is_released_first(
+    assignments: Assignments, worker: Worker
+) -> None:
+    await assignments.apply(snapshot(1, a_1="ACTIVE"))
+    await assignments.apply(snapshot(9, a_7="ACTIVE"))
+    assert worker.calls[1:] == [("release", [("a", 1)]), ("activate", [("a", 7)])]
+    assert assignments.owned == {"a": 7}
+
+
+async def test_restricting_to_a_snapshot_ends_ownership_at_once_and_the_worker_is_told_with_it(
+    assignments: Assignments, worker: Worker
+) -> None:
+    await assignments.apply(snapshot(1, a_1="ACTIVE", b_2="ACTIVE"))
+    told = snapshot(5, a_1="ACTIVE", b_4="PREPARING")
+    assignments.restrict_to(told)
+    assert assignments.owned == {"a": 1}
+    assert worker.calls[1:] == []
+    await assignments.apply(told)
+    assert worker.calls[1:] == [("release", [("b", 2)]), ("prepare", [("b", 4)])]
+
+
+@pytest.mark.parametrize("state", ["LOST", "DRAINING"])
+async def test_a_release_that_is_cut_short_comes_again(assignments: Assignments, worker: Worker, state: str) -> None:
+    await assignments.apply(snapshot(1, a_1="ACTIVE"))
+    await cut_short(assignments, worker, "release", change(2, 1, a_1=state))
+    await assignments.apply(snapshot(3))
+    assert worker.calls[1:] == [("release", [("a", 1)])] * 2
+    await assignments.apply(snapshot(4))
+    assert worker.calls[3:] == []
+
+
+@pytest.mark.parametrize(("state", "call"), [("ACTIVE", "activate"), ("PREPARING", "prepare")])
+async def test_what_is_cut_short_at_its_beginning_is_begun_again_or_released(
+    assignments: Assignments, worker: Worker, state: str, call: str
+) -> None:
+    await cut_short(assignments, worker, call, snapshot(1, a_1=state, b_1=state))
+    assert assignments.owned == {}
+    await assignments.apply(snapshot(2, a_1=state))
+    assert worker.calls[1:] == [("release", [("b", 1)]), (call, [("a", 1)])]

@@ -1,0 +1,131 @@
+"""The pod client against a scripted session manager: when it may work, and what it says when it registers again."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from subgraph.client.manager import LeaseRefused, OwnedTerm, Superseded, TileLoad, Unreachable
+from subgraph.client.pod import PodClient, PodRegistration
+from tests.support.polling import eventually
+from tests.support.scripted_manager import ScriptedManager, change, snapshot
+
+pytestmark = pytest.mark.anyio
+
+LEASE_SECONDS = 0.4
+
+
+class Clock:
+    """A boot clock that goes on by hand only."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Worker:
+    """Reports one record a second of each tile it has."""
+
+    def __init__(self) -> None:
+        self.tiles: dict[str, int] = {}
+
+    async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
+        pass
+
+    async def activate(self, terms: Sequence[OwnedTerm]) -> None:
+        self.tiles.update(terms)
+
+    async def release(self, terms: Sequence[OwnedTerm]) -> None:
+        for tile_id, _ in terms:
+            self.tiles.pop(tile_id, None)
+
+    def loads(self) -> Sequence[TileLoad]:
+        return [TileLoad(tile_id, epoch, 1.0) for tile_id, epoch in self.tiles.items()]
+
+
+@contextlib.asynccontextmanager
+async def living(manager: ScriptedManager, clock: Clock) -> AsyncIterator[tuple[PodClient, "asyncio.Task[None]"]]:
+    registration = PodRegistration("pod", "test", 100.0, LEASE_SECONDS)
+    client = PodClient(manager, registration, Worker(), report_seconds=0.02, clock=clock)
+    running = asyncio.create_task(client.run())
+    try:
+        yield client, running
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_a_tile_is_worked_on_once_it_is_active_and_its_load_is_reported() -> None:
+    manager, clock = ScriptedManager(snapshot(1, a_1="PREPARING")), Clock()
+    async with living(manager, clock) as (client, _):
+        await eventually(lambda: manager.acknowledged == [("a", 1, "READY")], "it is ready")
+        assert not client.may_work("a", 1)
+        manager.tell(change(2, 1, a_1="ACTIVE"))
+        await eventually(lambda: manager.reported, "it reports")
+        assert client.may_work("a", 1)
+        assert not client.may_work("a", 2)
+        assert manager.reported[0] == TileLoad("a", 1, 1.0)
+
+
+async def test_the_lease_ends_a_fifth_early_by_the_pods_own_clock_unless_it_is_renewed() -> None:
+    manager, clock = ScriptedManager(snapshot(1, a_1="ACTIVE")), Clock()
+    async with living(manager, clock) as (client, _):
+        await eventually(lambda: client.may_work("a", 1), "it works")
+        manager.fails_with = Unreachable("away")
+        clock.seconds += 0.79 * LEASE_SECONDS
+        assert client.may_work("a", 1)
+        clock.seconds += 0.02 * LEASE_SECONDS
+        assert not client.may_work("a", 1)
+        manager.fails_with = None
+        await eventually(lambda: client.may_work("a", 1), "it goes on in the same term")
+        assert len(manager.registered) == 1
+
+
+async def test_after_a_long_pause_a_tile_given_away_meanwhile_is_not_worked_on_for_a_moment() -> None:
+    manager, clock = ScriptedManager(snapshot(1, a_1="ACTIVE", b_1="ACTIVE")), Clock()
+    async with living(manager, clock) as (client, _):
+        await eventually(lambda: client.may_work("a", 1), "it works")
+        manager.first = snapshot(9, b_1="ACTIVE")
+        manager.refuses = True
+        clock.seconds += 60
+        while not client.may_work("b", 1):
+            assert not client.may_work("a", 1)
+            await asyncio.sleep(0)
+        assert not client.may_work("a", 1)
+        assert manager.registered[1]["held"] == [{"tileId": "a", "epoch": 1}, {"tileId": "b", "epoch": 1}]
+
+
+@pytest.mark.parametrize(("failure", "ends"), [(Superseded, True), (LeaseRefused, False)])
+async def test_a_superseded_instance_ends_and_a_lost_one_registers_again(
+    failure: type[LeaseRefused], ends: bool
+) -> None:
+    manager, clock = ScriptedManager(snapshot(1, a_1="ACTIVE")), Clock()
+    async with living(manager, clock) as (client, running):
+        await eventually(lambda: client.may_work("a", 1), "it works")
+        manager.fails_with = failure("refused")
+        await eventually(lambda: not client.may_work("a", 1), "it stops")
+        manager.fails_with = None
+        if ends:
+            await asyncio.wait([running])
+            with pytest.raises(Superseded):
+                running.result()
+        else:
+            await eventually(lambda: client.may_work("a", 1), "it works again")
+
+
+async def test_a_pod_that_leaves_waits_for_its_tiles_to_go() -> None:
+    manager, clock = ScriptedManager(snapshot(1, a_1="ACTIVE")), Clock()
+    async with living(manager, clock) as (client, running):
+        await eventually(lambda: client.may_work("a", 1), "it works")
+        client.leave()
+        heartbeats = manager.heartbeats
+        await eventually(lambda: manager.heartbeats > heartbeats + 2, "it goes on renewing")
+        assert not running.done()
+        manager.tell(change(2, 1, a_1="DRAINING"))
+        await asyncio.wait([running], timeout=5)
+        assert running.done()
+        running.result()
+        assert manager.acknowledged[-1] == ("a", 1, "RELEASED")
