@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from secrets import token_urlsafe
 
 from redis.asyncio import Redis
 from starlette.applications import Starlette
@@ -62,7 +64,7 @@ class Process:
         store = SqlSessionStore(database)
         self.bus = RedisEventBus(redis)
         live = RedisLiveFleet(redis, self.bus, settings.fleet)
-        self.view = FleetView(live, lease_ms_max, settings.load_metric)
+        self.view = FleetView(live, lease_ms_max, settings.load_metric, time.monotonic)
         self.metrics = Metrics(settings.fleet, name, self.view, self.supervisor, report_ms)
         placement = PlacementPolicy()
         wake = asyncio.Event()
@@ -78,15 +80,23 @@ class Process:
             name,
             _ms(settings.leader_lease_seconds),
             lease_ms_max,
+            _new_token,
         )
         self._control_loop = ControlLoop(
-            live, self.view, candidacy, placement, HandoffPolicy(), settings.cycle_seconds, self.metrics.observe_cycle
+            live,
+            self.view,
+            candidacy,
+            placement,
+            HandoffPolicy(),
+            settings.cycle_seconds,
+            self.metrics.observe_cycle,
+            time.monotonic,
         )
         rebalancing = Rebalancing(live, self.view, placement)
         self.services = Services(
             sessions=sessions,
             partition=partition,
-            pods=Pods(live, self.view, lease_ms, lease_ms_max),
+            pods=Pods(live, self.view, lease_ms, lease_ms_max, _new_token),
             rebalancing=rebalancing,
             operator=Operator(live, self.view),
             hand_moves=HandMoves(live, self.view, rebalancing),
@@ -215,6 +225,10 @@ class _CountRequests:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _new_token() -> str:
+    return token_urlsafe(16)
 
 
 def _ms(seconds: float) -> int:

@@ -7,7 +7,6 @@ a lease that ends. Regular cycles balance; those in between only settle handoffs
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -28,7 +27,7 @@ from subgraph.domain.pods import PodStatus
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.leadership import Candidacy, Term
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, NotLeading, PodWrite, TileWrite
-from subgraph.operations.ports import SlowConsumer
+from subgraph.operations.ports import MonotonicClock, SlowConsumer
 from subgraph.operations.rebalancing import RebalanceAnswer, RebalanceRequest, staleness, with_max_churn
 
 logger = logging.getLogger(__name__)
@@ -64,6 +63,7 @@ class ControlLoop:
     handoff: HandoffPolicy
     interval_seconds: float
     observe_cycle: Callable[[CycleFacts], None]
+    clock: MonotonicClock
     _cycle_number: int = field(default=0, init=False)
     _failed_cycles: int = field(default=0, init=False)
     _due: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -108,7 +108,7 @@ class ControlLoop:
         if not self.candidacy.leads:
             await asyncio.sleep(CANDIDATE_SECONDS)
             return
-        until_regular = self._regular_at_seconds - time.monotonic()
+        until_regular = self._regular_at_seconds - self.clock()
         until_renewal = self.candidacy.lease_ms / 1_000 / RENEWALS_PER_LEASE
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, min(until_regular, until_renewal, self._seconds_to_next_lease_end()))):
@@ -129,7 +129,7 @@ class ControlLoop:
                     self._due.set()
 
     async def _cycle(self, term: Term) -> None:
-        started = time.monotonic()
+        started = self.clock()
         beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
         self.candidacy.check(beat)
         is_regular = started >= self._regular_at_seconds
@@ -146,7 +146,7 @@ class ControlLoop:
 
         if is_regular or settled or moves:
             self._cycle_number += 1
-            duration_ms = (time.monotonic() - started) * 1_000
+            duration_ms = (self.clock() - started) * 1_000
             skip = plan.skipped if plan else None
             report = CycleReport(self._cycle_number, self.candidacy.name, beat.now_ms, duration_ms, skip)
             await self.live.announce_cycle(term.leadership, report)

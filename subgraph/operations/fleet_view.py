@@ -6,7 +6,6 @@ one maximum lease answers no question of ownership: the answer might have change
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 
@@ -17,7 +16,7 @@ from subgraph.domain.ids import PodId
 from subgraph.domain.loads import LoadMetric
 from subgraph.operations.broadcast import Broadcast
 from subgraph.operations.live_fleet import Beat, LiveFleet
-from subgraph.operations.ports import SlowConsumer
+from subgraph.operations.ports import MonotonicClock, SlowConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +33,9 @@ class Resynchronised:
 class FleetView:
     """The fleet as this process sees it. `run` must be kept running."""
 
-    def __init__(self, live: LiveFleet, lease_ms_max: int, load_metric: LoadMetric) -> None:
+    def __init__(self, live: LiveFleet, lease_ms_max: int, load_metric: LoadMetric, clock: MonotonicClock) -> None:
         self._live = live
+        self._clock = clock
         self._lease_ms_max = lease_ms_max
         # A picture must not grow as old as a lease between two beats.
         self._beat_seconds = min(BEAT_SECONDS_MAX, lease_ms_max / 1_000 / BEATS_PER_LEASE)
@@ -79,7 +79,7 @@ class FleetView:
     @property
     def lag_ms(self) -> float:
         """For how long changes may have gone unseen, at most."""
-        return (time.monotonic() - self._current_at_seconds) * 1_000
+        return (self._clock() - self._current_at_seconds) * 1_000
 
     @property
     def leader(self) -> str | None:
@@ -104,7 +104,7 @@ class FleetView:
         """The live store's time: as of the last beat, carried on by this process's monotonic clock."""
         if self._beat is None:
             raise Unavailable("the live store's time is not known yet", retry_after_seconds=1.0)
-        return self._beat.now_ms + int((time.monotonic() - self._beat_at_seconds) * 1_000)
+        return self._beat.now_ms + int((self._clock() - self._beat_at_seconds) * 1_000)
 
     async def observe(self, timeout_seconds: float) -> tuple[Beat, Fleet]:
         """The pulse of this moment, and a picture that contains every change up to it.
@@ -122,9 +122,9 @@ class FleetView:
         Raises:
             Unavailable: it did not arrive in time.
         """
-        give_up_at = time.monotonic() + timeout_seconds
+        give_up_at = self._clock() + timeout_seconds
         while not self._synchronised or self._fleet.version < version:
-            if time.monotonic() > give_up_at:
+            if self._clock() > give_up_at:
                 raise Unavailable("this process lags behind the fleet's changes", retry_after_seconds=1.0)
             await asyncio.sleep(POLL_SECONDS)
         return self._fleet
@@ -167,7 +167,7 @@ class FleetView:
     async def _follow_beat(self) -> None:
         while True:
             # A large snapshot takes longer than a beat, and what was published meanwhile is still to be read then.
-            asked_at_seconds, seen, followed = time.monotonic(), self._fleet.version, self._follows
+            asked_at_seconds, seen, followed = self._clock(), self._fleet.version, self._follows
             beat = await self._take_beat()
             if self._restarted:
                 self._restarted = False
@@ -184,7 +184,7 @@ class FleetView:
             self._current_at_seconds = max(self._current_at_seconds, asked_at_seconds)
 
     async def _take_beat(self) -> Beat:
-        asked_at_seconds, seen = time.monotonic(), self._fleet.version
+        asked_at_seconds, seen = self._clock(), self._fleet.version
         beat = await self._live.beat()
         if self._beat is not None and beat.run_id != self._beat.run_id:
             # Another run may have forgotten writes and given their versions to others: only a snapshot tells.

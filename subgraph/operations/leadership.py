@@ -2,11 +2,10 @@
 
 import logging
 from dataclasses import dataclass, field
-from secrets import token_urlsafe
 
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import Beat, Leadership, LiveFleet, NotLeading
-from subgraph.operations.ports import FleetRegister
+from subgraph.operations.ports import FleetRegister, NewToken
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +35,7 @@ class Candidacy:
     name: str
     lease_ms: int
     pod_lease_ms_max: int
+    new_token: NewToken
     _term: Term | None = field(default=None, init=False)
 
     async def lead(self) -> Term | None:
@@ -51,7 +51,7 @@ class Candidacy:
                 self.step_down("the lease has ended")
             else:
                 return self._term
-        token = token_urlsafe(16)
+        token = self.new_token()
         if not await self.live.try_lead(self.name, token, self.lease_ms):
             return None
         incarnation = await self.register.raise_incarnation(self.fleet_id)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from secrets import token_urlsafe
 
 from subgraph.domain import ownership
 from subgraph.domain.errors import EpochStale, InvalidInput, LeaseLost, NotFound, SessionManagerFailure, Unavailable
@@ -14,6 +13,7 @@ from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState, TileRe
 from subgraph.domain.pods import PodRecord, PodStatus, check_registration
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, PodLease, TileWrite
+from subgraph.operations.ports import NewToken
 
 ACKNOWLEDGEMENTS_MAX = 10_000
 COMMIT_ATTEMPTS_MAX = 10
@@ -61,6 +61,7 @@ class Pods:
     view: FleetView
     lease_ms_default: int
     lease_ms_max: int
+    new_token: NewToken
 
     async def register(self, wanted: NewPod) -> Registered:
         """Make the caller the pod's one instance; a former one is fenced. Tiles it does not hold any more are let go.
@@ -82,7 +83,7 @@ class Pods:
         )
         if len(held) > HELD_TILES_MAX:
             raise InvalidInput(f"at most {HELD_TILES_MAX:,} tiles held", ("held",), f"{HELD_TILES_MAX}")
-        token = token_urlsafe(16)
+        token = self.new_token()
         version, _ = await self.live.register_pod(
             wanted.id,
             PodRecord(

@@ -12,6 +12,12 @@ from subgraph.domain.sessions import Session, SessionChange, SessionEvent
 Clock = Callable[[], datetime]
 """The wall clock, in UTC. Leases never use it: they live by Redis time and by the pod's own boot clock."""
 
+MonotonicClock = Callable[[], float]
+"""Seconds that only rise, from no particular start: for how long something has waited in this process."""
+
+NewToken = Callable[[], str]
+"""A text that nobody can guess, another one at every call."""
+
 T = TypeVar("T")
 
 

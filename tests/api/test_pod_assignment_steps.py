@@ -1,6 +1,7 @@
 """A pod's desired state, step by step: nothing is missed over a resynchronisation, and nothing is told again."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
@@ -34,7 +35,7 @@ def live() -> ScriptedLive:
 @pytest.fixture
 async def view(live: ScriptedLive, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FleetView]:
     monkeypatch.setattr(fleet_view, "RETRY_SECONDS", 0.02)
-    view = FleetView(live.as_port(), 2_000, LoadMetric.RECORDS)
+    view = FleetView(live.as_port(), 2_000, LoadMetric.RECORDS, time.monotonic)
     running = asyncio.create_task(view.run())
     await eventually(lambda: view.is_current, "the view is current")
     yield view

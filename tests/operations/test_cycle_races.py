@@ -1,5 +1,6 @@
 """What comes into the middle of a control cycle is never undone by it, and never ends it."""
 
+from secrets import token_urlsafe
 from typing import Any, cast
 
 import msgspec
@@ -198,7 +199,7 @@ async def test_a_pod_keeps_what_it_is_given_while_it_registers(
         await process.until(lambda fleet: fleet.terms_of_pod(A), "the pod is given the tile")
 
     live.after["register_pod"] = be_given_the_tile
-    pods = Pods(cast(LiveFleet, live), process.view, 600, 600)
+    pods = Pods(cast(LiveFleet, live), process.view, 600, 600, token_urlsafe)
     registered = await pods.register(NewPod(A, "test", 100.0))
     assert [one.tile_id for one in registered.assignments] == [tile]
     assert len([moment for moment in history.of(tile) if moment.record and moment.record.owner]) == 1

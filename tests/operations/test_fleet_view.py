@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
@@ -37,7 +38,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.asynccontextmanager
 async def following(live: ScriptedLive) -> AsyncIterator[FleetView]:
-    view = FleetView(live.as_port(), LEASE_MS, LoadMetric.RECORDS)
+    view = FleetView(live.as_port(), LEASE_MS, LoadMetric.RECORDS, time.monotonic)
     running = asyncio.create_task(view.run())
     yield view
     running.cancel()
@@ -74,7 +75,7 @@ async def test_nothing_is_answered_before_the_first_snapshot(live: ScriptedLive)
 
 async def test_the_time_is_not_known_before_the_first_pulse(live: ScriptedLive) -> None:
     with pytest.raises(Unavailable):
-        FleetView(live.as_port(), LEASE_MS, LoadMetric.RECORDS).now_ms()
+        FleetView(live.as_port(), LEASE_MS, LoadMetric.RECORDS, time.monotonic).now_ms()
 
 
 async def test_time_and_leader_are_those_of_the_pulse(live: ScriptedLive, view: FleetView) -> None:
@@ -155,7 +156,7 @@ async def test_every_failure_of_following_begins_anew(live: ScriptedLive, view: 
 async def test_a_failure_that_nobody_expects_ends_the_view_so_that_its_process_is_unhealthy(
     live: ScriptedLive,
 ) -> None:
-    view = FleetView(live.as_port(), LEASE_MS, LoadMetric.RECORDS)
+    view = FleetView(live.as_port(), LEASE_MS, LoadMetric.RECORDS, time.monotonic)
     running = asyncio.create_task(view.run())
     await current(view)
     live.tell(ZeroDivisionError())

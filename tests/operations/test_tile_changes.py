@@ -1,6 +1,7 @@
 """What maps follow: batches after each cycle, complete also when the process lost touch or began its picture anew."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -28,7 +29,7 @@ def live() -> ScriptedLive:
 @pytest.fixture
 async def view(live: ScriptedLive, monkeypatch: pytest.MonkeyPatch) -> FleetView:
     monkeypatch.setattr(fleet_view, "RETRY_SECONDS", 0.02)
-    return FleetView(live.as_port(), LEASE_MS, LoadMetric.RECORDS)
+    return FleetView(live.as_port(), LEASE_MS, LoadMetric.RECORDS, time.monotonic)
 
 
 @pytest.fixture

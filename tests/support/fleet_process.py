@@ -1,8 +1,10 @@
 """Owns what a process of the server does for the fleet, without HTTP and SQL: it follows, and competes to lead."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from secrets import token_urlsafe
 
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
@@ -64,15 +66,22 @@ class FleetProcess:
         self.redis = connect(url)
         self.bus = RedisEventBus(self.redis)
         self.live = RedisLiveFleet(self.redis, self.bus, fleet_id)
-        self.view = FleetView(self.live, pace.pod_lease_ms, LoadMetric.RECORDS)
-        self.pods = Pods(self.live, self.view, pace.pod_lease_ms, pace.pod_lease_ms)
+        self.view = FleetView(self.live, pace.pod_lease_ms, LoadMetric.RECORDS, time.monotonic)
+        self.pods = Pods(self.live, self.view, pace.pod_lease_ms, pace.pod_lease_ms, token_urlsafe)
         self.cycles: list[CycleFacts] = []
         leading = wrap(self.live)
         self.candidacy = Candidacy(
-            leading, register, self.view, fleet_id, name, pace.leader_lease_ms, pace.pod_lease_ms
+            leading, register, self.view, fleet_id, name, pace.leader_lease_ms, pace.pod_lease_ms, token_urlsafe
         )
         self.loop = ControlLoop(
-            leading, self.view, self.candidacy, pace.placement, pace.handoff, pace.cycle_seconds, self.cycles.append
+            leading,
+            self.view,
+            self.candidacy,
+            pace.placement,
+            pace.handoff,
+            pace.cycle_seconds,
+            self.cycles.append,
+            time.monotonic,
         )
         self.tasks: list[asyncio.Task[None]] = []
 
