@@ -12,11 +12,10 @@ from subgraph.api.types.fleet import Fleet, to_fleet
 from subgraph.api.types.partition import tiles_of_session
 from subgraph.api.types.session import SessionNotification
 from subgraph.api.types.tile import Tile, load_tiles
-from subgraph.domain.errors import NotFound
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.sessions import SessionEventType
-from subgraph.operations.fleet_view import Resynchronised
+from subgraph.operations.pod_assignments import PodAssignments
 
 
 @strawberry.enum(description="SNAPSHOT: all of the pod's terms. CHANGES: those that are new or other than before.")
@@ -74,37 +73,27 @@ class Subscription:
     @strawberry.subscription(
         description=(
             "A pod's desired state: a snapshot, then changes in order. With `afterVersion` the snapshot is left out if "
-            "nothing has changed for the pod since."
+            "nothing has changed for the pod since. It ends with LEASE_LOST when another instance registers; with the "
+            "`leaseToken` of an instance, also when that one is lost or leaves."
         )
     )
     async def pod_assignments(
-        self, info: Info, pod_id: strawberry.ID, after_version: Long | None = None
+        self,
+        info: Info,
+        pod_id: strawberry.ID,
+        after_version: Long | None = None,
+        lease_token: strawberry.ID | None = None,
     ) -> AsyncIterator[PodAssignmentChange]:
         """A pod's desired state."""
-        view, pod_key = info.context.services.view, PodId(str(pod_id))
-        if view.current().pods.get(pod_key) is None:
-            raise NotFound("Pod", pod_key, ("podId",))
-        told_version: Long | None = after_version
-        async for told in view.watch_pod(pod_key):
-            if not isinstance(told, Resynchronised):
-                if told_version is not None and told.version <= told_version:
-                    continue  # a snapshot told it already, while this was waiting
-                changes, kind = told.terms_of_pod[pod_key], PodAssignmentChangeKind.CHANGES
-                version, previous = Long(told.version), told_version
-            else:
-                fleet = view.current()
-                pod = fleet.pods.get(pod_key)
-                newest = max(pod.concerned_at, fleet.snapshot_version) if pod else None
-                if told_version is not None and newest is not None and newest <= told_version:
-                    continue
-                changes, kind = fleet.terms_of_pod(pod_key), PodAssignmentChangeKind.SNAPSHOT
-                version, previous = Long(fleet.version), None
-            told_version = version
+        assignments = PodAssignments(info.context.services.view)
+        token = None if lease_token is None else str(lease_token)
+        async for step in assignments.follow(PodId(str(pod_id)), token, after_version):
+            kind = PodAssignmentChangeKind
             yield PodAssignmentChange(
-                version=version,
-                previous_version=previous,
-                kind=kind,
-                assignments=[to_assignment(change) for change in changes],
+                version=Long(step.version),
+                previous_version=None if step.previous_version is None else Long(step.previous_version),
+                kind=kind.SNAPSHOT if step.is_snapshot else kind.CHANGES,
+                assignments=[to_assignment(change) for change in step.terms],
             )
 
     @strawberry.subscription(

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from gql import Client, GraphQLRequest, gql
 from gql.client import AsyncClientSession
-from gql.transport.exceptions import TransportError
+from gql.transport.exceptions import TransportError, TransportQueryError
 from gql.transport.httpx import HTTPXAsyncTransport
 from gql.transport.websockets import WebsocketsTransport
 from websockets.exceptions import WebSocketException
@@ -43,7 +43,8 @@ _ACKNOWLEDGE = gql(
 _DRAIN = gql(f"mutation Drain($input: PodRefInput!) {{ drainPod(input: $input) {{ {_ERRORS} }} }}")
 _DEREGISTER = gql(f"mutation Deregister($input: HeartbeatPodInput!) {{ deregisterPod(input: $input) {{ {_ERRORS} }} }}")
 _FOLLOW = gql(
-    "subscription Follow($podId: ID!, $after: Long) { podAssignments(podId: $podId, afterVersion: $after) "
+    "subscription Follow($podId: ID!, $token: ID!, $after: Long) { "
+    "podAssignments(podId: $podId, leaseToken: $token, afterVersion: $after) "
     f"{{ version previousVersion kind assignments {{ {_TERM} }} }} }}"
 )
 
@@ -105,7 +106,7 @@ class Connection:
         """Leave."""
         await self._call(_DEREGISTER, "deregisterPod", {"podId": pod_id, "leaseToken": token})
 
-    async def follow(self, pod_id: str, after_version: int | None) -> AsyncGenerator[ChangeTold, None]:
+    async def follow(self, pod_id: str, token: str, after_version: int | None) -> AsyncGenerator[ChangeTold, None]:
         """The pod's desired state from now on, on a socket of its own."""
         transport = WebsocketsTransport(
             self._websocket_url,
@@ -115,7 +116,7 @@ class Connection:
             ack_timeout=ANSWER_SECONDS_MAX,
             close_timeout=ANSWER_SECONDS_MAX,
         )
-        request = GraphQLRequest(_FOLLOW, variable_values={"podId": pod_id, "after": after_version})
+        request = GraphQLRequest(_FOLLOW, variable_values={"podId": pod_id, "token": token, "after": after_version})
         try:
             async with Client(transport=transport) as session:
                 async for told in session.subscribe(request):
@@ -126,6 +127,9 @@ class Connection:
                         change["kind"] == "SNAPSHOT",
                         _terms(change["assignments"]),
                     )
+        except TransportQueryError as error:
+            _raise_if_refused(error)
+            raise Unreachable(f"the subscription ended: {error}") from error
         except (TransportError, WebSocketException, OSError, TimeoutError) as error:
             raise Unreachable(f"the subscription ended: {error}") from error
 
@@ -149,6 +153,15 @@ class Connection:
                 case _:
                     raise CallRefused(failure["message"])
         return answer
+
+
+def _raise_if_refused(error: TransportQueryError) -> None:
+    for told in error.errors or ():
+        match told.get("extensions", {}):
+            case {"code": "LEASE_LOST", "superseded": True}:
+                raise Superseded(told["message"]) from error
+            case {"code": "LEASE_LOST" | "NOT_FOUND"}:
+                raise LeaseRefused(told["message"]) from error
 
 
 def _terms(told: Sequence[dict[str, Any]]) -> tuple[TermTold, ...]:

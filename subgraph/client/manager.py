@@ -86,6 +86,6 @@ class SessionManager(Protocol):
         """Leave."""
         ...
 
-    def follow(self, pod_id: str, after_version: int | None) -> AsyncGenerator[ChangeTold, None]:
+    def follow(self, pod_id: str, token: str, after_version: int | None) -> AsyncGenerator[ChangeTold, None]:
         """The pod's desired state from now on; without `after_version` it begins with a snapshot."""
         ...

@@ -116,7 +116,7 @@ class PodClient:
         return told
 
     async def _live(self, first: ChangeTold) -> None:
-        following = Following(lambda after: self._manager.follow(self._pod_id, after), first)
+        following = Following(lambda after: self._manager.follow(self._pod_id, self._token, after), first)
         with contextlib.suppress(_Left):
             async with _first_failure_of_group() as tasks:
                 tasks.create_task(self._renew(following))

@@ -53,6 +53,11 @@ class PodRecord(msgspec.Struct, frozen=True, array_like=True):
         """What tiles may require of the pod: its labels, and its zone as one more."""
         return self.labels if self.zone is None else {**self.labels, ZONE: self.zone}
 
+    @property
+    def instance(self) -> str | None:
+        """The lease token of the instance that runs; None once the pod is lost or has left."""
+        return self.lease_token if self.status.is_live else None
+
     def with_status(self, status: PodStatus, now_ms: int) -> "PodRecord":
         """The record with another status from now on."""
         was_draining = status is PodStatus.LOST and self.status is PodStatus.DRAINING

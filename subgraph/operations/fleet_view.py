@@ -156,7 +156,7 @@ class FleetView:
             else:
                 effects = self._fleet.apply(told)
                 self.effects.send(effects)
-                for pod_id in effects.terms_of_pod:
+                for pod_id in effects.terms_of_pod.keys() | effects.instances:
                     if pod_id in self._pod_watchers:
                         self._pod_watchers[pod_id].send(effects)
 

@@ -16,6 +16,8 @@ STARTED = "subscription($s: String!) { sessionStarted(dataSource: $s) { sessionK
 STOPPED = "subscription($s: String!) { sessionStopped(dataSource: $s) { sessionKey session { state } } }"
 ASSIGNMENTS = """subscription($id: ID!, $after: Long) { podAssignments(podId: $id, afterVersion: $after) {
   version previousVersion kind assignments { id tileId podId epoch state } } }"""
+BOUND_ASSIGNMENTS = """subscription($id: ID!, $token: ID!) { podAssignments(podId: $id, leaseToken: $token) {
+  version kind assignments { id } } }"""
 TILES = """subscription($id: ID!) { tileChanges(sessionId: $id) {
   cycle removedIds tiles { id health load { recordsPerSecond } assignment { podId epoch } } } }"""
 END = "mutation($id: ID!) { endSession(input: {id: $id}) { errors { message } } }"
@@ -103,6 +105,22 @@ def test_a_pod_that_has_missed_nothing_gets_no_second_snapshot(server: RunningSe
     with subscribed(server.websocket_url, ASSIGNMENTS, id=pod.id, after=1) as subscriber:
         assert subscriber.next_data("podAssignments")["kind"] == "SNAPSHOT"
     pod.leave()
+
+
+def test_an_instance_hears_nothing_any_more_once_another_has_registered(server: RunningServer) -> None:
+    former, latter = FakeWork(server), FakeWork(server)
+    latter.id = former.id
+    former.register()
+    with subscribed(server.websocket_url, BOUND_ASSIGNMENTS, id=former.id, token=former.token) as subscriber:
+        assert subscriber.next_data("podAssignments")["kind"] == "SNAPSHOT"
+        latter.register()
+        # Other tests' tiles may have been placed on it before.
+        (error,) = until(lambda: subscriber.next().get("errors"), "it is told that it is over")
+    assert (error["extensions"]["code"], error["extensions"]["superseded"]) == ("LEASE_LOST", True)
+    with subscribed(server.websocket_url, BOUND_ASSIGNMENTS, id=former.id, token=former.token) as subscriber:
+        (error,) = subscriber.next()["errors"]
+    assert error["extensions"]["code"] == "LEASE_LOST"
+    latter.leave()
 
 
 def test_following_an_unknown_pod_is_refused(server: RunningServer) -> None:

@@ -28,7 +28,7 @@ def manager() -> ScriptedManager:
 @contextlib.asynccontextmanager
 async def followed(manager: ScriptedManager) -> AsyncIterator[Following]:
     """Somebody who follows, after what the registration told."""
-    following = Following(lambda after: manager.follow("pod", after), manager.first)
+    following = Following(lambda after: manager.follow("pod", "token", after), manager.first)
     assert following.changes.get_nowait() == manager.first
     running = asyncio.create_task(following.run())
     await eventually(lambda: manager.followed_after, "it subscribes")

@@ -69,7 +69,7 @@ class ScriptedManager:
     async def deregister(self, pod_id: str, token: str) -> None:
         self._check(token)
 
-    async def follow(self, pod_id: str, after_version: int | None) -> AsyncGenerator[ChangeTold, None]:
+    async def follow(self, pod_id: str, token: str, after_version: int | None) -> AsyncGenerator[ChangeTold, None]:
         self.followed_after.append(after_version)
         self._told = asyncio.Queue()
         while True:

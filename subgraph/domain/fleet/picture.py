@@ -37,13 +37,14 @@ class Effects:
     """What a change did, for whoever watches.
 
     `touched` are tiles in force that it wrote, `removed` those that no longer are in force; per pod, `terms_of_pod` are
-    the terms that became other.
+    the terms that became other. `instances`: pods of which another instance runs now, or none.
     """
 
     version: int
     touched: set[TileId] = field(default_factory=set)
     removed: set[TileId] = field(default_factory=set)
     terms_of_pod: dict[PodId, list[TermChange]] = field(default_factory=dict)
+    instances: set[PodId] = field(default_factory=set)
 
 
 class Fleet:
@@ -128,6 +129,9 @@ class Fleet:
             pod_row.concerned_at = change.version
         # After the tiles: a pod that goes is still needed to tell of its terms that end with it.
         for pod_id, pod in change.pods.items():
+            known = self.pods.get(pod_id)
+            if known is not None and (pod is None or pod.instance != known.record.instance):
+                effects.instances.add(pod_id)
             if pod is None:
                 self.pods.remove(pod_id)
             else:
