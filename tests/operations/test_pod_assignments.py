@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
@@ -35,7 +36,7 @@ def live() -> ScriptedLive:
 
 @pytest.fixture
 async def view(live: ScriptedLive) -> AsyncIterator[FleetView]:
-    view = FleetView(live.as_port(), 1_000, LoadMetric.RECORDS)
+    view = FleetView(live.as_port(), 1_000, LoadMetric.RECORDS, time.monotonic)
     running = asyncio.create_task(view.run())
     await eventually(lambda: view.is_current, "the view is current")
     yield view
