@@ -40,6 +40,7 @@ from subgraph.domain.fleet.settle import HandoffPolicy
 from subgraph.operations.control_loop import ControlLoop
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.hand_moves import HandMoves
+from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.notifications import Notifications, OutboxRelay
 from subgraph.operations.operator import Operator
@@ -69,8 +70,11 @@ class Process:
         placement = PlacementPolicy()
         wake = asyncio.Event()
         sessions = Sessions(store, _now, wake.set)
-        partition = Partition(sessions, live, self.view)
-        self._relay = OutboxRelay(store, self.bus, session_notifications_channel, partition.retire_session, wake)
+        label_rules = LabelRules(store, sessions, live, self.view)
+        partition = Partition(sessions, live, self.view, label_rules)
+        self._relay = OutboxRelay(
+            store, self.bus, session_notifications_channel, partition.retire_session, label_rules.note_changed, wake
+        )
         self._tile_changes = TileChangeFeed(self.view, report_ms)
         candidacy = Candidacy(
             live,
@@ -96,6 +100,7 @@ class Process:
         self.services = Services(
             sessions=sessions,
             partition=partition,
+            label_rules=label_rules,
             pods=Pods(live, self.view, lease_ms, lease_ms_max, _new_token),
             rebalancing=rebalancing,
             operator=Operator(live, self.view),

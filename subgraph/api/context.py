@@ -10,6 +10,7 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.hand_moves import HandMoves
+from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.notifications import Notifications
 from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
@@ -25,6 +26,7 @@ class Services:
 
     sessions: Sessions
     partition: Partition
+    label_rules: LabelRules
     pods: Pods
     rebalancing: Rebalancing
     operator: Operator

@@ -7,6 +7,7 @@ import strawberry
 
 from subgraph.api.context import Info
 from subgraph.api.errors import to_error
+from subgraph.api.inputs.label import labels_of
 from subgraph.api.inputs.pod import (
     AcknowledgeAssignmentsInput,
     HeartbeatPodInput,
@@ -16,8 +17,8 @@ from subgraph.api.inputs.pod import (
     lease_of,
 )
 from subgraph.api.inputs.rebalancing import PauseRebalancingInput, RebalanceInput
-from subgraph.api.inputs.session import CreateSessionInput, EndSessionInput
-from subgraph.api.inputs.tile import PlaceTileInput, RegisterTilesInput, TileRefInput
+from subgraph.api.inputs.session import CreateSessionInput, EndSessionInput, UpdateSessionInput
+from subgraph.api.inputs.tile import PlaceTileInput, RegisterTilesInput, RequireTileLabelsInput, TileRefInput
 from subgraph.api.payloads import (
     AcknowledgeAssignmentsPayload,
     FleetPayload,
@@ -38,7 +39,6 @@ from subgraph.api.types.session import to_session
 from subgraph.api.types.tile import load_tiles
 from subgraph.domain.errors import SessionManagerFailure
 from subgraph.domain.ids import PodId, SessionId, TileId
-from subgraph.operations.partition import check_tile_capacity
 
 P = TypeVar("P")
 
@@ -68,11 +68,27 @@ class Mutation:
 
         async def act() -> SessionPayload:
             services, caller = info.context.services, info.context.caller
-            cells = await input.coverage.to_cells() if input.coverage else []
-            check_tile_capacity(input.coverage.tile_capacity if input.coverage else None)
-            session = await services.sessions.create(caller, input.to_new_session())
-            if input.coverage and cells:
-                await services.partition.register(caller, session.id, cells, input.coverage.tile_capacity)
+            coverage, wanted = input.coverage, input.to_new_session()
+            if coverage is None:
+                return SessionPayload(session=to_session(await services.sessions.create(caller, wanted)))
+            cells, required = await coverage.to_cells(), coverage.to_required_labels()
+            # All that can be refused is, before there is a session.
+            services.partition.check_coverage(coverage.tile_capacity, required, wanted.required_labels)
+            session = await services.sessions.create(caller, wanted)
+            if cells:
+                await services.partition.register(caller, session.id, cells, coverage.tile_capacity, required)
+            return SessionPayload(session=to_session(session))
+
+        return await _told(SessionPayload, act)
+
+    @strawberry.mutation(description="Change an ACTIVE session: what its tiles require of the pods' labels.")
+    async def update_session(self, info: Info, input: UpdateSessionInput) -> SessionPayload:
+        """Change a session."""
+
+        async def act() -> SessionPayload:
+            session = await info.context.services.label_rules.require_of_session(
+                info.context.caller, SessionId(str(input.id)), input.to_required_labels(), input.expected_revision
+            )
             return SessionPayload(session=to_session(session))
 
         return await _told(SessionPayload, act)
@@ -106,9 +122,24 @@ class Mutation:
                 SessionId(str(input.session_id)),
                 await input.coverage.to_cells(),
                 input.coverage.tile_capacity,
+                input.coverage.to_required_labels(),
             )
             tiles = await load_tiles(info, done.tile_ids)
             return TilesPayload(tiles=[tile for tile in tiles if tile], registered=done.registered)
+
+        return await _told(TilesPayload, act)
+
+    @strawberry.mutation(
+        description="Set the labels that tiles require of their own. Those on other pods move away, make-before-break."
+    )
+    async def require_tile_labels(self, info: Info, input: RequireTileLabelsInput) -> TilesPayload:
+        """Require labels."""
+
+        async def act() -> TilesPayload:
+            tile_ids = [TileId(str(tile_id)) for tile_id in input.tile_ids]
+            required = labels_of(input.required_labels, ("requiredLabels",))
+            await info.context.services.label_rules.require_of_tiles(info.context.caller, tile_ids, required)
+            return TilesPayload(tiles=[tile for tile in await load_tiles(info, tile_ids) if tile])
 
         return await _told(TilesPayload, act)
 

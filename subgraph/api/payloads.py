@@ -16,7 +16,7 @@ _ERRORS = "Expected failures, with their facts; empty on success."
 
 @strawberry.type(description="A session, or why not.")
 class SessionPayload:
-    """Of createSession and endSession."""
+    """Of createSession, updateSession and endSession."""
 
     session: Session | None = strawberry.field(default=None, description="The session as it is after the mutation.")
     errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
@@ -24,9 +24,9 @@ class SessionPayload:
 
 @strawberry.type(description="Tiles, or why not.")
 class TilesPayload:
-    """Of registerTiles."""
+    """Of registerTiles and requireTileLabels."""
 
-    tiles: list[Tile] = strawberry.field(default_factory=list, description="The tiles that now cover what was asked.")
+    tiles: list[Tile] = strawberry.field(default_factory=list, description="The tiles in question, as they are now.")
     registered: int = strawberry.field(default=0, description="How many of them are new.")
     errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
 

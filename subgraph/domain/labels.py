@@ -42,12 +42,13 @@ def check_labels(labels: Labels, path: tuple[str, ...], labels_max: int) -> None
                 raise InvalidInput("a text holds half a surrogate pair, which is no character", (*at, field))
 
 
-def check_compatible(required: Labels, of_session: Labels, path: tuple[str, ...]) -> None:
-    """Refuse labels that contradict those which the session requires: no pod could bear both.
+def check_required(required: Labels, of_session: Labels, path: tuple[str, ...]) -> None:
+    """Refuse labels that a tile cannot require, or not beside those of its session: no pod could bear both.
 
     Raises:
-        InvalidInput: naming the key and both values.
+        InvalidInput: naming the entry, and the limit or both values.
     """
+    check_labels(required, path, REQUIRED_LABELS_MAX)
     for index, (key, value) in enumerate(required.items()):
         if of_session.get(key, value) != value:
             raise InvalidInput(

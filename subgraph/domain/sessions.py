@@ -1,24 +1,17 @@
-"""Owns the session: its fields, its lifecycle as one table, and the decisions that create and end it."""
+"""Owns the session: its fields, its lifecycle as one table, and the decisions that create, change and end it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from uuid import UUID, uuid4
-
-import msgspec
+from uuid import uuid4
 
 from subgraph.domain.errors import IllegalState, InvalidInput, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
+from subgraph.domain.new_session import RETIRED_MAIN_PREFIX, TEXT_LENGTH_MAX, NewSession, check_new_session
 
 MAIN_DISPLAY_NAME = "main"
-RETIRED_MAIN_PREFIX = "main-"
-DISPLAY_NAME_LENGTH_MAX = 200
-TEXT_LENGTH_MAX = 200
-DETAILS_MAX = 100
-DETAIL_VALUE_LENGTH_MAX = 1_000
-METADATA_BYTES_MAX = 65_536
-UTC_OFFSET_MAX = timedelta(hours=18)
 
 
 class SessionState(StrEnum):
@@ -39,12 +32,13 @@ class SessionEventType(StrEnum):
     """What the journal tells of a session."""
 
     SESSION_STARTED = "SESSION_STARTED"
+    SESSION_UPDATED = "SESSION_UPDATED"
     SESSION_ENDED = "SESSION_ENDED"
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An isolated workspace with a lifetime. Times are UTC."""
+    """An isolated workspace with a lifetime. Times are UTC. `required_labels`: what all its tiles require of a pod."""
 
     id: SessionId
     tenant_id: TenantId
@@ -62,6 +56,7 @@ class Session:
     created_at: datetime
     updated_at: datetime
     ended_at: datetime | None = None
+    required_labels: Labels = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +85,6 @@ class SessionChange:
     events: tuple[SessionEvent, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NewSession:
-    """What a caller asks of a session to be created; the key is never the caller's to choose."""
-
-    display_name: str | None = None
-    data_source: str | None = None
-    type: str = "Session"
-    version: int = 1
-    utc_offset: timedelta = timedelta()
-    details: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, object] = field(default_factory=dict)
-
-
 def create(wanted: NewSession, tenant_id: TenantId, owner_id: str, now: datetime) -> SessionChange:
     """A new ACTIVE session and its SESSION_STARTED event.
 
@@ -111,7 +93,7 @@ def create(wanted: NewSession, tenant_id: TenantId, owner_id: str, now: datetime
     """
     session_id = SessionId(str(uuid4()))
     display_name = wanted.display_name if wanted.display_name is not None else f"session-{session_id[:8]}"
-    _check_new_session(wanted, display_name)
+    check_new_session(wanted, display_name)
     session = Session(
         id=session_id,
         tenant_id=tenant_id,
@@ -128,6 +110,7 @@ def create(wanted: NewSession, tenant_id: TenantId, owner_id: str, now: datetime
         metadata=dict(wanted.metadata),
         created_at=now,
         updated_at=now,
+        required_labels=dict(wanted.required_labels),
     )
     return SessionChange(created=(session,), events=(_event(session, 1, SessionEventType.SESSION_STARTED, owner_id),))
 
@@ -136,6 +119,31 @@ def create_main(tenant_id: TenantId, owner_id: str, now: datetime) -> SessionCha
     """The tenant's `main` session: the live world."""
     change = create(NewSession(display_name=MAIN_DISPLAY_NAME), tenant_id, owner_id, now)
     return replace(change, created=(replace(change.created[0], is_main=True),))
+
+
+def update(
+    session: Session,
+    *,
+    actor: str,
+    now: datetime,
+    required_labels: Labels | None = None,
+    expected_revision: int | None = None,
+) -> SessionChange:
+    """Change what is given. Where everything is so already, nothing changes and nothing is announced.
+
+    Raises:
+        IllegalState: the session is not ACTIVE.
+        InvalidInput: a value is malformed or beyond a limit.
+        RevisionConflict: `expected_revision` is given and is not the session's.
+    """
+    require_active(session, ("id",))
+    _check_revision(session, expected_revision)
+    if required_labels is None or required_labels == session.required_labels:
+        return SessionChange()
+    check_labels(required_labels, ("requiredLabels",), REQUIRED_LABELS_MAX)
+    updated = replace(session, required_labels=dict(required_labels), revision=session.revision + 1, updated_at=now)
+    event = _event(updated, updated.revision, SessionEventType.SESSION_UPDATED, actor)
+    return SessionChange(updated=(updated,), events=(event,))
 
 
 def end(
@@ -153,8 +161,7 @@ def end(
         raise InvalidInput(f"dataSource {data_source[:TEXT_LENGTH_MAX]!r} is not the session's", ("dataSource",))
     if session.state is SessionState.ENDED:
         return SessionChange()
-    if expected_revision is not None and expected_revision != session.revision:
-        raise RevisionConflict(session.id, session.revision, ("expectedRevision",))
+    _check_revision(session, expected_revision)
     ended = replace(_move(session, SessionState.ENDED, now), ended_at=now)
     events = (_event(ended, ended.revision, SessionEventType.SESSION_ENDED, actor),)
     if not session.is_main:
@@ -174,6 +181,11 @@ def require_active(session: Session, path: tuple[str, ...] = ()) -> None:
         raise IllegalState(f"session {session.id!r} is {session.state}: it takes no new work", session.state, path)
 
 
+def _check_revision(session: Session, expected_revision: int | None) -> None:
+    if expected_revision is not None and expected_revision != session.revision:
+        raise RevisionConflict(session.id, session.revision, ("expectedRevision",))
+
+
 def _move(session: Session, target: SessionState, now: datetime) -> Session:
     if target not in TRANSITIONS[session.state]:
         raise IllegalState(f"session {session.id!r} is {session.state} and cannot be {target}", session.state)
@@ -191,52 +203,3 @@ def _event(session: Session, sequence: int, event_type: SessionEventType, actor:
         occurred_at=session.updated_at,
         data_source=session.data_source,
     )
-
-
-def _check_new_session(wanted: NewSession, display_name: str) -> None:
-    if not display_name.strip() or len(display_name) > DISPLAY_NAME_LENGTH_MAX:
-        raise InvalidInput(
-            f"displayName must have 1 to {DISPLAY_NAME_LENGTH_MAX} characters, not {len(display_name):,}",
-            ("displayName",),
-            f"{DISPLAY_NAME_LENGTH_MAX} characters",
-        )
-    if display_name.startswith(RETIRED_MAIN_PREFIX):
-        raise InvalidInput(
-            f"names that begin with {RETIRED_MAIN_PREFIX!r} are kept for former main sessions", ("displayName",)
-        )
-    if len(msgspec.json.encode(wanted.metadata)) > METADATA_BYTES_MAX:
-        raise InvalidInput(
-            f"metadata has at most {METADATA_BYTES_MAX:,} bytes as JSON", ("metadata",), f"{METADATA_BYTES_MAX} bytes"
-        )
-    if _looks_like_uuid(display_name):
-        raise InvalidInput("displayName may not look like a UUID: it would be mistaken for an id", ("displayName",))
-    for name, text in (("dataSource", wanted.data_source), ("type", wanted.type)):
-        if text is not None and not 1 <= len(text) <= TEXT_LENGTH_MAX:
-            raise InvalidInput(
-                f"{name} must have 1 to {TEXT_LENGTH_MAX} characters, not {len(text):,}",
-                (name,),
-                f"{TEXT_LENGTH_MAX} characters",
-            )
-    if wanted.version < 1:
-        raise InvalidInput(f"version must be at least 1, not {wanted.version}", ("version",), "1")
-    if abs(wanted.utc_offset) > UTC_OFFSET_MAX:
-        raise InvalidInput("utcOffset must lie within 18 hours of UTC", ("utcOffset",), "PT18H")
-    if len(wanted.details) > DETAILS_MAX:
-        raise InvalidInput(
-            f"at most {DETAILS_MAX} details, not {len(wanted.details):,}", ("details",), f"{DETAILS_MAX} details"
-        )
-    for index, (key, value) in enumerate(wanted.details.items()):
-        if not 1 <= len(key) <= TEXT_LENGTH_MAX or len(value) > DETAIL_VALUE_LENGTH_MAX:
-            raise InvalidInput(
-                f"a detail's key has 1 to {TEXT_LENGTH_MAX} characters, its value at most {DETAIL_VALUE_LENGTH_MAX:,}",
-                ("details", str(index)),
-                f"{DETAIL_VALUE_LENGTH_MAX} characters",
-            )
-
-
-def _looks_like_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

@@ -1,7 +1,8 @@
 """Owns the way of a session's starts and stops from the journal to its subscribers: at least once, told once.
 
-The journal is the truth. The relay announces what is committed there, releases the tiles of stopped sessions first,
-and only then marks an entry as relayed; a crash in between repeats it, and subscribers drop what they have seen.
+The journal is the truth. The relay announces what is committed there, releases the tiles of stopped sessions and
+has the fleet know what changed ones require first, and only then marks an entry as relayed; a crash in between repeats
+it, and subscribers drop what they have seen.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ class OutboxRelay:
     bus: EventBus
     channel_of: Callable[[TenantId], str]
     retire_session: Callable[[SessionId], Awaitable[None]]
+    note_changed: Callable[[TenantId, SessionId], Awaitable[None]]
     _wake: asyncio.Event
 
     def wake(self) -> None:
@@ -69,6 +71,8 @@ class OutboxRelay:
         for event in events:
             if event.type is SessionEventType.SESSION_ENDED:
                 await self.retire_session(event.session_id)
+            elif event.type is SessionEventType.SESSION_UPDATED:
+                await self.note_changed(event.tenant_id, event.session_id)
             await self.bus.publish(self.channel_of(event.tenant_id), msgspec.msgpack.encode(_notification(event)))
             await self.store.mark_relayed([event.id])
         return len(events)

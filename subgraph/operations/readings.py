@@ -16,7 +16,10 @@ from subgraph.domain.ownership import TileRecord
 
 @dataclass(frozen=True, slots=True)
 class TileReading:
-    """A tile at one moment. `smoothed` and `reported_at_ms` are None while nothing was reported."""
+    """A tile at one moment. `smoothed` and `reported_at_ms` are None while nothing was reported.
+
+    `required`: the labels its pod must bear, its own and its session's.
+    """
 
     id: TileId
     session_id: SessionId
@@ -31,6 +34,7 @@ class TileReading:
     volume_bytes: int
     smoothed: float | None
     reported_at_ms: int | None
+    required: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ def read_rows(fleet: Fleet, rows: Sequence[int], now_ms: int, report_interval_ms
             volume,
             None if math.isnan(smoothed) else smoothed,
             reported_at_ms or None,
+            tuple(sorted(tiles.requirements.of(row))),
         )
         for row, health, capacity, used, cell, records, byte_rate, backlog, volume, smoothed, reported_at_ms in columns
     ]

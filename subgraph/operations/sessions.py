@@ -1,4 +1,4 @@
-"""Owns the use cases of sessions: create, end, look up, list, and the tenant's main session."""
+"""Owns the use cases of sessions: create, change, end, look up, list, and the tenant's main session."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from subgraph.domain import sessions
 from subgraph.domain.errors import NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.sessions import NewSession, Session
+from subgraph.domain.labels import Labels
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.sessions import Session, SessionChange
 from subgraph.operations.ports import Clock, MainExists, Page, SessionStore
 
-END_ATTEMPTS_MAX = 20
+CHANGE_ATTEMPTS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +55,42 @@ class Sessions:
         Raises:
             NotFound, InvalidInput, RevisionConflict: as the rules say.
         """
-        for attempt in range(END_ATTEMPTS_MAX):
-            session = await self.get(caller, session_id)
-            change = sessions.end(
+
+        def decide(session: Session) -> SessionChange:
+            return sessions.end(
                 session,
                 actor=caller.owner_id,
                 now=self.clock(),
                 data_source=data_source,
                 expected_revision=expected_revision,
             )
-            if not change.updated:
-                return session
-            try:
-                await self.store.commit(change)
-            except RevisionConflict:
-                # Without an expectation of the caller's, ending applies to whatever the session is by now.
-                if expected_revision is not None or attempt == END_ATTEMPTS_MAX - 1:
-                    raise
-                continue
-            self.wake_relay()
-            return change.updated[0]
-        raise AssertionError("the last attempt returns or raises")
+
+        return await self._change(caller, session_id, decide, is_conditional=expected_revision is not None)
+
+    async def update(
+        self,
+        caller: Caller,
+        session_id: SessionId,
+        *,
+        required_labels: Labels | None = None,
+        expected_revision: int | None = None,
+    ) -> Session:
+        """Change what is given of a session.
+
+        Raises:
+            NotFound, IllegalState, InvalidInput, RevisionConflict: as the rules say.
+        """
+
+        def decide(session: Session) -> SessionChange:
+            return sessions.update(
+                session,
+                actor=caller.owner_id,
+                now=self.clock(),
+                required_labels=required_labels,
+                expected_revision=expected_revision,
+            )
+
+        return await self._change(caller, session_id, decide, is_conditional=expected_revision is not None)
 
     async def get(self, caller: Caller, session_id: SessionId) -> Session:
         """One session of the caller's tenant.
@@ -109,3 +126,27 @@ class Sessions:
             return existing
         self.wake_relay()
         return change.created[0]
+
+    async def _change(
+        self,
+        caller: Caller,
+        session_id: SessionId,
+        decide: Callable[[Session], SessionChange],
+        *,
+        is_conditional: bool,
+    ) -> Session:
+        for attempt in range(CHANGE_ATTEMPTS_MAX):
+            session = await self.get(caller, session_id)
+            change = decide(session)
+            if not change.updated:
+                return session
+            try:
+                await self.store.commit(change)
+            except RevisionConflict:
+                # Without an expectation of the caller's, the change applies to whatever the session is by now.
+                if is_conditional or attempt == CHANGE_ATTEMPTS_MAX - 1:
+                    raise
+                continue
+            self.wake_relay()
+            return change.updated[0]
+        raise AssertionError("the last attempt returns or raises")

@@ -1,14 +1,19 @@
 """Opening SQLite files: made, migrated, shared or refused with one line; and waits of its users that end."""
 
 import asyncio
+import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,11 +26,17 @@ from subgraph.adapters.sql.database import (
     sqlite_url,
 )
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
+from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import METADATA
+from subgraph.domain import sessions
 from subgraph.domain.errors import Unavailable
+from subgraph.domain.ids import TenantId
+from subgraph.domain.new_session import NewSession
 from tests.support.databases import python_process
 
 pytestmark = pytest.mark.anyio
+
+TENANT = TenantId("tenant")
 
 
 @pytest.fixture
@@ -167,13 +178,21 @@ async def test_a_database_that_another_process_keeps_busy_is_refused_after_a_bou
 
 # ── The schema ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+_COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^(]*\))")
+
+
+def _inside_brackets(sql: str) -> str:
+    return sql[sql.index("(") + 1 : sql.rindex(")")]
+
 
 async def test_the_migrations_build_exactly_the_tables_that_the_stores_use(database: Database) -> None:
     async def structure(connection: AsyncConnection) -> dict[str, list[str]]:
         rows = await connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-        # Lines, sorted: neither the layout nor the order of a table's constraints is part of its shape.
+        # Columns and constraints, sorted: neither the layout nor their order is part of a table's shape.
         return {
-            row.name: sorted(line.strip().rstrip(",") for line in row.sql.splitlines())
+            row.name: sorted(part.strip() for part in _COMMA_OUTSIDE_BRACKETS.split(_inside_brackets(row.sql)))
+            if row.sql.startswith("CREATE TABLE")
+            else [row.sql]
             for row in rows
             if not row.name.startswith(("alembic_", "sqlite_"))
         }
@@ -197,6 +216,30 @@ async def test_opening_again_keeps_what_is_there(path: Path) -> None:
         database = await open_database(sqlite_url(path))
         assert await SqlFleetRegister(database).raise_incarnation("fleet") == expected
         await database.close()
+
+
+async def test_sessions_of_an_older_database_are_there_after_its_upgrade_and_require_no_labels(path: Path) -> None:
+    database = await open_database(sqlite_url(path))
+    change = sessions.create(NewSession(required_labels={"a": "b"}), TENANT, "ann", datetime(2026, 3, 1, tzinfo=UTC))
+    await SqlSessionStore(database).commit(change)
+    await database.close()
+    _downgrade(path, "0001_sessions")
+
+    database = await open_database(sqlite_url(path))
+    (session,) = change.created
+    stored = await SqlSessionStore(database).sessions(TENANT, [session.id])
+    await database.close()
+    assert stored == {session.id: replace(session, required_labels={})}
+
+
+def _downgrade(path: Path, revision: str) -> None:
+    engine = create_engine(sqlite_url(path).replace("+aiosqlite", ""))
+    with engine.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(Path(schema_upgrade.__file__).parent / "migrations"))
+        config.set_main_option("path_separator", "os")
+        command.downgrade(config, revision)
+    engine.dispose()
 
 
 async def test_a_current_database_opens_without_alembic(path: Path) -> None:

@@ -12,7 +12,8 @@ from subgraph.api.entities import resolve_entities
 from subgraph.domain import sessions
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.sessions import NewSession, Session
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.sessions import Session
 from subgraph.operations.sessions import Caller
 
 pytestmark = pytest.mark.anyio

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.server import PATIENT, RunningServer, running_server, until
+from tests.support.server import RunningServer, until
 from tests.support.world import FakeWork, disk, new_session, until_owned
 
 PLAN = """query($input: RebalancePlanInput) { rebalancePlan(input: $input) {
@@ -28,13 +27,6 @@ def operate(server: RunningServer, mutation: str, pod_id: str) -> dict[str, Any]
     )
     answer: dict[str, Any] = server.data(query, id=pod_id)[mutation]
     return answer
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[RunningServer]:
-    """A server whose fleet no other test touches."""
-    with running_server(tmp_path / "data", **PATIENT) as running:
-        yield running
 
 
 @contextmanager

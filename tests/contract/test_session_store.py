@@ -17,7 +17,8 @@ from subgraph.adapters.sql.tables import SESSION_EVENT
 from subgraph.domain import sessions
 from subgraph.domain.errors import InvalidInput, NameTaken, NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.sessions import NewSession, Session, SessionChange, SessionEvent
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.sessions import Session, SessionChange, SessionEvent
 from subgraph.operations.ports import MainExists
 from tests.support.databases import DATABASES, python_process
 
@@ -80,6 +81,7 @@ async def test_a_session_is_read_as_it_was_written(store: SqlSessionStore) -> No
         version=7,
         utc_offset=timedelta(hours=-5, minutes=-30, microseconds=1),
         details={"z": "last key first", "a": "", "ü": "\t\n\"'"},
+        required_labels={"zone": "é", "gpu": ""},
         metadata={"nested": [{"deep": None}, 1, 2.5, True, "x"], "large": 10**30, "empty": {}},
     )
     change = sessions.create(wanted, TENANT, "ann@example.org", NOW)
@@ -339,6 +341,7 @@ from subgraph.adapters.sql import session_store
 from subgraph.adapters.sql.database import open_database
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain import sessions
+from subgraph.domain.new_session import NewSession
 
 class Killed(tuple):
     def __iter__(self):
@@ -347,8 +350,8 @@ class Killed(tuple):
 async def main() -> None:
     store = SqlSessionStore(await open_database(sys.argv[1]))
     now = datetime(2026, 3, 1, tzinfo=UTC)
-    await store.commit(sessions.create(sessions.NewSession(display_name="whole"), "tenant", "ann", now))
-    half = sessions.create(sessions.NewSession(display_name="half"), "tenant", "ann", now)
+    await store.commit(sessions.create(NewSession(display_name="whole"), "tenant", "ann", now))
+    half = sessions.create(NewSession(display_name="half"), "tenant", "ann", now)
     # The session is inserted by the time its events are looked at.
     await store.commit(sessions.SessionChange(half.created, half.updated, Killed(half.events)))
 

@@ -7,7 +7,7 @@ import pytest
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.requirements import LABEL_SETS_MAX, Requirements, SessionRequirement
 from subgraph.domain.ids import SessionId
-from subgraph.domain.labels import LABEL_KEY_LENGTH_MAX, REQUIRED_LABELS_MAX, Labels, check_compatible, check_labels
+from subgraph.domain.labels import LABEL_KEY_LENGTH_MAX, REQUIRED_LABELS_MAX, Labels, check_labels, check_required
 
 S1, S2 = SessionId("one"), SessionId("two")
 GPU, EU = {"gpu": "yes"}, {"zone": "eu"}
@@ -102,7 +102,7 @@ def test_labels_beyond_a_limit_are_refused_by_entry_and_field(labels: Labels, pa
 
 
 def test_labels_that_no_pod_can_bear_beside_the_sessions_are_refused_by_both_values() -> None:
-    check_compatible({**GPU, **EU}, EU, ("at",))
+    check_required({**GPU, **EU}, EU, ("at",))
     with pytest.raises(InvalidInput, match=r"zone=us.*zone=eu") as refused:
-        check_compatible({**GPU, "zone": "us"}, EU, ("at",))
+        check_required({**GPU, "zone": "us"}, EU, ("at",))
     assert refused.value.path == ("at", "1")

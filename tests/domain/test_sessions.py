@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 
 from subgraph.domain.errors import IllegalState, InvalidInput, RevisionConflict
 from subgraph.domain.ids import TenantId
-from subgraph.domain.sessions import (
+from subgraph.domain.labels import LABEL_KEY_LENGTH_MAX, LABEL_VALUE_LENGTH_MAX, REQUIRED_LABELS_MAX
+from subgraph.domain.new_session import (
     DETAIL_VALUE_LENGTH_MAX,
     DETAILS_MAX,
     DISPLAY_NAME_LENGTH_MAX,
     METADATA_BYTES_MAX,
     TEXT_LENGTH_MAX,
-    TRANSITIONS,
     UTC_OFFSET_MAX,
     NewSession,
+)
+from subgraph.domain.sessions import (
+    TRANSITIONS,
     Session,
     SessionChange,
     SessionEventType,
@@ -28,6 +31,7 @@ from subgraph.domain.sessions import (
     create_main,
     end,
     require_active,
+    update,
 )
 
 TENANT = TenantId("tenant")
@@ -110,6 +114,7 @@ def details(count: int, key: str = "k", value: str = "v") -> Mapping[str, str]:
         NewSession(details=details(DETAILS_MAX)),
         NewSession(details=details(1, "k" * TEXT_LENGTH_MAX, "v" * DETAIL_VALUE_LENGTH_MAX)),
         NewSession(details=details(1, value="")),
+        NewSession(required_labels=details(REQUIRED_LABELS_MAX, value="v" * LABEL_VALUE_LENGTH_MAX)),
     ],
 )
 def test_what_reaches_a_limit_is_accepted(wanted: NewSession) -> None:
@@ -133,6 +138,9 @@ def test_what_reaches_a_limit_is_accepted(wanted: NewSession) -> None:
         (NewSession(details={"a": "b", "": "v"}), ("details", "1")),
         (NewSession(details=details(1, "k" * (TEXT_LENGTH_MAX + 1))), ("details", "0")),
         (NewSession(details=details(1, value="v" * (DETAIL_VALUE_LENGTH_MAX + 1))), ("details", "0")),
+        (NewSession(required_labels=details(REQUIRED_LABELS_MAX + 1)), ("requiredLabels",)),
+        (NewSession(required_labels={"": "v"}), ("requiredLabels", "0", "key")),
+        (NewSession(required_labels=details(1, "k" * (LABEL_KEY_LENGTH_MAX + 1))), ("requiredLabels", "0", "key")),
     ],
 )
 def test_what_is_beyond_a_limit_is_refused_by_the_name_of_its_field(wanted: NewSession, path: tuple[str, ...]) -> None:
@@ -149,6 +157,30 @@ def test_a_name_that_reads_as_an_id_is_refused(key: UUID, form: str, is_plain: b
     with pytest.raises(InvalidInput) as refused:
         created(NewSession(display_name=form.format(text.upper() if is_upper else text)))
     assert refused.value.path == ("displayName",)
+
+
+# ── Changes ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_change_of_what_is_required_raises_the_revision_and_is_told_once() -> None:
+    session = created(NewSession(required_labels={"zone": "eu"}))
+    change = update(session, actor="bob", now=LATER, required_labels={"gpu": "yes"}, expected_revision=1)
+    assert change.updated == (replace(session, required_labels={"gpu": "yes"}, revision=2, updated_at=LATER),)
+    (event,) = change.events
+    assert (event.type, event.sequence, event.actor) == (SessionEventType.SESSION_UPDATED, 2, "bob")
+    for nothing_new in (None, {"zone": "eu"}):
+        assert update(session, actor="bob", now=LATER, required_labels=nothing_new) == SessionChange()
+
+
+def test_a_change_on_another_revision_beyond_a_limit_or_after_the_end_is_refused() -> None:
+    session = created(NewSession())
+    with pytest.raises(RevisionConflict):
+        update(session, actor="bob", now=LATER, required_labels={"a": "b"}, expected_revision=2)
+    with pytest.raises(InvalidInput) as refused:
+        update(session, actor="bob", now=LATER, required_labels=details(REQUIRED_LABELS_MAX + 1))
+    assert refused.value.path == ("requiredLabels",)
+    with pytest.raises(IllegalState):
+        update(ended(session), actor="bob", now=LATER, required_labels={})
 
 
 # ── The end ───────────────────────────────────────────────────────────────────────────────────────────────────────

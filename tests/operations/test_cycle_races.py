@@ -9,6 +9,7 @@ import pytest
 from subgraph.domain.ids import SessionId, TileId
 from subgraph.domain.ownership import AssignmentState, TileRecord
 from subgraph.operations import control_loop
+from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.live_fleet import LiveFleet, TileWrite
 from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
@@ -173,7 +174,7 @@ async def test_leadership_is_renewed_however_long_a_cycle_is(start: Starts, hist
 
 
 async def _retire(process: FleetProcess) -> None:
-    await Partition(cast(Sessions, None), process.live, process.view).retire_session(SESSION)
+    await Partition(cast(Sessions, None), process.live, process.view, cast(LabelRules, None)).retire_session(SESSION)
 
 
 async def test_leadership_is_renewed_while_many_tiles_are_written(

@@ -11,6 +11,7 @@ from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.settle import HandoffPolicy
 from subgraph.domain.ids import PodId, SessionId
 from subgraph.domain.pods import PodStatus
+from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.live_fleet import TileWrite
 from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
@@ -94,7 +95,7 @@ class Life:
 
     async def session_stops(self) -> None:
         process = self.process
-        partition = Partition(cast(Sessions, None), process.live, process.view)
+        partition = Partition(cast(Sessions, None), process.live, process.view, cast(LabelRules, None))
         await partition.retire_session(self.random.choice(SESSIONS))
 
     async def rebalance(self) -> None:

@@ -29,6 +29,7 @@ def session_values(session: Session) -> dict[str, object]:
         "utc_offset_microseconds": session.utc_offset // _MICROSECOND,
         "details_json": _json(session.details),
         "metadata_json": _json(session.metadata),
+        "required_labels_json": _json(session.required_labels),
         "created_at": session.created_at,
         "updated_at": session.updated_at,
         "ended_at": session.ended_at,
@@ -54,6 +55,7 @@ def session_of(row: Row[Any]) -> Session:
         created_at=row.created_at,
         updated_at=row.updated_at,
         ended_at=row.ended_at,
+        required_labels=json.loads(row.required_labels_json),
     )
 
 

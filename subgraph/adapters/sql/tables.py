@@ -75,6 +75,7 @@ class SessionRow(SqlTable, table=True):
     utc_offset_microseconds: int = Field(sa_type=BigInteger)
     details_json: str = Field(sa_type=Text)
     metadata_json: str = Field(sa_type=Text)
+    required_labels_json: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "{}"})
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
     ended_at: datetime | None = Field(sa_type=UtcDateTime)

@@ -5,8 +5,10 @@ import asyncio
 import strawberry
 from strawberry.scalars import JSON
 
+from subgraph.api.inputs.label import SessionDetailInput, labels_of
 from subgraph.domain.coverage import cells_of_polygon, parse_cells
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.labels import REQUIRED_LABELS_MAX
 
 COVERAGE_CELLS_MAX = 100_000
 """Cells that one call may register; larger coverages come in several calls."""
@@ -24,6 +26,21 @@ class TileCoverageInput:
     tile_capacity: float | None = strawberry.field(
         default=None, description="The load each tile may carry; by default half the median ready pod's capacity."
     )
+    required_labels: list[SessionDetailInput] | None = strawberry.field(
+        default=None,
+        description=(
+            f"Labels that a pod must bear to have one of these tiles, besides those the session requires; its zone "
+            f"counts as the label `zone`. At most {REQUIRED_LABELS_MAX}."
+        ),
+    )
+
+    def to_required_labels(self) -> dict[str, str]:
+        """The labels it requires.
+
+        Raises:
+            InvalidInput: a key is given twice.
+        """
+        return labels_of(self.required_labels, ("coverage", "requiredLabels"))
 
     async def to_cells(self) -> list[int]:
         """The cells it names. Filling a winding polygon takes a while, so it is done beside the event loop.

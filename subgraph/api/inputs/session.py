@@ -10,7 +10,8 @@ from subgraph.api.inputs.coverage import TileCoverageInput
 from subgraph.api.inputs.label import SessionDetailInput, labels_of
 from subgraph.api.scalars import Duration
 from subgraph.domain.errors import InvalidInput
-from subgraph.domain.sessions import NewSession
+from subgraph.domain.labels import REQUIRED_LABELS_MAX
+from subgraph.domain.new_session import NewSession
 
 
 @strawberry.input(description="A session to create. Its key is made by the server.")
@@ -29,12 +30,19 @@ class CreateSessionInput:
     details: list[SessionDetailInput] | None = strawberry.field(default=None, description="Small public labels.")
     metadata: JSON | None = strawberry.field(default=None, description="A JSON object of the creator's own.")
     coverage: TileCoverageInput | None = strawberry.field(default=None, description="Tiles to register with it.")
+    required_labels: list[SessionDetailInput] | None = strawberry.field(
+        default=None,
+        description=(
+            "Labels that a pod must bear to have any of its tiles, present or future; its zone counts as the label "
+            f"`zone`. At most {REQUIRED_LABELS_MAX}."
+        ),
+    )
 
     def to_new_session(self) -> NewSession:
         """The domain's value.
 
         Raises:
-            InvalidInput: a detail is given twice, or the metadata is no JSON object.
+            InvalidInput: a detail or a required label is given twice, or the metadata is no JSON object.
         """
         metadata: Any = {} if self.metadata is None else self.metadata
         if not isinstance(metadata, dict):
@@ -47,7 +55,33 @@ class CreateSessionInput:
             utc_offset=self.utc_offset,
             details=labels_of(self.details, ("details",)),
             metadata=metadata,
+            required_labels=labels_of(self.required_labels, ("requiredLabels",)),
         )
+
+
+@strawberry.input(description="What to change of an ACTIVE session; what is not given stays.")
+class UpdateSessionInput:
+    """A change."""
+
+    id: strawberry.ID = strawberry.field(description="The session.")
+    expected_revision: int | None = strawberry.field(
+        default=None, description="If given, the session must be at this revision."
+    )
+    required_labels: list[SessionDetailInput] | None = strawberry.field(
+        default=None,
+        description=(
+            "All labels that a pod must bear to have any of its tiles; an empty list: none. Tiles on other pods move "
+            f"away, make-before-break. At most {REQUIRED_LABELS_MAX}."
+        ),
+    )
+
+    def to_required_labels(self) -> dict[str, str] | None:
+        """The labels to require; None: what is required stays.
+
+        Raises:
+            InvalidInput: a key is given twice.
+        """
+        return None if self.required_labels is None else labels_of(self.required_labels, ("requiredLabels",))
 
 
 @strawberry.input(description="A session to end.")

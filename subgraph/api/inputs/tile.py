@@ -3,6 +3,9 @@
 import strawberry
 
 from subgraph.api.inputs.coverage import TileCoverageInput
+from subgraph.api.inputs.label import SessionDetailInput
+from subgraph.domain.labels import REQUIRED_LABELS_MAX
+from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX
 
 
 @strawberry.input(description="Tiles to register for a session.")
@@ -11,6 +14,19 @@ class RegisterTilesInput:
 
     session_id: strawberry.ID = strawberry.field(description="The session.")
     coverage: TileCoverageInput = strawberry.field(description="What to cover.")
+
+
+@strawberry.input(description="Tiles, and the labels their pods must bear.")
+class RequireTileLabelsInput:
+    """Tiles and labels."""
+
+    tile_ids: list[strawberry.ID] = strawberry.field(description=f"The tiles, at most {TILES_PER_COMMIT_MAX:,}.")
+    required_labels: list[SessionDetailInput] = strawberry.field(
+        description=(
+            "All labels that these tiles require of their own, besides those the session requires; an empty list: "
+            f"none. At most {REQUIRED_LABELS_MAX}."
+        )
+    )
 
 
 @strawberry.input(description="A tile, and the pod to put it on.")

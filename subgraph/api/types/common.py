@@ -1,6 +1,6 @@
 """Owns what many types share: labels, times, and how pages become Relay connections."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -32,6 +32,11 @@ class SessionDetail:
 
     key: str = strawberry.field(description="The label's key, unique within its owner.")
     value: str = strawberry.field(description="The label's value.")
+
+
+def to_details(labels: Mapping[str, str]) -> list[SessionDetail]:
+    """Labels as GraphQL shows them."""
+    return [SessionDetail(key=key, value=value) for key, value in labels.items()]
 
 
 def page_size(first: int, most: int = PAGE_SIZE_MAX) -> int:

@@ -16,6 +16,7 @@ from subgraph.api.types.common import (
     page_info,
     page_size,
     slice_after,
+    to_details,
 )
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, assignment_id
@@ -97,7 +98,7 @@ def to_pod(reading: PodReading) -> Pod:
         id=strawberry.ID(pod.id),
         service=record.service,
         zone=record.zone,
-        labels=[SessionDetail(key=key, value=value) for key, value in sorted(record.labels.items())],
+        labels=to_details(dict(sorted(record.labels.items()))),
         status=record.status,
         capacity=record.capacity,
         max_tiles=record.tiles_max,

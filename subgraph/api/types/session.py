@@ -12,6 +12,7 @@ from subgraph.api.types.common import (
     PageInfo,
     SessionDetail,
     page_info,
+    to_details,
 )
 from subgraph.api.types.partition import SessionPartition, TileFilter, partition_of, tile_page
 from subgraph.api.types.tile import (
@@ -55,6 +56,9 @@ class Session:
     version: int = strawberry.field(description="The creator's version number; not the revision.")
     utc_offset: Duration = strawberry.field(description="Offset of its local time from UTC.")
     details: list[SessionDetail] = strawberry.field(description="Small public labels.")
+    required_labels: list[SessionDetail] = strawberry.field(
+        description="Labels that a pod must bear to have any of its tiles, present or future."
+    )
     metadata: JSON = strawberry.field(description="What the creator attached.")
     created_at: datetime = strawberry.field(description="When it was created.")
     updated_at: datetime = strawberry.field(description="When it changed last.")
@@ -131,7 +135,8 @@ def to_session(session: DomainSession) -> Session:
         type=session.type,
         version=session.version,
         utc_offset=Duration(session.utc_offset),
-        details=[SessionDetail(key=key, value=value) for key, value in session.details.items()],
+        details=to_details(session.details),
+        required_labels=to_details(session.required_labels),
         metadata=JSON(session.metadata),
         created_at=session.created_at,
         updated_at=session.updated_at,

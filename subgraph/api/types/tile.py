@@ -13,7 +13,7 @@ from strawberry.scalars import JSON
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
 from subgraph.api.types.assignment import PodAssignment, to_assignment
-from subgraph.api.types.common import PageInfo, at_ms, page_size
+from subgraph.api.types.common import PageInfo, SessionDetail, at_ms, page_size
 from subgraph.api.types.pod import Pod, load_pods
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.health import TileHealth
@@ -148,6 +148,13 @@ class Tile:
     def utilization(self) -> float:
         """The utilization."""
         return self.reading.utilization
+
+    @strawberry.field(
+        description="Labels that a pod must bear to have it, its own and its session's; the zone is the label `zone`."
+    )
+    def required_labels(self) -> list[SessionDetail]:
+        """The labels."""
+        return [SessionDetail(key=key, value=value) for key, value in self.reading.required]
 
     @strawberry.field(description="The current owner's term; null while nobody owns the tile.")
     def assignment(self) -> PodAssignment | None:

@@ -1,6 +1,6 @@
 """Owns which labels every tile requires, of its own and for its session: each distinct set of labels is kept once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -73,14 +73,13 @@ class Requirements:
         """All that a tile requires."""
         return self._sets[self._all[row]] if row < self._all.size else NO_LABELS
 
+    def own_sets(self, rows: npt.NDArray[np.int32]) -> list[LabelSet]:
+        """The distinct sets that these tiles require of their own."""
+        return [self._sets[set_id] for set_id in np.unique(self._own[rows]).tolist()]
+
     def of_session(self, session_id: SessionId) -> SessionRequirement | None:
         """What a session requires of all its tiles; None: nothing was ever said of it."""
         return self._of_session.get(session_id)
-
-    @property
-    def sessions(self) -> Mapping[SessionId, SessionRequirement]:
-        """What each session requires that was ever said to require anything."""
-        return self._of_session
 
     @property
     def kept(self) -> int:
