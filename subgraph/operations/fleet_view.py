@@ -165,6 +165,7 @@ class FleetView:
             self._fleet.ingest(batch, at_ms)
 
     async def _follow_beat(self) -> None:
+        behind_at: int | None = None
         while True:
             # A large snapshot takes longer than a beat, and what was published meanwhile is still to be read then.
             asked_at_seconds, seen, followed = self._clock(), self._fleet.version, self._follows
@@ -178,8 +179,13 @@ class FleetView:
             if not followed:
                 continue
             if self._fleet.version < beat.published_version:
-                # What was published before the last beat must have arrived by now: the listener missed it.
-                raise GapInChanges(f"at {self._fleet.version} although {beat.published_version} was published")
+                # A busy process may be slow to read what has arrived. One that gets no further from one beat to the
+                # next has missed it, and a snapshot, which costs more than reading on, is due.
+                if self._fleet.version == behind_at:
+                    raise GapInChanges(f"at {behind_at} although {beat.published_version} was published")
+                behind_at = self._fleet.version
+                continue
+            behind_at = None
             # While changes keep coming, the newest is always on its way; up to the last beat all are here.
             self._current_at_seconds = max(self._current_at_seconds, asked_at_seconds)
 

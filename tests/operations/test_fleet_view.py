@@ -128,6 +128,16 @@ async def test_a_change_that_never_came_is_noticed_by_the_pulse(live: ScriptedLi
     await eventually(lambda: view.is_current and view.current().version == 11, "the picture is of version 11")
 
 
+async def test_a_process_that_reads_slowly_but_gets_further_reads_on(live: ScriptedLive, view: FleetView) -> None:
+    """A snapshot would cost it more than the changes that have arrived already."""
+    live.published_version = 100
+    for version in range(10, 14):
+        live.arrive(FleetChange(version, version + 1, {T1: tile(last_epoch=version)}))
+        heard = live.beats_given
+        await eventually(lambda heard=heard: live.beats_given > heard, "another pulse")  # type: ignore[misc]
+    assert given(live) == 1
+
+
 async def test_a_store_that_has_gone_back_begins_the_picture_anew(live: ScriptedLive, view: FleetView) -> None:
     live.first = snapshot({T2: tile()}, version=3)
     live.published_version = 3

@@ -1,0 +1,1 @@
+"""The parts of the cycle's benchmark: the pods of a large fleet in a process of their own, and what leads them."""
