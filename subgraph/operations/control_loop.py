@@ -228,7 +228,14 @@ class ControlLoop:
 
     async def _serve_requests(self, term: Term) -> None:
         for request_id, raw in await self.live.take_requests(term.leadership, REQUESTS_PER_CYCLE_MAX):
-            answer = await self._rebalance(term, msgspec.json.decode(raw, type=RebalanceRequest))
+            try:
+                request = msgspec.json.decode(raw, type=RebalanceRequest)
+            except msgspec.MsgspecError as error:
+                # Of another version, or of a stranger: the others are served all the same.
+                logger.warning("request %s to the leader cannot be read: %s", request_id, error)
+                answer = RebalanceAnswer(refused="the leader cannot read the request: it runs another version")
+            else:
+                answer = await self._rebalance(term, request)
             await self.live.answer_request(request_id, msgspec.json.encode(answer))
 
     async def _rebalance(self, term: Term, request: RebalanceRequest) -> RebalanceAnswer:

@@ -75,7 +75,10 @@ class Rebalancing:
         answered = await self.live.ask_leader(request, ANSWER_SECONDS_MAX)
         if answered is None:
             raise Unavailable("nobody leads the fleet at the moment", retry_after_seconds=1.0)
-        answer = msgspec.json.decode(answered, type=RebalanceAnswer)
+        try:
+            answer = msgspec.json.decode(answered, type=RebalanceAnswer)
+        except msgspec.MsgspecError as error:
+            raise Unavailable("the leader's answer cannot be read: it runs another version") from error
         if answer.plan is None:
             raise PlanStale(answer.refused or "", answer.changed_tile_ids, answer.changed_pod_ids)
         return answer.plan

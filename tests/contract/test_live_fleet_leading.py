@@ -7,10 +7,11 @@ import pytest
 from redis.asyncio import Redis
 
 from subgraph.adapters.embedded_valkey import EmbeddedValkey
-from subgraph.adapters.redis import live_fleet
-from subgraph.adapters.redis.connection import connect
+from subgraph.adapters.redis import leader_requests
+from subgraph.adapters.redis.connection import CONNECTIONS_MAX, connect
 from subgraph.adapters.redis.keys import fleet_key
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetSnapshot
 from subgraph.domain.ids import version_of
 from subgraph.operations.live_fleet import Leadership, NotLeading, TileWrite
@@ -212,10 +213,45 @@ async def test_a_deposed_leader_takes_no_request_away_from_the_next_one(
     assert await asking == b"answer"
 
 
+async def test_a_request_that_cannot_be_read_is_dropped_and_the_others_are_taken(
+    live: RedisLiveFleet, leadership: Leadership, redis: Redis, fleet_id: str
+) -> None:
+    for garbage in (b"", b"\xc1", b"\x93\x01\x02\x03", b"plain text"):
+        await redis.rpush(fleet_key(fleet_id, "requests"), garbage)
+    asking = asyncio.create_task(live.ask_leader(b"question", 10))
+    ((request_id, request),) = await eventually(lambda: live.take_requests(leadership, 10), "the request")
+    await live.answer_request(request_id, request + b" answered")
+    assert await asking == b"question answered"
+
+
+async def test_callers_that_wait_for_the_leader_hold_nobody_else_up_and_further_ones_are_refused(
+    live: RedisLiveFleet, leadership: Leadership
+) -> None:
+    asking = [asyncio.create_task(live.ask_leader(b"question", 10)) for _ in range(2 * CONNECTIONS_MAX)]
+    refused = await eventually(lambda: [one for one in asking if one.done()], "the last ones are refused")
+    while len(refused) < len(asking) - leader_requests.ASKING_MAX:
+        refused = [one for one in asking if one.done()]
+        await live.keep_leading(leadership, LONG_MS)
+    for one in refused:
+        with pytest.raises(Unavailable, match="wait for the leader already"):
+            one.result()
+    await asyncio.gather(*(live.beat() for _ in range(2 * CONNECTIONS_MAX)))
+    answered = 0
+    while answered < leader_requests.ASKING_MAX:
+        for request_id, _ in await live.take_requests(leadership, 100):
+            await live.answer_request(request_id, b"answer")
+            answered += 1
+    assert await asyncio.gather(*(one for one in asking if one not in refused)) == [b"answer"] * answered
+    again = asyncio.create_task(live.ask_leader(b"again", 10))
+    ((request_id, _),) = await eventually(lambda: live.take_requests(leadership, 10), "there is room again")
+    await live.answer_request(request_id, b"answer")
+    assert await again == b"answer"
+
+
 async def test_while_nobody_leads_requests_do_not_pile_up(
     live: RedisLiveFleet, redis: Redis, fleet_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_fleet, "REQUESTS_WAITING_MAX", 5)
+    monkeypatch.setattr(leader_requests, "REQUESTS_WAITING_MAX", 5)
     for n in range(8):
         assert await live.ask_leader(str(n).encode(), 0.001) is None
     assert await redis.llen(fleet_key(fleet_id, "requests")) == 5

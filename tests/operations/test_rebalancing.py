@@ -166,3 +166,12 @@ async def test_two_who_ask_at_once_are_both_answered(
     plans = await asyncio.gather(by_hand.apply(None, 1.0), by_hand.apply(None, 1.0))
     assert sorted(bool(plan.moves) for plan in plans) == [False, True], "the second finds nothing left to do"
     await process.until(is_settled, "all is settled")
+
+
+async def test_a_request_of_another_version_is_refused_and_the_leader_goes_on(start: Starts) -> None:
+    process = await start()
+    answer = await process.live.ask_leader(b'{"no": "request"}', 10)
+    assert answer is not None
+    assert b"cannot read the request" in answer
+    await Rebalancing(process.live, process.view, WITHOUT_COOL_DOWN).apply(None, None)
+    assert process.candidacy.leads

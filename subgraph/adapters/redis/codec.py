@@ -1,13 +1,16 @@
 """Owns how records, changes and the pulse are written in Redis: `version|JSON`, readable with any Redis client."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
+from subgraph.domain.errors import InvalidInput, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, Pause, Versioned
+from subgraph.domain.fleet.plans import FleetPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
-from subgraph.domain.ids import PodId, SessionId, TileId
+from subgraph.domain.ids import PodId, SessionId, TileId, parse_tile_id
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
 from subgraph.operations.live_fleet import Beat
@@ -19,60 +22,79 @@ _requirement_decoder = msgspec.json.Decoder(SessionRequirement)
 _message_decoder = msgspec.msgpack.Decoder()
 
 
+class Unreadable(Unavailable):
+    """What is stored or was published is not of this version's form; another one, or somebody else, has written it."""
+
+
 def encode_record(record: TileRecord | PodRecord | SessionRequirement | None) -> bytes:
     """A record as JSON; nothing for one that is to be removed."""
     return b"" if record is None else _encoder.encode(record)
 
 
 def decode_tile(stored: bytes) -> Versioned[TileRecord]:
-    """A tile as stored."""
-    version, _, record = stored.partition(b"|")
-    return Versioned(int(version), _tile_decoder.decode(record))
+    """A tile as stored.
+
+    Raises:
+        Unreadable: it is not of this version's form; likewise of everything that is decoded here.
+    """
+    with _told_as_unreadable("a tile"):
+        version, _, record = stored.partition(b"|")
+        return Versioned(int(version), _tile_decoder.decode(record))
 
 
 def decode_pod(stored: bytes) -> Versioned[PodRecord]:
     """A pod as stored."""
-    version, _, record = stored.partition(b"|")
-    return Versioned(int(version), _pod_decoder.decode(record))
+    with _told_as_unreadable("a pod"):
+        version, _, record = stored.partition(b"|")
+        return Versioned(int(version), _pod_decoder.decode(record))
 
 
 def decode_requirement(stored: bytes) -> SessionRequirement:
     """What a session requires of all its tiles, as stored."""
-    return _requirement_decoder.decode(stored.partition(b"|")[2])
+    with _told_as_unreadable("a session's requirement"):
+        return _requirement_decoder.decode(stored.partition(b"|")[2])
 
 
 def decode_message(message: bytes) -> FleetChange | CycleReport:
     """A message of the fleet's channel."""
-    kind, *facts = _message_decoder.decode(message)
-    if kind == "cycle":
-        return msgspec.json.decode(facts[0], type=CycleReport)
-    previous, version, tiles, pods, requirements = facts
-    return FleetChange(
-        int(previous),
-        int(version),
-        {TileId(key): _tile_decoder.decode(record) if record else None for key, record in _pairs(tiles)},
-        {PodId(key): _pod_decoder.decode(record) if record else None for key, record in _pairs(pods)},
-        {
-            SessionId(key): _requirement_decoder.decode(record) if record else None
-            for key, record in _pairs(requirements)
-        },
-    )
+    with _told_as_unreadable("a message about the fleet"):
+        kind, *facts = _message_decoder.decode(message)
+        if kind == "cycle":
+            return msgspec.json.decode(facts[0], type=CycleReport)
+        previous, version, tiles, pods, requirements = facts
+        return FleetChange(
+            int(previous),
+            int(version),
+            {_tile_id(key): _tile_decoder.decode(record) if record else None for key, record in _pairs(tiles)},
+            {PodId(key): _pod_decoder.decode(record) if record else None for key, record in _pairs(pods)},
+            {
+                SessionId(key): _requirement_decoder.decode(record) if record else None
+                for key, record in _pairs(requirements)
+            },
+        )
 
 
 def decode_beat(answer: list[Any]) -> Beat:
     """What the pulse script returns."""
-    now_ms, run_id, incarnation, published, leader, cycle, leases, applied, pause = answer
-    return Beat(
-        now_ms=int(now_ms),
-        run_id=run_id.decode(),
-        incarnation=int(incarnation),
-        published_version=int(published),
-        leader=leader.decode() or None,
-        leases={PodId(pod.decode()): int(float(end)) for pod, end in _pairs(leases)},
-        applied={PodId(pod.decode()): int(version) for pod, version in _pairs(applied)},
-        last_cycle=msgspec.json.decode(cycle, type=CycleReport) if cycle else None,
-        pause=msgspec.json.decode(pause, type=Pause) if pause else None,
-    )
+    with _told_as_unreadable("the pulse"):
+        now_ms, run_id, incarnation, published, leader, cycle, leases, applied, pause = answer
+        return Beat(
+            now_ms=int(now_ms),
+            run_id=run_id.decode(),
+            incarnation=int(incarnation),
+            published_version=int(published),
+            leader=leader.decode() or None,
+            leases={PodId(pod.decode()): int(float(end)) for pod, end in _pairs(leases)},
+            applied={PodId(pod.decode()): int(version) for pod, version in _pairs(applied)},
+            last_cycle=msgspec.json.decode(cycle, type=CycleReport) if cycle else None,
+            pause=msgspec.json.decode(pause, type=Pause) if pause else None,
+        )
+
+
+def decode_plan(stored: bytes) -> FleetPlan:
+    """A plan that was kept."""
+    with _told_as_unreadable("a plan"):
+        return msgspec.msgpack.decode(stored, type=FleetPlan)
 
 
 def stream_entries(answer: Any) -> Iterator[tuple[str, dict[bytes, bytes]]]:
@@ -83,6 +105,19 @@ def stream_entries(answer: Any) -> Iterator[tuple[str, dict[bytes, bytes]]]:
         for entry in entries[0] if isinstance(answer, dict) and entries and isinstance(entries[0], list) else entries:
             entry_id, fields = entry
             yield entry_id.decode(), fields
+
+
+@contextmanager
+def _told_as_unreadable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (msgspec.MsgspecError, InvalidInput, LookupError, TypeError, ValueError) as error:
+        raise Unreadable(f"{what} cannot be read: {error}") from error
+
+
+def _tile_id(text: str) -> TileId:
+    parse_tile_id(text)
+    return TileId(text)
 
 
 def _pairs(flat: list[Any]) -> Iterator[tuple[Any, Any]]:

@@ -1,11 +1,11 @@
 """Owns how Redis is reached and how its failures are told: one client a process, and errors as Unavailable."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -38,6 +38,15 @@ def connect(url: str) -> Redis:
     )
     pool.connection_class = type("BoundedConnection", (_Bounded, pool.connection_class), {})
     return Redis.from_pool(pool)
+
+
+@asynccontextmanager
+async def one_connection(redis: Redis) -> AsyncIterator[Redis]:
+    """A client to the same Redis with one connection of its own: for who waits on it for long."""
+    pool = redis.connection_pool
+    own = ConnectionPool(connection_class=pool.connection_class, max_connections=1, **pool.connection_kwargs)
+    async with Redis.from_pool(own) as client:
+        yield client
 
 
 class _Bounded(AbstractConnection):

@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
-from secrets import token_urlsafe
 from typing import Any, cast
 
 import msgspec
@@ -18,6 +16,7 @@ from subgraph.adapters.redis import codec
 from subgraph.adapters.redis.connection import told_as_unavailable
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import fleet_key, fleet_keys
+from subgraph.adapters.redis.leader_requests import LeaderRequests, open_requests
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
 from subgraph.domain.fleet.plans import FleetPlan
@@ -47,9 +46,6 @@ LOAD_REPORTS_PER_READ = 1_000
 LOAD_READ_BLOCK_MS = 1_000
 TILES_PER_SCAN = 2_000
 EXCLUSIVE_SECONDS_MAX = 5.0
-ANSWERS_KEPT_MS = 30_000
-REQUESTS_WAITING_MAX = 1_000
-"""While nobody leads, the oldest of more requests are given up; they would have been answered too late."""
 
 _SCRIPTS = (
     "announce_cycle",
@@ -75,6 +71,7 @@ class RedisLiveFleet:
         self._bus = bus
         self._fleet_id = fleet_id
         self._keys = fleet_keys(fleet_id)
+        self._requests = LeaderRequests(redis, self._key)
         by_name = {key.rpartition(":")[2]: key for key in self._keys}
         self._meta, self._tiles, self._pods = by_name["meta"], by_name["tiles"], by_name["pods"]
         self._loads, self._channel = by_name["loads"], by_name["changes"]
@@ -91,7 +88,12 @@ class RedisLiveFleet:
             snapshot = await self._snapshot()
             yield snapshot
             async for message in messages:
-                told = codec.decode_message(message)
+                try:
+                    told = codec.decode_message(message)
+                except codec.Unreadable as error:
+                    # If it was a change, the next one shows the gap, or the pulse does.
+                    logger.warning("a message about the fleet is passed over: %s", error)
+                    continue
                 if isinstance(told, CycleReport) or told.version > snapshot.version:
                     yield told
 
@@ -248,41 +250,22 @@ class RedisLiveFleet:
         """A plan that was kept, or None once it has expired."""
         with told_as_unavailable():
             stored = await self._redis.get(self._key(f"plan:{plan_id}"))
-        return None if stored is None else msgspec.msgpack.decode(cast("bytes", stored), type=FleetPlan)
+        return None if stored is None else codec.decode_plan(cast("bytes", stored))
 
     async def ask_leader(self, request: bytes, timeout_seconds: float) -> bytes | None:
         """Hand a request to whoever leads, and wait for the answer."""
-        request_id = token_urlsafe(12)
-        deadline_ms = (await self.beat()).now_ms + int(timeout_seconds * 1_000)
-        asked = msgspec.msgpack.encode((request_id, deadline_ms, request))
-        with told_as_unavailable():
-            waiting = self._key("requests")
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.rpush(waiting, asked)
-                pipeline.ltrim(waiting, -REQUESTS_WAITING_MAX, -1)
-                await pipeline.execute()
-            give_up_at = time.monotonic() + timeout_seconds
-            while (left := give_up_at - time.monotonic()) > 0:
-                # Shorter than the client's own time-out for any answer, which would end the wait with an error.
-                answered = await _answer(self._redis.blpop([self._key(f"answer:{request_id}")], min(left, 1.0)))
-                if answered:
-                    return bytes(answered[1])
-        return None
+        return await self._requests.ask(request, (await self.beat()).now_ms, timeout_seconds)
 
     async def take_requests(self, leadership: Leadership, requests_max: int) -> list[tuple[str, bytes]]:
         """Requests to the leader with their ids, each taken once."""
         arguments: list[str | bytes | int] = [leadership.incarnation, leadership.token]
         arguments += [self._key("requests"), requests_max]
         now_ms, *taken = await self._run("take_requests", arguments)
-        decoded = [msgspec.msgpack.decode(raw, type=tuple[str, int, bytes]) for raw in taken]
-        return [(request_id, request) for request_id, deadline_ms, request in decoded if deadline_ms > int(now_ms)]
+        return open_requests(taken, int(now_ms))
 
     async def answer_request(self, request_id: str, answer: bytes) -> None:
         """Answer a request taken before."""
-        key = self._key(f"answer:{request_id}")
-        with told_as_unavailable():
-            await _answer(self._redis.rpush(key, answer))
-            await self._redis.pexpire(key, ANSWERS_KEPT_MS)
+        await self._requests.answer(request_id, answer)
 
     async def set_pause(self, pause: Pause | None) -> None:
         """Let rebalancing rest until the pause is over by itself; None: end it now."""
