@@ -26,6 +26,7 @@ from subgraph.adapters.redis.connection import check_reachable, connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import session_notifications_channel
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.adapters.sql.session_store import SqlSessionStore
@@ -47,6 +48,7 @@ from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
 from subgraph.operations.rebalancing import Rebalancing
+from subgraph.operations.retirement import Retirement
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.tile_changes import TileChangeFeed
@@ -71,9 +73,11 @@ class Process:
         wake = asyncio.Event()
         sessions = Sessions(store, _now, wake.set)
         label_rules = LabelRules(store, sessions, live, self.view)
-        partition = Partition(sessions, live, self.view, label_rules)
+        coverage = SqlCoverageRegister(database, settings.fleet)
+        retirement = Retirement(live, self.view)
+        partition = Partition(sessions, coverage, live, self.view, label_rules)
         self._relay = OutboxRelay(
-            store, self.bus, session_notifications_channel, partition.retire_session, label_rules.note_changed, wake
+            store, self.bus, session_notifications_channel, retirement.retire_session, label_rules.note_changed, wake
         )
         self._tile_changes = TileChangeFeed(self.view, report_ms)
         candidacy = Candidacy(

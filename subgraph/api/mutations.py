@@ -71,12 +71,12 @@ class Mutation:
             coverage, wanted = input.coverage, input.to_new_session()
             if coverage is None:
                 return SessionPayload(session=to_session(await services.sessions.create(caller, wanted)))
-            cells, required = await coverage.to_cells(), coverage.to_required_labels()
+            cells, template = await coverage.to_cells(), coverage.to_template()
             # All that can be refused is, before there is a session.
-            services.partition.check_coverage(coverage.tile_capacity, required, wanted.required_labels)
+            services.partition.check_template(template, wanted.required_labels)
             session = await services.sessions.create(caller, wanted)
             if cells:
-                await services.partition.register(caller, session.id, cells, coverage.tile_capacity, required)
+                await services.partition.register(caller, session.id, cells, template)
             return SessionPayload(session=to_session(session))
 
         return await _told(SessionPayload, act)
@@ -121,8 +121,7 @@ class Mutation:
                 info.context.caller,
                 SessionId(str(input.session_id)),
                 await input.coverage.to_cells(),
-                input.coverage.tile_capacity,
-                input.coverage.to_required_labels(),
+                input.coverage.to_template(),
             )
             tiles = await load_tiles(info, done.tile_ids)
             return TilesPayload(tiles=[tile for tile in tiles if tile], registered=done.registered)

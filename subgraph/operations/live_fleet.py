@@ -4,7 +4,6 @@ Every write is one atomic step that compares what it was decided on. Times are t
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -200,14 +199,6 @@ class LiveFleet(Protocol):
 
     async def stop_leading(self, leadership: Leadership) -> None:
         """Give the lease up, so that another process need not wait for its end. Harmless when it has ended."""
-        ...
-
-    def exclusively(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Keep every other process out of the same name for a moment: a few seconds at most, whatever happens.
-
-        Raises:
-            Unavailable: on entry, when others did not come out in time.
-        """
         ...
 
     async def keep_plan(self, plan: FleetPlan) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
+from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.registration import RegisteredCells, RegisteredCoverage
 from subgraph.domain.sessions import Session, SessionChange, SessionEvent
 
 Clock = Callable[[], datetime]
@@ -76,6 +78,43 @@ class MainExists(Exception):
     """Two first contacts of a tenant raced; the other one made its main session."""
 
 
+@dataclass(frozen=True, slots=True)
+class ActiveCoverage:
+    """What is registered of an ACTIVE session, whose session it is, and what it requires of all its tiles."""
+
+    tenant_id: TenantId
+    requirement: SessionRequirement
+    coverage: RegisteredCoverage
+
+
+class CoverageRegister(Protocol):
+    """What is registered of sessions' coverage: its truth, in SQL. The tiles in the live store follow it."""
+
+    async def of_session(self, session_id: SessionId) -> RegisteredCoverage:
+        """All that is registered of a session, whatever became of it."""
+        ...
+
+    async def add(self, session_id: SessionId, cells: RegisteredCells, expected_revision: int) -> None:
+        """Register cells of a session, durably, as long as its coverage is at a revision.
+
+        Raises:
+            CoverageChanged: it is at another one by now; nothing was registered.
+        """
+        ...
+
+    async def active_sessions(self) -> list[SessionId]:
+        """The ACTIVE sessions of which anything is registered."""
+        ...
+
+    async def active(self, session_ids: Sequence[SessionId]) -> dict[SessionId, ActiveCoverage]:
+        """What is registered of those sessions among the ids that are ACTIVE."""
+        ...
+
+
+class CoverageChanged(Exception):
+    """Something else was registered of the session in the meantime: look again, and decide anew."""
+
+
 class FleetRegister(Protocol):
     """What of the fleet must outlive Redis: its incarnation, in SQL."""
 
@@ -83,8 +122,12 @@ class FleetRegister(Protocol):
         """The current incarnation; 0 for a fleet nobody has led yet."""
         ...
 
-    async def raise_incarnation(self, fleet_id: str) -> int:
-        """Add one, durably, and return the new incarnation: no two callers ever get the same.
+    async def raise_incarnation(self, fleet_id: str, above: int = 0) -> int:
+        """Raise the incarnation, durably, and return the new one: no two callers ever get the same.
+
+        Args:
+            fleet_id: the fleet.
+            above: the new one is above this, too.
 
         Raises:
             Unavailable: SQL did not confirm. Then nobody may lead.

@@ -58,6 +58,14 @@ async def test_a_fleet_nobody_has_led_is_at_zero_and_each_raise_adds_one(databas
     assert await register.incarnation("fleet") == 3
 
 
+async def test_an_incarnation_is_raised_above_one_that_was_seen_elsewhere(database: Database) -> None:
+    register = SqlFleetRegister(database)
+    assert await register.raise_incarnation("fleet", above=4) == 5
+    assert await register.raise_incarnation("fleet", above=4) == 6
+    assert await register.raise_incarnation("fleet", above=9) == 10
+    assert await register.incarnation("fleet") == 10
+
+
 async def test_fleets_count_apart(database: Database) -> None:
     register = SqlFleetRegister(database)
     await register.raise_incarnation("fleet")

@@ -198,57 +198,6 @@ async def test_a_plan_is_kept_until_it_expires(live: RedisLiveFleet) -> None:
     assert await live.read_plan("long") is not None
 
 
-async def test_one_at_a_time_comes_in_under_a_name(live: RedisLiveFleet) -> None:
-    inside: list[int] = []
-    most = 0
-
-    async def come_in(number: int) -> None:
-        nonlocal most
-        async with live.exclusively("name"):
-            inside.append(number)
-            most = max(most, len(inside))
-            await live.beat()
-            inside.remove(number)
-
-    await asyncio.gather(*(come_in(number) for number in range(5)))
-    assert most == 1
-
-
-async def test_names_do_not_wait_for_each_other_and_a_failure_leaves(live: RedisLiveFleet) -> None:
-    async with live.exclusively("one"), live.exclusively("other"):
-        pass
-    with pytest.raises(ZeroDivisionError):
-        async with live.exclusively("one"):
-            raise ZeroDivisionError
-    async with live.exclusively("one"):
-        pass
-
-
-async def test_who_stays_too_long_is_not_alone_any_more_and_does_not_let_others_in_by_leaving(
-    live: RedisLiveFleet, redis: Redis, fleet_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live_fleet, "EXCLUSIVE_SECONDS_MAX", 0.1)
-    lock = fleet_key(fleet_id, "name")
-    async with live.exclusively("name"):
-
-        async def is_free() -> bool:
-            return not await redis.exists(lock)
-
-        await eventually(is_free, "the time is up")
-        await redis.set(lock, "another's")
-    assert await redis.get(lock) == b"another's"
-
-
-async def test_nobody_waits_for_ever_to_come_in(
-    live: RedisLiveFleet, redis: Redis, fleet_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live_fleet, "EXCLUSIVE_SECONDS_MAX", 0.1)
-    await redis.set(fleet_key(fleet_id, "name"), "another's")
-    with pytest.raises(Unavailable):
-        async with live.exclusively("name"):
-            raise AssertionError("nobody may come in")
-
-
 LEADERSHIP, LEASE = Leadership(1, "t"), PodLease(A, "t")
 CALLS: dict[str, Callable[[RedisLiveFleet], Awaitable[object]]] = {
     "follow": lambda live: anext(live.follow()),
@@ -265,7 +214,6 @@ CALLS: dict[str, Callable[[RedisLiveFleet], Awaitable[object]]] = {
     "begin_term": lambda live: live.begin_term(LEADERSHIP),
     "keep_leading": lambda live: live.keep_leading(LEADERSHIP, 1_000),
     "stop_leading": lambda live: live.stop_leading(LEADERSHIP),
-    "exclusively": lambda live: live.exclusively("name").__aenter__(),
     "keep_plan": lambda live: live.keep_plan(plan("id", 1_000)),
     "read_plan": lambda live: live.read_plan("id"),
     "ask_leader": lambda live: live.ask_leader(b"", 1.0),

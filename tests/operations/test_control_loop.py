@@ -1,7 +1,5 @@
 """The control loop on a real Valkey: tiles are placed, moved make-before-break, and taken from pods that are lost."""
 
-from typing import cast
-
 import pytest
 
 from subgraph.domain.fleet.picture import Fleet
@@ -9,10 +7,8 @@ from subgraph.domain.fleet.settle import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, TileRecord
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.operator import Operator
-from subgraph.operations.partition import Partition
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.retirement import Retirement
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import FleetProcess, Pace
 from tests.support.fleets import SESSION, A, B, C
@@ -256,7 +252,7 @@ async def test_the_tiles_of_a_stopped_session_go_when_their_owners_have_released
     a, b = await make_pod(process, A), await make_pod(process, B)
     await owned_by_all(process, ids, a, b)
     a.does = b.does = ()
-    await Partition(cast(Sessions, None), process.live, process.view, cast(LabelRules, None)).retire_session(SESSION)
+    await Retirement(process.live, process.view).retire_session(SESSION)
     fleet = process.view.current()
     assert [one.state for pod in (a, b) for one in pod.terms()] == [DRAINING] * 4
     assert len(fleet.tiles) == 4

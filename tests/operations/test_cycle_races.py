@@ -9,13 +9,11 @@ import pytest
 from subgraph.domain.ids import SessionId, TileId
 from subgraph.domain.ownership import AssignmentState, TileRecord
 from subgraph.operations import control_loop
-from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.live_fleet import LiveFleet, TileWrite
 from subgraph.operations.operator import Operator
-from subgraph.operations.partition import Partition
 from subgraph.operations.pods import NewPod, Pods
 from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.retirement import Retirement
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
 from tests.support.fleets import SESSION, TENANT, A, B, C, tile_ids
@@ -174,7 +172,7 @@ async def test_leadership_is_renewed_however_long_a_cycle_is(start: Starts, hist
 
 
 async def _retire(process: FleetProcess) -> None:
-    await Partition(cast(Sessions, None), process.live, process.view, cast(LabelRules, None)).retire_session(SESSION)
+    await Retirement(process.live, process.view).retire_session(SESSION)
 
 
 async def test_leadership_is_renewed_while_many_tiles_are_written(

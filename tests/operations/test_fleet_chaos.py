@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-from typing import cast
 
 import pytest
 
@@ -11,12 +10,10 @@ from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.settle import HandoffPolicy
 from subgraph.domain.ids import PodId, SessionId
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.live_fleet import TileWrite
 from subgraph.operations.operator import Operator
-from subgraph.operations.partition import Partition
 from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.retirement import Retirement
 from tests.operations.conftest import MakesPod, Starts
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
 from tests.support.fleets import tile, tile_ids
@@ -95,8 +92,8 @@ class Life:
 
     async def session_stops(self) -> None:
         process = self.process
-        partition = Partition(cast(Sessions, None), process.live, process.view, cast(LabelRules, None))
-        await partition.retire_session(self.random.choice(SESSIONS))
+        retirement = Retirement(process.live, process.view)
+        await retirement.retire_session(self.random.choice(SESSIONS))
 
     async def rebalance(self) -> None:
         process = self.process

@@ -16,8 +16,8 @@ from subgraph.domain.ownership import TileRecord
 from subgraph.domain.sessions import Session
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, TileWrite
-from subgraph.operations.partition import Partition
 from subgraph.operations.ports import SessionStore
+from subgraph.operations.retirement import Retirement
 from subgraph.operations.sessions import Sessions
 from tests.support.fleet_process import FleetProcess
 from tests.support.fleets import TENANT, tile_ids
@@ -93,5 +93,5 @@ async def test_what_a_stopped_session_required_is_forgotten_with_its_tiles(start
     process = await start()
     session = new(zone="eu")
     await rules(process, session).note(session)
-    await Partition(cast(Sessions, None), process.live, process.view, rules(process)).retire_session(session.id)
+    await Retirement(process.live, process.view).retire_session(session.id)
     await process.until(lambda _: noted(process, session) is None, "it is forgotten")

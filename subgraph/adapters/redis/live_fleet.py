@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, cast
 
 import msgspec
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
-from redis.exceptions import LockError, ResponseError
+from redis.exceptions import ResponseError
 
 from subgraph.adapters.redis import codec
 from subgraph.adapters.redis.connection import told_as_unavailable
@@ -45,7 +45,6 @@ LOAD_REPORTS_KEPT_MS = 2 * LOAD_REPORTS_REPLAYED_MS
 LOAD_REPORTS_PER_READ = 1_000
 LOAD_READ_BLOCK_MS = 1_000
 TILES_PER_SCAN = 2_000
-EXCLUSIVE_SECONDS_MAX = 5.0
 
 _SCRIPTS = (
     "announce_cycle",
@@ -225,20 +224,6 @@ class RedisLiveFleet:
             await self._run("keep_leading", [leadership.incarnation, leadership.token, 0])
         except NotLeading:
             return
-
-    @asynccontextmanager
-    async def exclusively(self, name: str) -> AsyncIterator[None]:
-        """Keep every other process out of the same name for a moment."""
-        lock = self._redis.lock(self._key(name), timeout=EXCLUSIVE_SECONDS_MAX, blocking_timeout=EXCLUSIVE_SECONDS_MAX)
-        with told_as_unavailable():
-            entered = await lock.acquire()
-        if not entered:
-            raise Unavailable(f"others are busy with {name}", retry_after_seconds=1.0)
-        try:
-            yield
-        finally:
-            with suppress(LockError), told_as_unavailable():
-                await lock.release()
 
     async def keep_plan(self, plan: FleetPlan) -> None:
         """Keep a plan until it expires."""

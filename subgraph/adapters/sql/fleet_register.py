@@ -1,6 +1,6 @@
 """Owns the fleet's incarnation in SQL: raised durably, and never handed out twice."""
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import case, insert, select, update
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.tables import FLEET
@@ -18,17 +18,15 @@ class SqlFleetRegister:
             found = await connection.scalar(select(FLEET.c.incarnation).where(FLEET.c.id == fleet_id))
         return int(found or 0)
 
-    async def raise_incarnation(self, fleet_id: str) -> int:
-        """Add one, durably, and return the new incarnation."""
+    async def raise_incarnation(self, fleet_id: str, above: int = 0) -> int:
+        """Raise the incarnation by one, or to one above a given one, durably, and return it."""
+        highest = case((FLEET.c.incarnation < above, above), else_=FLEET.c.incarnation)
         raised = (
-            update(FLEET)
-            .where(FLEET.c.id == fleet_id)
-            .values(incarnation=FLEET.c.incarnation + 1)
-            .returning(FLEET.c.incarnation)
+            update(FLEET).where(FLEET.c.id == fleet_id).values(incarnation=highest + 1).returning(FLEET.c.incarnation)
         )
         async with self._database.writing() as connection:
             incarnation = await connection.scalar(raised)
             if incarnation is None:
-                incarnation = 1
+                incarnation = above + 1
                 await connection.execute(insert(FLEET).values(id=fleet_id, incarnation=incarnation))
         return int(incarnation)

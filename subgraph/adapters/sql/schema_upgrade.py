@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from subgraph.adapters.sql.failures import DatabaseTooNew, DatabaseUnusable
 
-HEAD_REVISION = "0002_required_labels"
+HEAD_REVISION = "0003_registered_cells"
 """The newest migration. A test compares it with the folder, so that opening a current database needs no Alembic."""
 
 _WAL_RETRY_SECONDS = 0.02

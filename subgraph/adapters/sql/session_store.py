@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from subgraph.adapters.sql.cursors import CreatedCursor, decode_cursor, encode_cursor
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import event_of, event_values, session_of, session_values
-from subgraph.adapters.sql.tables import SESSION, SESSION_EVENT
+from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_EVENT
 from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionChange, SessionEvent, SessionState
@@ -73,6 +73,10 @@ class SqlSessionStore:
                 # Updates first: an ended main makes way for the session that takes over its name.
                 for session in change.updated:
                     await _update(connection, session)
+                ended = [session.id for session in change.updated if session.state is SessionState.ENDED]
+                if ended:
+                    # Nothing is restored of a session that has ended; what is registered of it has no use any more.
+                    await connection.execute(delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.session_id.in_(ended)))
                 if change.created:
                     await connection.execute(insert(SESSION), [session_values(one) for one in change.created])
                 if change.events:

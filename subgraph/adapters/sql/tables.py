@@ -9,6 +9,7 @@ from sqlalchemy import (
     Dialect,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -119,7 +120,26 @@ class FleetRow(SqlTable, table=True):
     incarnation: int = Field(sa_type=BigInteger)
 
 
+class RegisteredCellsRow(SqlTable, table=True):
+    """Cells of a session that were registered alike; a session's newest `position` is its coverage's revision."""
+
+    __tablename__ = "registered_cells"
+    __table_args__ = (
+        Index("ix_registered_cells_session_id", "session_id", "fleet_id"),
+        # A revision must not come back after the newest row was replaced.
+        {"sqlite_autoincrement": True},
+    )
+
+    position: int | None = Field(default=None, sa_column=Column(JournalPosition, primary_key=True))
+    fleet_id: str
+    session_id: str = Field(foreign_key="session.id", ondelete="CASCADE")
+    cell_count: int
+    cells: bytes = Field(sa_type=LargeBinary)
+    template_json: str = Field(sa_type=Text)
+
+
 METADATA: MetaData = SqlTable.metadata
 SESSION: Table = METADATA.tables["session"]
 SESSION_EVENT: Table = METADATA.tables["session_event"]
 FLEET: Table = METADATA.tables["fleet"]
+REGISTERED_CELLS: Table = METADATA.tables["registered_cells"]

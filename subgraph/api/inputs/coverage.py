@@ -9,6 +9,7 @@ from subgraph.api.inputs.label import SessionDetailInput, labels_of
 from subgraph.domain.coverage import cells_of_polygon, parse_cells
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
+from subgraph.domain.registration import TileTemplate
 
 COVERAGE_CELLS_MAX = 100_000
 """Cells that one call may register; larger coverages come in several calls."""
@@ -34,13 +35,13 @@ class TileCoverageInput:
         ),
     )
 
-    def to_required_labels(self) -> dict[str, str]:
-        """The labels it requires.
+    def to_template(self) -> TileTemplate:
+        """What its tiles begin as.
 
         Raises:
-            InvalidInput: a key is given twice.
+            InvalidInput: a label's key is given twice.
         """
-        return labels_of(self.required_labels, ("coverage", "requiredLabels"))
+        return TileTemplate(self.tile_capacity, labels_of(self.required_labels, ("coverage", "requiredLabels")))
 
     async def to_cells(self) -> list[int]:
         """The cells it names. Filling a winding polygon takes a while, so it is done beside the event loop.

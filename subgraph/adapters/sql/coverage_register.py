@@ -1,0 +1,111 @@
+"""Owns what is registered of sessions' coverage in SQL: a packed row a registration, small ones put together."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from subgraph.adapters.sql.database import Database
+from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
+from subgraph.domain.coverage.packing import pack_cells, unpack_cells
+from subgraph.domain.fleet.requirements import SessionRequirement
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
+from subgraph.domain.sessions import SessionState
+from subgraph.operations.ports import ActiveCoverage, CoverageChanged
+
+SMALL_CELLS = 1_000
+SMALL_ROWS_MAX = 64
+"""A session grown cell by cell has at most so many rows of fewer than `SMALL_CELLS` cells that begin alike."""
+SESSIONS_PER_QUERY = 1_000
+
+_decoder = msgspec.json.Decoder(TileTemplate)
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+class SqlCoverageRegister:
+    """The CoverageRegister port on SQL and one fleet id."""
+
+    def __init__(self, database: Database, fleet_id: str) -> None:
+        self._database = database
+        self._mine = REGISTERED_CELLS.c.fleet_id == fleet_id
+        self._fleet_id = fleet_id
+
+    async def of_session(self, session_id: SessionId) -> RegisteredCoverage:
+        """All that is registered of a session, whatever became of it."""
+        wanted = select(REGISTERED_CELLS).where(self._mine, REGISTERED_CELLS.c.session_id == session_id)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(wanted.order_by(REGISTERED_CELLS.c.position))).all()
+        return _coverage(rows)
+
+    async def add(self, session_id: SessionId, cells: RegisteredCells, expected_revision: int) -> None:
+        """Register cells of a session as long as it is at a revision."""
+        mine = (self._mine, REGISTERED_CELLS.c.session_id == session_id)
+        template = _encoder.encode(cells.template).decode()
+        async with self._database.writing() as connection:
+            revision = await connection.scalar(select(func.max(REGISTERED_CELLS.c.position)).where(*mine))
+            if (revision or 0) != expected_revision:
+                raise CoverageChanged(session_id)
+            small = select(REGISTERED_CELLS).where(
+                *mine, REGISTERED_CELLS.c.template_json == template, REGISTERED_CELLS.c.cell_count < SMALL_CELLS
+            )
+            rows = (await connection.execute(small)).all()
+            written = cells.cells
+            if len(rows) >= SMALL_ROWS_MAX:
+                written = np.concatenate([written, *(unpack_cells(row.cells) for row in rows)])
+                merged = REGISTERED_CELLS.c.position.in_([row.position for row in rows])
+                await connection.execute(delete(REGISTERED_CELLS).where(merged))
+            row = {
+                "fleet_id": self._fleet_id,
+                "session_id": session_id,
+                "cell_count": written.size,
+                "cells": pack_cells(written),
+                "template_json": template,
+            }
+            await connection.execute(insert(REGISTERED_CELLS).values(**row))
+
+    async def active_sessions(self) -> list[SessionId]:
+        """The ACTIVE sessions of which anything is registered."""
+        wanted = select(REGISTERED_CELLS.c.session_id).distinct().join(SESSION).where(self._mine, _IS_ACTIVE)
+        async with self._database.reading() as connection:
+            return [SessionId(session_id) for session_id in await connection.scalars(wanted)]
+
+    async def active(self, session_ids: Sequence[SessionId]) -> dict[SessionId, ActiveCoverage]:
+        """What is registered of those sessions among the ids that are ACTIVE."""
+        found: dict[SessionId, ActiveCoverage] = {}
+        async with self._database.reading() as connection:
+            for start in range(0, len(session_ids), SESSIONS_PER_QUERY):
+                found |= await self._active(connection, session_ids[start : start + SESSIONS_PER_QUERY])
+        return found
+
+    async def _active(
+        self, connection: AsyncConnection, session_ids: Sequence[SessionId]
+    ) -> dict[SessionId, ActiveCoverage]:
+        wanted = SESSION.c.id.in_(session_ids)
+        facts = select(SESSION.c.id, SESSION.c.tenant_id, SESSION.c.revision, SESSION.c.required_labels_json)
+        sessions = (await connection.execute(facts.where(wanted, _IS_ACTIVE))).all()
+        ids = [row.id for row in sessions]
+        theirs = select(REGISTERED_CELLS).where(self._mine, REGISTERED_CELLS.c.session_id.in_(ids))
+        rows_of: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+        for row in await connection.execute(theirs.order_by(REGISTERED_CELLS.c.position)):
+            rows_of[row.session_id].append(row)
+        return {
+            SessionId(row.id): ActiveCoverage(
+                TenantId(row.tenant_id),
+                SessionRequirement(row.revision, msgspec.json.decode(row.required_labels_json)),
+                _coverage(rows_of[row.id]),
+            )
+            for row in sessions
+        }
+
+
+_IS_ACTIVE = SESSION.c.state == SessionState.ACTIVE.value
+
+
+def _coverage(rows: Sequence[Row[Any]]) -> RegisteredCoverage:
+    parts = tuple(RegisteredCells(unpack_cells(row.cells), _decoder.decode(row.template_json)) for row in rows)
+    return RegisteredCoverage(rows[-1].position if rows else 0, parts)

@@ -1,0 +1,180 @@
+"""The coverage register on every database: what is registered is read back, and for as long as its session lives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, func, select
+
+from subgraph.adapters.sql.coverage_register import SMALL_CELLS, SMALL_ROWS_MAX, SqlCoverageRegister
+from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_EVENT
+from subgraph.domain import sessions
+from subgraph.domain.coverage.cells import cell_array
+from subgraph.domain.fleet.requirements import SessionRequirement
+from subgraph.domain.ids import TenantId
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.registration import RegisteredCells, TileTemplate
+from subgraph.domain.sessions import Session
+from subgraph.operations.ports import CoverageChanged
+from tests.support.databases import DATABASES
+from tests.support.fleets import CELLS
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+PLAIN, HEAVY = TileTemplate(), TileTemplate(capacity=2.5, required={"gpu": "yes", "a": "b"})
+
+
+@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    make_url: Callable[[Path], str] = request.param
+    opened = await open_database(make_url(tmp_path))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def store(database: Database) -> SqlSessionStore:
+    return SqlSessionStore(database)
+
+
+@pytest.fixture
+def register(database: Database) -> SqlCoverageRegister:
+    return SqlCoverageRegister(database, "fleet")
+
+
+async def new_session(store: SqlSessionStore, tenant: str = "tenant", **required: str) -> Session:
+    change = sessions.create(NewSession(required_labels=required), TenantId(tenant), "ann", NOW)
+    await store.commit(change)
+    return change.created[0]
+
+
+def alike(cells: Sequence[int], template: TileTemplate = PLAIN) -> RegisteredCells:
+    return RegisteredCells(cell_array(cells), template)
+
+
+async def add(register: SqlCoverageRegister, session: Session, *added: RegisteredCells) -> None:
+    for cells in added:
+        await register.add(session.id, cells, (await register.of_session(session.id)).revision)
+
+
+async def rows(database: Database) -> int:
+    async with database.reading() as connection:
+        return int(await connection.scalar(select(func.count()).select_from(REGISTERED_CELLS)) or 0)
+
+
+async def test_of_a_session_that_never_registered_nothing_is_known(
+    store: SqlSessionStore, register: SqlCoverageRegister
+) -> None:
+    session = await new_session(store)
+    coverage = await register.of_session(session.id)
+    assert (coverage.revision, coverage.cells.tolist()) == (0, [])
+    assert await register.active_sessions() == []
+    assert list(await register.active([session.id])) == [session.id]
+
+
+async def test_what_is_registered_is_read_back_with_what_its_tiles_begin_as(
+    store: SqlSessionStore, register: SqlCoverageRegister
+) -> None:
+    session, other = await new_session(store), await new_session(store, "other tenant", zone="a")
+    await add(register, session, alike(CELLS[:3]), alike(CELLS[3:5], HEAVY))
+    await add(register, other, alike(CELLS[:1]))
+    coverage = await register.of_session(session.id)
+    templates = dict.fromkeys(CELLS[:3], PLAIN) | dict.fromkeys(CELLS[3:5], HEAVY)
+    assert dict(coverage.templates(cell_array(CELLS))) == templates
+    assert sorted(await register.active_sessions()) == sorted([session.id, other.id])
+    active = await register.active([session.id, other.id])
+    facts = [(active[one].tenant_id, active[one].requirement) for one in (session.id, other.id)]
+    nothing, zone = SessionRequirement(1, {}), SessionRequirement(1, {"zone": "a"})
+    assert facts == [("tenant", nothing), ("other tenant", zone)]
+    assert active[session.id].coverage.cells.tolist() == CELLS[:5]
+
+
+async def test_every_registration_makes_another_revision_and_an_older_one_registers_nothing(
+    store: SqlSessionStore, register: SqlCoverageRegister
+) -> None:
+    session = await new_session(store)
+    await register.add(session.id, alike(CELLS[:1]), 0)
+    revision = (await register.of_session(session.id)).revision
+    for stale in (0, revision - 1, revision + 1):
+        with pytest.raises(CoverageChanged):
+            await register.add(session.id, alike(CELLS[1:2]), stale)
+    await register.add(session.id, alike(CELLS[1:2]), revision)
+    coverage = await register.of_session(session.id)
+    assert coverage.revision != revision
+    assert coverage.cells.tolist() == CELLS[:2]
+
+
+async def test_of_registrations_that_saw_the_same_coverage_one_is_taken(
+    store: SqlSessionStore, register: SqlCoverageRegister
+) -> None:
+    session = await new_session(store)
+    outcomes = await asyncio.gather(
+        *(register.add(session.id, alike([cell]), 0) for cell in CELLS[:8]), return_exceptions=True
+    )
+    assert sorted(map(type, outcomes), key=str) == sorted([type(None)] + [CoverageChanged] * 7, key=str)
+    assert (await register.of_session(session.id)).cells.size == 1
+
+
+async def test_a_session_grown_cell_by_cell_does_not_pile_up_rows(
+    store: SqlSessionStore, register: SqlCoverageRegister, database: Database
+) -> None:
+    session = await new_session(store)
+    for number, cell in enumerate(CELLS[: 3 * SMALL_ROWS_MAX]):
+        await add(register, session, alike([cell], HEAVY if number % 2 else PLAIN))
+    assert await rows(database) <= 2 * SMALL_ROWS_MAX
+    coverage = await register.of_session(session.id)
+    assert sorted(coverage.cells.tolist()) == CELLS[: 3 * SMALL_ROWS_MAX]
+    templates = dict(coverage.templates(cell_array(CELLS)))
+    assert [templates[cell] for cell in CELLS[:4]] == [PLAIN, HEAVY, PLAIN, HEAVY]
+
+
+async def test_large_registrations_stay_as_they_are(
+    store: SqlSessionStore, register: SqlCoverageRegister, database: Database
+) -> None:
+    session = await new_session(store)
+    await add(register, session, alike(CELLS[:SMALL_CELLS]), *(alike([cell]) for cell in CELLS[SMALL_CELLS:][:70]))
+    async with database.reading() as connection:
+        counts = await connection.scalars(select(REGISTERED_CELLS.c.cell_count))
+        assert SMALL_CELLS in list(counts)
+
+
+async def test_of_a_session_that_has_ended_nothing_is_active_or_kept(
+    store: SqlSessionStore, register: SqlCoverageRegister, database: Database
+) -> None:
+    ended, living = await new_session(store), await new_session(store)
+    for session in (ended, living):
+        await add(register, session, alike(CELLS[:2]))
+    await store.commit(sessions.end(ended, actor="ann", now=NOW))
+    assert await register.active_sessions() == [living.id]
+    assert list(await register.active([ended.id, living.id])) == [living.id]
+    assert await rows(database) == 1
+    # A registration that was under way meanwhile is written, and counts for nothing.
+    await register.add(ended.id, alike(CELLS[:1]), 0)
+    assert await register.active_sessions() == [living.id]
+
+
+async def test_what_is_registered_goes_with_a_purged_session(
+    store: SqlSessionStore, register: SqlCoverageRegister, database: Database
+) -> None:
+    session = await new_session(store)
+    await add(register, session, alike(CELLS[:2]))
+    async with database.writing() as connection:
+        await connection.execute(delete(SESSION_EVENT))
+        await connection.execute(delete(SESSION))
+    assert await rows(database) == 0
+
+
+async def test_fleets_on_one_database_register_apart(
+    store: SqlSessionStore, register: SqlCoverageRegister, database: Database
+) -> None:
+    session, other = await new_session(store), SqlCoverageRegister(database, "other fleet")
+    await add(register, session, alike(CELLS[:2]))
+    assert (await other.of_session(session.id)).revision == 0
+    assert await other.active_sessions() == []
+    await add(other, session, alike(CELLS[:1]))
+    assert (await register.of_session(session.id)).cells.tolist() == CELLS[:2]
