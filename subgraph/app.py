@@ -52,6 +52,7 @@ from subgraph.operations.retirement import Retirement
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.tile_changes import TileChangeFeed
+from subgraph.operations.tile_rules import TileRules
 from subgraph.settings import Settings
 
 
@@ -109,6 +110,7 @@ class Process:
             rebalancing=rebalancing,
             operator=Operator(live, self.view),
             hand_moves=HandMoves(live, self.view, rebalancing),
+            tile_rules=TileRules(live, self.view),
             notifications=Notifications(self.bus, session_notifications_channel),
             view=self.view,
             tile_changes=self._tile_changes,

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 ANSWER_SECONDS_MAX = 30.0
+PODS_NAMED_MAX = 3
 FILE_WIDTH = 160
 """Columns where nobody looks at a terminal: ids are for copying, so none is cut."""
 
@@ -16,7 +17,7 @@ query Plan($input: RebalancePlanInput, $first: Int!) { rebalancePlan(input: $inp
   id isHypothetical skipped moveCount churn churnLowerBound computeMs expiresAt
   before { imbalance maxUtilization unassignedTiles } after { imbalance maxUtilization unassignedTiles }
   moves(first: $first) { edges { node { tileId fromPodId toPodId reason load gain } } }
-  unplaceable(first: 20) { tileId reasons }
+  unplaceable(first: 20) { tileId reasons rejections { reason podCount podIds missingLabels { key value } } }
 } }
 """
 
@@ -105,8 +106,11 @@ def _print(plan: dict[str, Any], console: Console) -> None:
         console.print(f"nothing is moved for balance: {plan['skipped']}", highlight=False)
     _print_moves(plan, console)
     for tile in plan["unplaceable"]:
+        why = "; ".join(map(_rejection, tile["rejections"]))
         console.print(
-            f"no pod can take {tile['tileId']}: {', '.join(tile['reasons'])}", highlight=False, soft_wrap=True
+            f"no pod can take {tile['tileId']}: {', '.join(tile['reasons'])}" + (f" ({why})" if why else ""),
+            highlight=False,
+            soft_wrap=True,
         )
     if plan["moveCount"] and not plan["isHypothetical"]:
         console.print(
@@ -115,6 +119,13 @@ def _print(plan: dict[str, Any], console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _rejection(rejection: dict[str, Any]) -> str:
+    labels = " ".join(f"{label['key']}={label['value']}" for label in rejection["missingLabels"])
+    named, count = rejection["podIds"][:PODS_NAMED_MAX], rejection["podCount"]
+    more = f" and {count - len(named):,} more" if count > len(named) else ""
+    return f"{', '.join(named)}{more}: {rejection['reason']}" + (f" {labels}" if labels else "")
 
 
 def _print_moves(plan: dict[str, Any], console: Console) -> None:

@@ -18,6 +18,7 @@ from subgraph.operations.pods import Pods
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.sessions import Caller, Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
+from subgraph.operations.tile_rules import TileRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Services:
     rebalancing: Rebalancing
     operator: Operator
     hand_moves: HandMoves
+    tile_rules: TileRules
     notifications: Notifications
     view: FleetView
     tile_changes: TileChangeFeed

@@ -29,6 +29,7 @@ from subgraph.api.payloads import (
     RegisterPodPayload,
     ReportTileLoadsPayload,
     SessionPayload,
+    TilePayload,
     TilesPayload,
 )
 from subgraph.api.scalars import Long
@@ -56,6 +57,14 @@ async def _operated(info: Info, wanted: PodRefInput, operate: Callable[[PodId], 
         return PodPayload(pod=load_pods(info, [str(wanted.pod_id)])[0])
 
     return await _told(PodPayload, act)
+
+
+async def _ruled(info: Info, tile_id: TileId, ruling: Awaitable[None]) -> TilePayload:
+    async def act() -> TilePayload:
+        await ruling
+        return TilePayload(tile=(await load_tiles(info, [tile_id]))[0])
+
+    return await _told(TilePayload, act)
 
 
 @strawberry.type(description="What can be done. Every mutation answers expected failures in `errors`.")
@@ -214,8 +223,8 @@ class Mutation:
         """Pin a tile."""
 
         async def act() -> PodAssignmentPayload:
-            moves, caller = info.context.services.hand_moves, info.context.caller
-            term = await moves.pin(caller, TileId(str(input.tile_id)), PodId(str(input.pod_id)))
+            rules, caller = info.context.services.tile_rules, info.context.caller
+            term = await rules.pin(caller, TileId(str(input.tile_id)), PodId(str(input.pod_id)))
             return PodAssignmentPayload(assignment=to_assignment(term) if term else None)
 
         return await _told(PodAssignmentPayload, act)
@@ -225,11 +234,33 @@ class Mutation:
         """Unpin a tile."""
 
         async def act() -> PodAssignmentPayload:
-            moves, caller = info.context.services.hand_moves, info.context.caller
-            term = await moves.unpin(caller, TileId(str(input.tile_id)))
+            rules, caller = info.context.services.tile_rules, info.context.caller
+            term = await rules.unpin(caller, TileId(str(input.tile_id)))
             return PodAssignmentPayload(assignment=to_assignment(term) if term else None)
 
         return await _told(PodAssignmentPayload, act)
+
+    @strawberry.mutation(
+        description="Keep a tile off a pod: it is never placed there, and moves away if it is there, make-before-break."
+    )
+    async def forbid_tile(self, info: Info, input: PlaceTileInput) -> TilePayload:
+        """Forbid a tile on a pod."""
+        tile_id, rules = TileId(str(input.tile_id)), info.context.services.tile_rules
+        return await _ruled(info, tile_id, rules.forbid(info.context.caller, tile_id, PodId(str(input.pod_id))))
+
+    @strawberry.mutation(description="Let a tile be on a pod again. Idempotent.")
+    async def allow_tile(self, info: Info, input: PlaceTileInput) -> TilePayload:
+        """Allow a tile on a pod."""
+        tile_id, rules = TileId(str(input.tile_id)), info.context.services.tile_rules
+        return await _ruled(info, tile_id, rules.allow(info.context.caller, tile_id, PodId(str(input.pod_id))))
+
+    @strawberry.mutation(
+        description="End a tile's quarantine and forget the losses that led to it: it is placed at once. Idempotent."
+    )
+    async def release_tile(self, info: Info, input: TileRefInput) -> TilePayload:
+        """Release a tile."""
+        tile_id, rules = TileId(str(input.tile_id)), info.context.services.tile_rules
+        return await _ruled(info, tile_id, rules.release(info.context.caller, tile_id))
 
     @strawberry.mutation(description="Give a pod no new tiles; it keeps those it has.")
     async def cordon_pod(self, info: Info, input: PodRefInput) -> PodPayload:

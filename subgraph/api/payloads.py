@@ -22,6 +22,14 @@ class SessionPayload:
     errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
 
 
+@strawberry.type(description="A tile, or why not.")
+class TilePayload:
+    """Of forbidTile, allowTile and releaseTile."""
+
+    tile: Tile | None = strawberry.field(default=None, description="The tile as it is after the mutation.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
 @strawberry.type(description="Tiles, or why not.")
 class TilesPayload:
     """Of registerTiles and requireTileLabels."""

@@ -29,6 +29,11 @@ class PodStatus(StrEnum):
         """Whether an instance with a lease stands behind the pod."""
         return self not in (PodStatus.LOST, PodStatus.GONE)
 
+    @property
+    def keeps_tiles(self) -> bool:
+        """Whether the pod may keep the tiles it has."""
+        return self in (PodStatus.READY, PodStatus.CORDONED)
+
 
 class PodRecord(msgspec.Struct, frozen=True, array_like=True):
     """A pod as the live store holds it. `lease_token` is the identity of the one instance that runs.

@@ -1,9 +1,7 @@
-"""Owns moving a tile by hand, as a plan of one move carried out like any other, and pinning it to a pod."""
+"""Owns moving a tile by hand, as a plan of one move carried out like any other, and the account of its place."""
 
 from dataclasses import dataclass
 from uuid import uuid4
-
-import msgspec
 
 from subgraph.domain.errors import IllegalState, NotFound, Unavailable
 from subgraph.domain.fleet.explanation import Candidate, explain_tile
@@ -13,14 +11,14 @@ from subgraph.domain.fleet.terms import TermChange, living_terms
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord, terms_of
 from subgraph.domain.pods import PodStatus
+from subgraph.domain.tile_rules import check_pin, check_place
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import LiveFleet, TileWrite
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.readings import rows_of
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.sessions import Caller
 
 CATCH_UP_SECONDS = 2.0
-COMMIT_ATTEMPTS_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class HandMoves:
 
         Raises:
             NotFound: the caller has no such tile, or there is no such pod.
-            IllegalState: the pod receives no tiles, or a handoff of the tile is under way.
+            IllegalState: the pod receives no tiles, a rule keeps the tile off it, or a handoff is under way.
             PlanStale: the tile or the pod changed at this very moment; try again.
             Unavailable: nobody leads at the moment.
         """
@@ -60,43 +58,9 @@ class HandMoves:
             raise NotFound("Tile", tile_id, ("tileId",))
         return _term_with(tile_id, after, pod_id)
 
-    async def pin(self, caller: Caller, tile_id: TileId, pod_id: PodId) -> TermChange | None:
-        """Want a tile on a pod: the planner moves it there, and leaves it there while the pod may keep tiles.
-
-        Returns:
-            The owner's term as it then stands; None while nobody owns the tile.
-
-        Raises:
-            NotFound: the caller has no such tile, or there is no such pod.
-        """
-        pod = self.view.current().pods.get(pod_id)
-        if pod is None or not pod.is_known:
-            raise NotFound("Pod", pod_id, ("podId",))
-        return await self._set_pin(caller, tile_id, pod_id)
-
-    async def unpin(self, caller: Caller, tile_id: TileId) -> TermChange | None:
-        """Let the planner place a tile freely again. Idempotent.
-
-        Raises:
-            NotFound: the caller has no such tile.
-        """
-        return await self._set_pin(caller, tile_id, None)
-
     def explain(self, tile_id: TileId) -> list[Candidate]:
         """Every live pod as a place for a tile, the best first; nothing for a tile that is gone."""
         return explain_tile(self.view.current(), tile_id, self.view.now_ms(), self.rebalancing.policy)
-
-    async def _set_pin(self, caller: Caller, tile_id: TileId, pin: PodId | None) -> TermChange | None:
-        for _ in range(COMMIT_ATTEMPTS_MAX):
-            stored = (await self.live.read_tiles([tile_id])).get(tile_id)
-            if stored is None or stored.record.tenant_id != caller.tenant_id or stored.record.retiring:
-                raise NotFound("Tile", tile_id, ("tileId",))
-            after = msgspec.structs.replace(stored.record, pin=pin)
-            committed = await self.live.commit(None, [TileWrite(tile_id, stored.version, after)])
-            if not committed.tile_conflicts:
-                await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
-                return next(iter(living_terms(tile_id, after)), None) if after.owner else None
-        raise Unavailable(f"tile {tile_id!r} kept changing; try again", retry_after_seconds=1.0)
 
 
 def _move(fleet: Fleet, tile_id: TileId, record: TileRecord, pod_id: PodId) -> FleetMove:
@@ -107,11 +71,15 @@ def _move(fleet: Fleet, tile_id: TileId, record: TileRecord, pod_id: PodId) -> F
         raise IllegalState(
             f"pod {pod_id!r} is {pod.record.status}: it receives no tiles", pod.record.status.value, ("podId",)
         )
+    row = fleet.tiles.row(tile_id)
+    assert row is not None
+    check_place(tile_id, record, pod_id, fleet.tiles.requirements.of(row), pod.record.borne_labels)
+    pinned_to = fleet.pods.get(record.pin) if record.pin is not None else None
+    if pinned_to is not None and pinned_to.record.status.keeps_tiles:
+        check_pin(tile_id, record, pod_id)
     if record.is_handing_over:
         state = next(state for _, state in reversed(terms_of(record)))
         raise IllegalState(f"a handoff of tile {tile_id!r} is under way", state.value, ("tileId",))
-    row = fleet.tiles.row(tile_id)
-    assert row is not None
     return FleetMove(
         tile_id=tile_id,
         source=record.owner.pod_id if record.owner else None,

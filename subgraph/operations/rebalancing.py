@@ -10,7 +10,7 @@ from subgraph.domain.fleet.columns import REALITY, WhatIf
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, plan_fleet
 from subgraph.domain.ids import PodId, TileId
-from subgraph.domain.pods import CAPACITY_MAX, CAPACITY_MIN
+from subgraph.domain.pods import CAPACITY_MAX, CAPACITY_MIN, check_bearing
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import LiveFleet
 
@@ -114,6 +114,7 @@ def _check_suppositions(fleet: Fleet, what_if: WhatIf) -> None:
         if not CAPACITY_MIN <= pod.capacity <= CAPACITY_MAX:
             limits = f"{CAPACITY_MIN:g} to {CAPACITY_MAX:g}"
             raise InvalidInput(f"capacity must be a number from {limits}", ("addPods", str(index), "capacity"), limits)
+        check_bearing(pod.zone, pod.labels, ("addPods", str(index)))
         if pod.id in known:
             raise InvalidInput(f"there is a pod {pod.id[:64]!r} already", ("addPods", str(index), "id"))
         known.add(pod.id)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, needs_planning, plan_fleet
+from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, Unplaceable, needs_planning, plan_fleet
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.pods import PodRecord, PodStatus
@@ -53,13 +53,13 @@ def test_tiles_of_dead_pods_count_as_unowned() -> None:
 def test_only_ready_pods_receive_tiles(status: PodStatus) -> None:
     plan = planned(fleet_of({T1: tile()}, {A: pod(status=status)}))
     assert moves(plan) == {}
-    assert plan.unplaceable == [(T1, ["NO_PODS"])]
+    assert plan.unplaceable == [Unplaceable(T1, ("NO_PODS",))]
     assert plan.skipped == "NO_PODS"
 
 
 def test_a_full_pod_receives_nothing_more() -> None:
     plan = planned(fleet_of({T1: tile(owner=held(A, 7)), T2: tile()}, {A: pod(tiles_max=1)}))
-    assert plan.unplaceable == [(T2, ["ALL_PODS_FULL"])]
+    assert plan.unplaceable == [Unplaceable(T2, ("ALL_PODS_FULL",))]
 
 
 def test_a_draining_pods_tiles_leave_it() -> None:

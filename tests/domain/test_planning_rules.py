@@ -145,7 +145,7 @@ def test_every_pod_says_all_that_speaks_against_a_tile() -> None:
     columns = labelled(columns, [1, 0, 0, 0], [[1] * 4, [1, 1, 0, 1]])
     assert why_not(columns, 0) == [
         (WhyNot.NOT_ACCEPTING,),
-        (WhyNot.NOT_ACCEPTING, WhyNot.EVACUATING),
+        (WhyNot.EVACUATING, WhyNot.NOT_ACCEPTING),
         (WhyNot.LABELS, WhyNot.OVER_CAPACITY),
         (WhyNot.FULL_TILES,),
     ]

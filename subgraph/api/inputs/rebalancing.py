@@ -4,6 +4,7 @@ from datetime import datetime
 
 import strawberry
 
+from subgraph.api.inputs.label import SessionDetailInput, labels_of
 from subgraph.api.scalars import Duration
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.columns import HypotheticalPod, WhatIf
@@ -17,6 +18,8 @@ class HypotheticalPodInput:
     id: strawberry.ID = strawberry.field(description="A name for it; no pod may bear it.")
     capacity: float = strawberry.field(description="The load it could bear.")
     max_tiles: int | None = strawberry.field(default=None, description="The most tiles it would take; null: no limit.")
+    zone: str | None = strawberry.field(default=None, description="Where it would run.")
+    labels: list[SessionDetailInput] | None = strawberry.field(default=None, description="Labels it would bear.")
 
 
 @strawberry.input(description="How to plan a dry run, and what to suppose in it.")
@@ -70,9 +73,23 @@ class RebalanceInput:
 
 
 def what_if_of(wanted: RebalancePlanInput) -> WhatIf:
-    """What a dry run supposes, as the domain's value."""
+    """What a dry run supposes, as the domain's value.
+
+    Raises:
+        InvalidInput: a label of a supposed pod is given twice.
+    """
+    added = [
+        HypotheticalPod(
+            PodId(str(pod.id)),
+            pod.capacity,
+            pod.max_tiles,
+            pod.zone,
+            labels_of(pod.labels, ("addPods", str(index), "labels")),
+        )
+        for index, pod in enumerate(wanted.add_pods or ())
+    ]
     return WhatIf(
         removed=frozenset(PodId(str(pod_id)) for pod_id in wanted.remove_pods or ()),
-        added=tuple(HypotheticalPod(PodId(str(pod.id)), pod.capacity, pod.max_tiles) for pod in wanted.add_pods or ()),
+        added=tuple(added),
         load_factor=wanted.load_factor,
     )

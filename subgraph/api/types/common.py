@@ -1,6 +1,6 @@
 """Owns what many types share: labels, times, and how pages become Relay connections."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -34,9 +34,9 @@ class SessionDetail:
     value: str = strawberry.field(description="The label's value.")
 
 
-def to_details(labels: Mapping[str, str]) -> list[SessionDetail]:
+def to_details(labels: Iterable[tuple[str, str]]) -> list[SessionDetail]:
     """Labels as GraphQL shows them."""
-    return [SessionDetail(key=key, value=value) for key, value in labels.items()]
+    return [SessionDetail(key=key, value=value) for key, value in labels]
 
 
 def page_size(first: int, most: int = PAGE_SIZE_MAX) -> int:

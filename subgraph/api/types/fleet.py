@@ -9,14 +9,17 @@ from subgraph.api.scalars import Long
 from subgraph.api.types.common import (
     TILES_PAGE_SIZE_MAX,
     PageInfo,
+    SessionDetail,
     at_ms,
     page_info,
     page_size,
+    to_details,
 )
 from subgraph.api.types.pod import Pod, PodConnection, load_pods, pod_page
 from subgraph.api.types.tile import Tile, tiles_of_rows
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.plans import FleetMove, FleetPlan, Outcome
+from subgraph.domain.fleet.rejections import EXPLAINED_MAX, PODS_NAMED_MAX, REJECTIONS_MAX, Rejection
 from subgraph.domain.fleet.scaling import advise
 from subgraph.domain.ownership import AssignmentReason
 from subgraph.domain.pods import PodStatus
@@ -150,12 +153,38 @@ class PlannedMoveConnection:
     total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
 
 
+@strawberry.type(description="Pods that cannot take a tile, all for one reason.")
+class PodRejection:
+    """Pods and a reason."""
+
+    reason: str = strawberry.field(
+        description=(
+            "QUARANTINED (the tile must wait), LABELS (they lack some), FORBIDDEN (by an operator), PINNED_ELSEWHERE, "
+            "EVACUATING, NOT_ACCEPTING, FULL_TILES or OVER_CAPACITY; of several the first."
+        )
+    )
+    missing_labels: list[SessionDetail] = strawberry.field(description="Labels that these pods lack.")
+    pod_count: int = strawberry.field(description="How many pods these are.")
+    pod_ids: list[strawberry.ID] = strawberry.field(description=f"The first of them by id, at most {PODS_NAMED_MAX}.")
+
+
 @strawberry.type(description="A tile no pod can take, with the reasons.")
 class UnplaceableTile:
     """A tile without a place."""
 
     tile_id: strawberry.ID = strawberry.field(description="The tile's id.")
-    reasons: list[str] = strawberry.field(description="Why no pod can take it.")
+    reasons: list[str] = strawberry.field(
+        description=(
+            "Why, in short: NO_PODS (none accepts tiles), ALL_PODS_FULL, LABELS, FORBIDDEN, PINNED (its pod cannot "
+            "take it), OVER_CAPACITY or QUARANTINED."
+        )
+    )
+    rejections: list[PodRejection] = strawberry.field(
+        description=(
+            f"Why, for every live pod: pods of one reason together, the most pods first, at most {REJECTIONS_MAX}. "
+            f"Empty beyond {EXPLAINED_MAX} different answers in one plan."
+        )
+    )
 
 
 @strawberry.type(description="What rebalancing would do, or did: a dry run until it is given to `rebalance`.")
@@ -202,8 +231,12 @@ class RebalancePlan:
         """The tiles without a place."""
         size = page_size(first, TILES_PAGE_SIZE_MAX)
         return [
-            UnplaceableTile(tile_id=strawberry.ID(tile_id), reasons=list(reasons))
-            for tile_id, reasons in self.plan.unplaceable[:size]
+            UnplaceableTile(
+                tile_id=strawberry.ID(tile.tile_id),
+                reasons=list(tile.reasons),
+                rejections=[_rejection(one) for one in self.plan.rejections_of(tile)],
+            )
+            for tile in self.plan.unplaceable[:size]
         ]
 
 
@@ -254,6 +287,15 @@ def to_plan(plan: FleetPlan) -> RebalancePlan:
         churn=plan.churn,
         churn_lower_bound=plan.churn_lower_bound,
         compute_ms=plan.compute_ms,
+    )
+
+
+def _rejection(rejection: Rejection) -> PodRejection:
+    return PodRejection(
+        reason=rejection.reason,
+        missing_labels=to_details(rejection.missing_labels),
+        pod_count=rejection.pod_count,
+        pod_ids=[strawberry.ID(pod_id) for pod_id in rejection.pod_ids],
     )
 
 

@@ -98,7 +98,7 @@ def to_pod(reading: PodReading) -> Pod:
         id=strawberry.ID(pod.id),
         service=record.service,
         zone=record.zone,
-        labels=to_details(dict(sorted(record.labels.items()))),
+        labels=to_details(sorted(record.labels.items())),
         status=record.status,
         capacity=record.capacity,
         max_tiles=record.tiles_max,

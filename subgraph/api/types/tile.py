@@ -13,7 +13,7 @@ from strawberry.scalars import JSON
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
 from subgraph.api.types.assignment import PodAssignment, to_assignment
-from subgraph.api.types.common import PageInfo, SessionDetail, at_ms, page_size
+from subgraph.api.types.common import PageInfo, SessionDetail, at_ms, page_size, to_details
 from subgraph.api.types.pod import Pod, load_pods
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.health import TileHealth
@@ -154,7 +154,12 @@ class Tile:
     )
     def required_labels(self) -> list[SessionDetail]:
         """The labels."""
-        return [SessionDetail(key=key, value=value) for key, value in self.reading.required]
+        return to_details(self.reading.required)
+
+    @strawberry.field(description="Ids of the pods that an operator keeps it off.")
+    def forbidden_pod_ids(self) -> list[strawberry.ID]:
+        """The forbidden pods."""
+        return [strawberry.ID(pod_id) for pod_id in self.reading.record.forbidden]
 
     @strawberry.field(description="The current owner's term; null while nobody owns the tile.")
     def assignment(self) -> PodAssignment | None:
@@ -181,6 +186,7 @@ class Tile:
                     pod=pod,
                     feasible=candidate.feasible,
                     rejected_by=list(candidate.rejected_by),
+                    missing_labels=to_details(candidate.missing_labels),
                     score=candidate.score if candidate.feasible else None,
                     score_terms=JSON(dict(candidate.score_terms)),
                 )
@@ -208,9 +214,11 @@ class PlacementCandidate:
     feasible: bool = strawberry.field(description="Whether no hard constraint forbids the tile there.")
     rejected_by: list[str] = strawberry.field(
         description=(
-            "What speaks against it: NOT_ACCEPTING, EVACUATING, FULL_TILES, LABELS, PINNED_ELSEWHERE, OVER_CAPACITY."
+            "What speaks against it: QUARANTINED (the tile must wait), LABELS (it lacks some), FORBIDDEN (by an "
+            "operator), PINNED_ELSEWHERE, EVACUATING, NOT_ACCEPTING, FULL_TILES, OVER_CAPACITY."
         )
     )
+    missing_labels: list[SessionDetail] = strawberry.field(description="Labels the tile requires and the pod lacks.")
     score: float | None = strawberry.field(
         description="By how much the hotter of the two pods would cool; null where the tile cannot be."
     )

@@ -132,7 +132,7 @@ def fleet_columns(
 
 def _pins(fleet: Fleet, pods: Sequence[PodRow], index_of_row: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     # A pin holds while its pod may keep tiles: that of a lost or draining pod must not leave the tile without an owner.
-    keeping = {pod.id for pod in pods if pod.record.status in (PodStatus.READY, PodStatus.CORDONED)}
+    keeping = {pod.id for pod in pods if pod.record.status.keeps_tiles}
     pins = np.full(fleet.tiles.rows_used, UNOWNED, np.int32)
     for row, pod_id in fleet.tiles.pins.items():
         if pod_id in keeping:

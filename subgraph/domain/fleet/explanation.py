@@ -1,6 +1,6 @@
 """Owns the account of one tile's placement: every live pod as a place for it, with what speaks for and against."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,10 @@ import numpy as np
 from subgraph.domain.fleet.columns import REALITY, fleet_columns
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import PlacementPolicy
+from subgraph.domain.fleet.rejections import FORBIDDEN, MissingLabels, missing_labels
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.planning.explain import explain
+from subgraph.domain.planning.whynot import WhyNot
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Candidate:
     pod_id: PodId
     feasible: bool
     rejected_by: tuple[str, ...]
+    missing_labels: MissingLabels
     score: float
     score_terms: Mapping[str, float]
 
@@ -35,11 +38,15 @@ def explain_tile(fleet: Fleet, tile_id: TileId, now_ms: int, policy: PlacementPo
     if not len(position):
         return []
     told = explain(columns.input, policy.balance, int(position[0]))
+    assert row is not None
+    required, forbidden = fleet.tiles.requirements.of(row), fleet.tiles.forbidden.get(row, ())
+    missing = [missing_labels(required, pod) for pod in columns.pods]
     candidates = [
         Candidate(
             pod.id,
             bool(told.possible[index]),
-            tuple(code.name for code in told.objections[index]),
+            _names(told.objections[index], lacks_labels=bool(missing[index]), is_forbidden=pod.id in forbidden),
+            missing[index],
             float(told.gain[index]),
             {
                 "utilizationAfter": float(told.utilization_after[index]),
@@ -51,3 +58,8 @@ def explain_tile(fleet: Fleet, tile_id: TileId, now_ms: int, policy: PlacementPo
         for index, pod in enumerate(columns.pods)
     ]
     return sorted(candidates, key=lambda one: (not one.feasible, -one.score, one.pod_id))
+
+
+def _names(codes: Sequence[WhyNot], *, lacks_labels: bool, is_forbidden: bool) -> tuple[str, ...]:
+    by_rules = [name for name, holds in ((WhyNot.LABELS.name, lacks_labels), (FORBIDDEN, is_forbidden)) if holds]
+    return tuple(name for code in codes for name in (by_rules if code is WhyNot.LABELS else [code.name]))

@@ -10,6 +10,7 @@ import numpy as np
 from subgraph.domain.fleet.columns import REALITY, FleetColumns, WhatIf, fleet_columns
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
+from subgraph.domain.fleet.rejections import FORBIDDEN, Rejection, Rejections
 from subgraph.domain.fleet.tile_table import NOBODY
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord
@@ -52,6 +53,14 @@ class FleetMove(msgspec.Struct, frozen=True, array_like=True):
     target_version: int
 
 
+class Unplaceable(msgspec.Struct, frozen=True, array_like=True):
+    """A tile that no pod can have, and what kinds of reason there are. `answer`: of the plan's rejections, if known."""
+
+    tile_id: TileId
+    reasons: tuple[str, ...]
+    answer: int | None = None
+
+
 class FleetPlan(msgspec.Struct, frozen=True, array_like=True):
     """A plan by names, as it is stored, shown and applied. Times are Redis time, milliseconds; `churn` is load."""
 
@@ -60,7 +69,7 @@ class FleetPlan(msgspec.Struct, frozen=True, array_like=True):
     created_at_ms: int
     expires_at_ms: int
     moves: Sequence[FleetMove]
-    unplaceable: Sequence[tuple[TileId, Sequence[str]]]
+    unplaceable: Sequence[Unplaceable]
     skipped: str | None
     before: Outcome
     after: Outcome
@@ -68,6 +77,12 @@ class FleetPlan(msgspec.Struct, frozen=True, array_like=True):
     churn_lower_bound: float
     compute_ms: float
     is_hypothetical: bool = False
+    rejections: tuple[tuple[Rejection, ...], ...] = ()
+    """Why pods cannot have the unplaceable tiles: tiles with the same answer share it."""
+
+    def rejections_of(self, tile: Unplaceable) -> Sequence[Rejection]:
+        """Why pods cannot have an unplaceable tile of this plan; nothing where that is not known."""
+        return () if tile.answer is None else self.rejections[tile.answer]
 
 
 def plan_fleet(
@@ -99,16 +114,18 @@ def plan_fleet(
     columns = fleet_columns(fleet, settled or {}, gone, now_ms, 0 if by_hand else policy.cool_down_ms, what_if)
     plan = plan_rebalance(columns.input, balance)
     moves = _moves(fleet, columns, plan, now_ms, policy, by_hand)
+    # The control loop's own plans are not shown to anybody.
+    is_shown = by_hand and plan.unplaceable_tiles.size > 0
+    told = Rejections(fleet, columns, plan, capacity_hard=balance.capacity_hard) if is_shown else None
+    unplaceable = _unplaceable(fleet, columns, plan, told)
     return FleetPlan(
         id=plan_id,
         base_version=fleet.version,
         created_at_ms=now_ms,
         expires_at_ms=now_ms + PLAN_LIFETIME_MS,
         moves=moves,
-        unplaceable=[
-            (fleet.tiles.id_of(int(columns.tile_rows[row])), [UnplaceableReason(reason).name])
-            for row, reason in zip(plan.unplaceable_tiles.tolist(), plan.unplaceable_reasons.tolist(), strict=True)
-        ],
+        unplaceable=unplaceable,
+        rejections=tuple(told.answers) if told else (),
         skipped=plan.skip.value if plan.skip else None,
         before=Outcome(plan.before.imbalance, plan.before.max_utilization, plan.before.unassigned_tiles),
         after=Outcome(plan.after.imbalance, plan.after.max_utilization, plan.after.unassigned_tiles),
@@ -148,6 +165,19 @@ def needs_planning(fleet: Fleet, settled: Mapping[TileId, TileRecord | None]) ->
         return True
     draining = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if pod.record.status is PodStatus.DRAINING]
     return bool(draining) and bool(np.isin(tiles.owner[: tiles.rows_used], draining).any())
+
+
+def _unplaceable(fleet: Fleet, columns: FleetColumns, plan: Plan, told: Rejections | None) -> list[Unplaceable]:
+    unplaceable = []
+    for tile, code in zip(plan.unplaceable_tiles.tolist(), plan.unplaceable_reasons.tolist(), strict=True):
+        answer = told.of(tile) if told else None
+        kinds: tuple[str, ...] = (UnplaceableReason(code).name,)
+        if told is not None and answer is not None and code == UnplaceableReason.LABELS:
+            # To the planner an operator's word is one more label that is missing.
+            by_rules = {one.reason for one in told.answers[answer]} & {UnplaceableReason.LABELS.name, FORBIDDEN}
+            kinds = tuple(sorted(by_rules)) or kinds
+        unplaceable.append(Unplaceable(fleet.tiles.id_of(int(columns.tile_rows[tile])), kinds, answer))
+    return unplaceable
 
 
 def _moves(

@@ -17,7 +17,7 @@ class UnplaceableReason(IntEnum):
 
     NO_PODS = 0  # no pod accepts tiles
     ALL_PODS_FULL = 1  # every pod that accepts holds as many tiles as it may
-    LABELS = 2  # no pod that accepts tiles has what its group requires
+    LABELS = 2  # no pod that accepts tiles is one that its group may be on
     PINNED = 3  # the pod it is pinned to cannot have it
     OVER_CAPACITY = 4  # where there is a slot, its load would exceed the capacity, and that is a hard limit
     QUARANTINED = 5  # it must wait without an owner for a while

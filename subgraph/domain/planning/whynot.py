@@ -5,20 +5,22 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from subgraph.domain.planning.columns import UNOWNED, PlanningInput, Rows
+from subgraph.domain.planning.columns import UNOWNED, Flags, PlanningInput, Rows
 from subgraph.domain.planning.reasons import UnplaceableReason
 from subgraph.domain.planning.standing import TOLERANCE, Standing
 
+NO_OBJECTION = -1
+
 
 class WhyNot(IntEnum):
-    """What speaks against a tile on a pod."""
+    """What speaks against a tile on a pod, what is hardest to change first."""
 
-    NOT_ACCEPTING = 0
-    EVACUATING = 1
-    FULL_TILES = 2  # it holds as many tiles as it may
-    LABELS = 3  # it lacks what the tile's group requires
-    PINNED_ELSEWHERE = 4
-    QUARANTINED = 5  # the tile must wait without an owner for a while
+    QUARANTINED = 0  # the tile must wait without an owner for a while
+    LABELS = 1  # the tile's group may not be there: it lacks a label, or an operator forbids it
+    PINNED_ELSEWHERE = 2
+    EVACUATING = 3
+    NOT_ACCEPTING = 4
+    FULL_TILES = 5  # it holds as many tiles as it may
     OVER_CAPACITY = 6  # with the tile its load would exceed its capacity: forbids only where the policy says so
 
 
@@ -27,22 +29,37 @@ def why_not(columns: PlanningInput, tile: int) -> list[tuple[WhyNot, ...]]:
 
     For the pod that has the tile, its slot and its load are there already: only the rules can speak against it.
     """
-    standing, pods = Standing.of(columns), columns.pod_capacity.size
+    against = _against(columns, Standing.of(columns), tile)
+    return [tuple(code for code, holds in against.items() if holds[pod]) for pod in range(columns.pod_capacity.size)]
+
+
+def main_objections(columns: PlanningInput, standing: Standing, tile: int) -> npt.NDArray[np.int8]:
+    """Return, for each pod row, the first that speaks against the tile there, NO_OBJECTION where it could be.
+
+    `standing` is that of the columns; over-capacity speaks against a pod only where it is a hard limit there.
+    """
+    against = _against(columns, standing, tile)
+    if not standing.capacity_hard:
+        del against[WhyNot.OVER_CAPACITY]
+    return np.select(list(against.values()), [np.int8(code) for code in against], np.int8(NO_OBJECTION))
+
+
+def _against(columns: PlanningInput, standing: Standing, tile: int) -> dict[WhyNot, Flags]:
+    pods = columns.pod_capacity.size
     elsewhere = np.arange(pods) != columns.tile_pod[tile]
     load_after = standing.pod_load + np.where(elsewhere, standing.tile_load[tile], 0.0)
     rules = standing.rules
     pin = UNOWNED if rules is None else int(rules.tile_pin[tile])
     allowed = np.ones(pods, np.bool_) if rules is None else rules.group_allows[rules.tile_group[tile]]
-    against = {
-        WhyNot.NOT_ACCEPTING: ~columns.pod_accepts & elsewhere,
-        WhyNot.EVACUATING: columns.pod_evacuates,
-        WhyNot.FULL_TILES: (columns.pod_tiles_max <= standing.pod_tiles) & elsewhere,
+    return {
+        WhyNot.QUARANTINED: np.full(pods, standing.tile_waits[tile]),
         WhyNot.LABELS: ~allowed,
         WhyNot.PINNED_ELSEWHERE: (np.arange(pods) != pin) & (pin != UNOWNED),
-        WhyNot.QUARANTINED: np.full(pods, standing.tile_waits[tile]),
+        WhyNot.EVACUATING: columns.pod_evacuates,
+        WhyNot.NOT_ACCEPTING: ~columns.pod_accepts & elsewhere,
+        WhyNot.FULL_TILES: (columns.pod_tiles_max <= standing.pod_tiles) & elsewhere,
         WhyNot.OVER_CAPACITY: (load_after > columns.pod_capacity * (1 + TOLERANCE)) & elsewhere,
     }
-    return [tuple(code for code, holds in against.items() if holds[pod]) for pod in range(pods)]
 
 
 def unplaceable_reasons(tiles: Rows, standing: Standing) -> npt.NDArray[np.int8]:
