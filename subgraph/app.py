@@ -38,8 +38,10 @@ from subgraph.api.schema import make_schema
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.fleet.settle import HandoffPolicy
+from subgraph.domain.planning.resolution import ResolutionPolicy
 from subgraph.operations.control_loop import ControlLoop
 from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.hand_divisions import HandDivisions
 from subgraph.operations.hand_moves import HandMoves
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.leadership import Candidacy
@@ -70,7 +72,14 @@ class Process:
         live = RedisLiveFleet(redis, self.bus, settings.fleet)
         self.view = FleetView(live, lease_ms_max, settings.load_metric, time.monotonic)
         self.metrics = Metrics(settings.fleet, name, self.view, self.supervisor, report_ms)
-        placement = PlacementPolicy()
+        placement = PlacementPolicy(
+            resolution=ResolutionPolicy(
+                enabled=settings.split_tiles,
+                finer_max=settings.split_depth_max,
+                resolution_max=settings.split_resolution_max,
+                merge_after_ms=_ms(settings.merge_after_seconds),
+            )
+        )
         wake = asyncio.Event()
         sessions = Sessions(store, _now, wake.set)
         label_rules = LabelRules(store, sessions, live, self.view)
@@ -111,6 +120,7 @@ class Process:
             operator=Operator(live, self.view),
             hand_moves=HandMoves(live, self.view, rebalancing),
             tile_rules=TileRules(live, self.view),
+            hand_divisions=HandDivisions(sessions, live, self.view, rebalancing),
             notifications=Notifications(self.bus, session_notifications_channel),
             view=self.view,
             tile_changes=self._tile_changes,

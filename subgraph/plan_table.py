@@ -16,6 +16,7 @@ _PLAN = """
 query Plan($input: RebalancePlanInput, $first: Int!) { rebalancePlan(input: $input) {
   id isHypothetical skipped moveCount churn churnLowerBound computeMs expiresAt
   before { imbalance maxUtilization unassignedTiles } after { imbalance maxUtilization unassignedTiles }
+  splits { tileId into load pod { id } } merges { parent tileIds load pod { id } } unsplit(first: 20) { tileId reason }
   moves(first: $first) { edges { node { tileId fromPodId toPodId reason load gain } } }
   unplaceable(first: 20) { tileId reasons rejections { reason podCount podIds missingLabels { key value } } }
 } }
@@ -105,6 +106,7 @@ def _print(plan: dict[str, Any], console: Console) -> None:
     if plan["skipped"]:
         console.print(f"nothing is moved for balance: {plan['skipped']}", highlight=False)
     _print_moves(plan, console)
+    _print_divisions(plan, console)
     for tile in plan["unplaceable"]:
         why = "; ".join(map(_rejection, tile["rejections"]))
         console.print(
@@ -112,7 +114,8 @@ def _print(plan: dict[str, Any], console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    if plan["moveCount"] and not plan["isHypothetical"]:
+    does_something = plan["moveCount"] or plan["splits"] or plan["merges"]
+    if does_something and not plan["isHypothetical"]:
         console.print(
             f'to do it, until {plan["expiresAt"]}: mutation {{ rebalance(input: {{ planId: "{plan["id"]}" }}) '
             "{ errors { message } } }",
@@ -126,6 +129,22 @@ def _rejection(rejection: dict[str, Any]) -> str:
     named, count = rejection["podIds"][:PODS_NAMED_MAX], rejection["podCount"]
     more = f" and {count - len(named):,} more" if count > len(named) else ""
     return f"{', '.join(named)}{more}: {rejection['reason']}" + (f" {labels}" if labels else "")
+
+
+def _print_divisions(plan: dict[str, Any], console: Console) -> None:
+    rows = [("split", one["tileId"], f"{len(one['into'])} tiles inside it", one) for one in plan["splits"]]
+    rows += [("merge", f"{len(one['tileIds'])} tiles inside it", one["parent"], one) for one in plan["merges"]]
+    if rows:
+        table = Table(box=None, pad_edge=False)
+        for name in ("", "from", "into", "on", "load"):
+            table.add_column(name, justify="right" if name == "load" else "left", overflow="fold")
+        for kind, before, after, one in rows:
+            table.add_row(kind, before, after, one["pod"]["id"] if one["pod"] else "nobody", f"{one['load']:,.2f}")
+        console.print(table)
+    for tile in plan["unsplit"]:
+        console.print(
+            f"too hot, and does not split: {tile['tileId']}: {tile['reason']}", highlight=False, soft_wrap=True
+        )
 
 
 def _print_moves(plan: dict[str, Any], console: Console) -> None:

@@ -37,6 +37,14 @@ class Settings:
     cycle_seconds: float = 1.0
     report_seconds: float = 1.0
     load_metric: LoadMetric = LoadMetric.RECORDS
+    split_tiles: bool = True
+    """Whether hot tiles split and cold ones merge by themselves; by hand they do in any case."""
+    split_depth_max: int = 3
+    """Resolutions that a tile may be finer than what was registered."""
+    split_resolution_max: int = 15
+    """The finest resolution that a tile may split to."""
+    merge_after_seconds: float = 300.0
+    """For how long siblings must have been together on a pod before they merge by themselves."""
     metrics: bool = True
     log_level: str = "warning"
 
@@ -55,6 +63,9 @@ class Settings:
         )
         for name in ("leader_lease_seconds", "cycle_seconds", "report_seconds"):
             _require(0.05 <= getattr(self, name) <= 60, name, "must lie between 0.05 and 60")
+        for name in ("split_depth_max", "split_resolution_max"):
+            _require(0 <= getattr(self, name) <= 15, name, f"must lie between 0 and 15, not {getattr(self, name)}")
+        _require(0 <= self.merge_after_seconds <= 604_800, "merge_after_seconds", "must lie between 0 and 604800")
         _require(
             self.access_token is None or TOKEN_PATTERN.fullmatch(self.access_token) is not None,
             "access_token",

@@ -9,6 +9,7 @@ from strawberry.dataloader import DataLoader
 from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session
 from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.hand_divisions import HandDivisions
 from subgraph.operations.hand_moves import HandMoves
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.notifications import Notifications
@@ -33,6 +34,7 @@ class Services:
     operator: Operator
     hand_moves: HandMoves
     tile_rules: TileRules
+    hand_divisions: HandDivisions
     notifications: Notifications
     view: FleetView
     tile_changes: TileChangeFeed

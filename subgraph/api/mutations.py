@@ -18,7 +18,13 @@ from subgraph.api.inputs.pod import (
 )
 from subgraph.api.inputs.rebalancing import PauseRebalancingInput, RebalanceInput
 from subgraph.api.inputs.session import CreateSessionInput, EndSessionInput, UpdateSessionInput
-from subgraph.api.inputs.tile import PlaceTileInput, RegisterTilesInput, RequireTileLabelsInput, TileRefInput
+from subgraph.api.inputs.tile import (
+    MergeTilesInput,
+    PlaceTileInput,
+    RegisterTilesInput,
+    RequireTileLabelsInput,
+    TileRefInput,
+)
 from subgraph.api.payloads import (
     AcknowledgeAssignmentsPayload,
     FleetPayload,
@@ -40,6 +46,7 @@ from subgraph.api.types.session import to_session
 from subgraph.api.types.tile import load_tiles
 from subgraph.domain.errors import SessionManagerFailure
 from subgraph.domain.ids import PodId, SessionId, TileId
+from subgraph.operations.partition import Registration
 
 P = TypeVar("P")
 
@@ -65,6 +72,11 @@ async def _ruled(info: Info, tile_id: TileId, ruling: Awaitable[None]) -> TilePa
         return TilePayload(tile=(await load_tiles(info, [tile_id]))[0])
 
     return await _told(TilePayload, act)
+
+
+async def _covering(info: Info, done: Registration) -> TilesPayload:
+    tiles = await load_tiles(info, done.tile_ids)
+    return TilesPayload(tiles=[tile for tile in tiles if tile], registered=done.registered)
 
 
 @strawberry.type(description="What can be done. Every mutation answers expected failures in `errors`.")
@@ -132,8 +144,7 @@ class Mutation:
                 await input.coverage.to_cells(),
                 input.coverage.to_template(),
             )
-            tiles = await load_tiles(info, done.tile_ids)
-            return TilesPayload(tiles=[tile for tile in tiles if tile], registered=done.registered)
+            return await _covering(info, done)
 
         return await _told(TilesPayload, act)
 
@@ -261,6 +272,37 @@ class Mutation:
         """Release a tile."""
         tile_id, rules = TileId(str(input.tile_id)), info.context.services.tile_rules
         return await _ruled(info, tile_id, rules.release(info.context.caller, tile_id))
+
+    @strawberry.mutation(
+        description=(
+            "Replace a tile by its H3 children: on its pod, with its capacity, its pin and what it requires of pods, "
+            "each with a share of its load. Idempotent: a tile that has split answers what it became."
+        )
+    )
+    async def split_tile(self, info: Info, input: TileRefInput) -> TilesPayload:
+        """Split a tile."""
+
+        async def act() -> TilesPayload:
+            divisions, caller = info.context.services.hand_divisions, info.context.caller
+            return await _covering(info, await divisions.split(caller, TileId(str(input.tile_id))))
+
+        return await _told(TilesPayload, act)
+
+    @strawberry.mutation(
+        description=(
+            "Replace all H3 children of a cell by its tile. They come from a split, are on one pod, and nothing is "
+            "under way for any of them. Idempotent: a tile that is there is answered."
+        )
+    )
+    async def merge_tiles(self, info: Info, input: MergeTilesInput) -> TilesPayload:
+        """Merge tiles."""
+
+        async def act() -> TilesPayload:
+            divisions, caller = info.context.services.hand_divisions, info.context.caller
+            done = await divisions.merge(caller, SessionId(str(input.session_id)), input.to_cell())
+            return await _covering(info, done)
+
+        return await _told(TilesPayload, act)
 
     @strawberry.mutation(description="Give a pod no new tiles; it keeps those it has.")
     async def cordon_pod(self, info: Info, input: PodRefInput) -> PodPayload:

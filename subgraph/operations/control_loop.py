@@ -9,24 +9,23 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 import msgspec
 
-from subgraph.domain import ownership
-from subgraph.domain.errors import IllegalState, Unavailable
+from subgraph.domain.errors import Unavailable
+from subgraph.domain.fleet.carrying_out import carry_out, epochs_of, tiles_of
 from subgraph.domain.fleet.changes import CycleReport
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import FleetMove, FleetPlan, PlacementPolicy, needs_planning, plan_fleet
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.settle import HandoffPolicy, pods_to_forget, pods_to_lose, settle
 from subgraph.domain.ids import PodId, TileId
-from subgraph.domain.ownership import Term as OwnershipTerm
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodStatus
+from subgraph.operations.commits import commits_of
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.leadership import Candidacy, Term
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, NotLeading, PodWrite, TileWrite
+from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, NotLeading, PodWrite
 from subgraph.operations.ports import MonotonicClock, SlowConsumer
 from subgraph.operations.rebalancing import RebalanceAnswer, RebalanceRequest, staleness, with_max_churn
 
@@ -50,6 +49,8 @@ class CycleFacts:
     settled_tiles: int
     moves: tuple[FleetMove, ...]
     conflicts: int
+    splits: int = 0
+    merges: int = 0
 
 
 @dataclass(slots=True)
@@ -140,17 +141,16 @@ class ControlLoop:
         await self._forget_pods(term, fleet, beat.now_ms)
         settled = settle(fleet, beat.now_ms, lost, self.handoff)
         plan = self._plan(term, fleet, beat.now_ms, settled, lost, is_regular)
-        moves = list(plan.moves) if plan else []
-        conflicts = await self._carry_out(term, fleet, beat.now_ms, settled, moves)
+        conflicts = await self._carry_out(term, fleet, beat.now_ms, settled, plan)
         await self._serve_requests(term)
 
-        if is_regular or settled or moves:
+        if is_regular or settled or (plan and tiles_of(plan)):
             self._cycle_number += 1
             duration_ms = (self.clock() - started) * 1_000
             skip = plan.skipped if plan else None
             report = CycleReport(self._cycle_number, self.candidacy.name, beat.now_ms, duration_ms, skip)
             await self.live.announce_cycle(term.leadership, report)
-            self.observe_cycle(CycleFacts(report, tuple(lost), len(settled), tuple(moves), conflicts))
+            self.observe_cycle(_facts(report, lost, settled, plan, conflicts))
 
     def _plan(
         self,
@@ -170,7 +170,8 @@ class ControlLoop:
             # What nobody owns is placed all the same, so a lost pod's tiles are never left lying.
             policy = replace(policy, balance=replace(policy.balance, paused=True))
         elif not balances:
-            policy = replace(policy, balance=replace(policy.balance, trigger=float("inf")))
+            balance = replace(policy.balance, trigger=float("inf"))
+            policy = replace(policy, balance=balance, resolution=replace(policy.resolution, enabled=False))
         return plan_fleet(fleet, "", now_ms, policy, settled=settled, lost=lost)
 
     async def _lose_pods(self, term: Term, fleet: Fleet, now_ms: int) -> frozenset[PodId]:
@@ -198,28 +199,18 @@ class ControlLoop:
         fleet: Fleet,
         now_ms: int,
         settled: Mapping[TileId, TileRecord | None],
-        moves: Sequence[FleetMove],
+        plan: FleetPlan | None,
     ) -> int:
         # The picture goes on changing while epochs are reserved. What is written compares the versions decided on; it
         # would undo what came in between otherwise.
-        after = {move.tile_id: fleet.record(move.tile_id) for move in moves} | dict(settled)
-        versions = {tile_id: self._version(fleet, tile_id) for tile_id in after}
-        conflicts = 0
-        if moves:
-            first_epoch = await self.live.reserve_versions(term.leadership, len(moves))
-            for epoch, move in enumerate(moves, first_epoch):
-                record = after[move.tile_id]
-                if record is None:
-                    continue
-                given = OwnershipTerm(move.target, epoch, move.reason, now_ms)
-                take = ownership.place if record.owner is None else ownership.prepare
-                try:
-                    after[move.tile_id] = take(record, given)
-                except IllegalState:  # a plan made earlier, and another step of the tile's handoff is due now
-                    conflicts += 1
-        writes = iter([TileWrite(tile_id, versions[tile_id], record) for tile_id, record in after.items()])
-        while chunk := list(islice(writes, TILES_PER_COMMIT_MAX)):
-            committed = await self.live.commit(term.leadership, chunk)
+        records = {tile_id: fleet.record(tile_id) for tile_id in tiles_of(plan)} if plan else {}
+        versions = {tile_id: self._version(fleet, tile_id) for tile_id in (*records, *settled)}
+        count = epochs_of(plan) if plan else 0
+        first_epoch = await self.live.reserve_versions(term.leadership, count) if count else 0
+        done = carry_out(plan, records, settled, first_epoch, now_ms)
+        conflicts = done.passed_over
+        for alone, groups in commits_of(done, versions, TILES_PER_COMMIT_MAX):
+            committed = await self.live.commit(term.leadership, alone, groups=groups)
             # All the tiles of a large fleet take longer to write than the lease lasts.
             await self.live.keep_leading(term.leadership, self.candidacy.lease_ms)
             # What changed underneath is left as it is: the next cycle, due at once, sees it anew.
@@ -251,11 +242,23 @@ class ControlLoop:
         stale = staleness(fleet, plan, beat.now_ms)
         if stale is not None:
             return stale
-        await self._carry_out(term, fleet, beat.now_ms, settled, plan.moves)
+        await self._carry_out(term, fleet, beat.now_ms, settled, plan)
         return RebalanceAnswer(plan=plan)
 
     @staticmethod
     def _version(fleet: Fleet, tile_id: TileId) -> int:
         row = fleet.tiles.row(tile_id)
-        assert row is not None
-        return int(fleet.tiles.changed_at[row])
+        return 0 if row is None else int(fleet.tiles.changed_at[row])
+
+
+def _facts(
+    report: CycleReport,
+    lost: frozenset[PodId],
+    settled: Mapping[TileId, TileRecord | None],
+    plan: FleetPlan | None,
+    conflicts: int,
+) -> CycleFacts:
+    if plan is None:
+        return CycleFacts(report, tuple(lost), len(settled), (), conflicts)
+    moves, splits, merges = tuple(plan.moves), len(plan.splits), len(plan.merges)
+    return CycleFacts(report, tuple(lost), len(settled), moves, conflicts, splits, merges)

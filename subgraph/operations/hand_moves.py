@@ -6,7 +6,7 @@ from uuid import uuid4
 from subgraph.domain.errors import IllegalState, NotFound, Unavailable
 from subgraph.domain.fleet.explanation import Candidate, explain_tile
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetMove, one_move
+from subgraph.domain.fleet.plans import FleetMove, plan_by_hand
 from subgraph.domain.fleet.terms import TermChange, living_terms
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord, terms_of
@@ -49,7 +49,7 @@ class HandMoves:
         if record.owner and record.owner.pod_id == pod_id and record.next is None:
             return _term_with(tile_id, record, pod_id)
         move = _move(fleet, tile_id, record, pod_id)
-        plan = one_move(move, str(uuid4()), fleet.version, self.view.now_ms())
+        plan = plan_by_hand(str(uuid4()), fleet.version, self.view.now_ms(), moves=[move])
         await self.live.keep_plan(plan)
         await self.rebalancing.apply(plan.id, None)
         _, fleet = await self.view.observe(CATCH_UP_SECONDS)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from subgraph.domain.coverage import Coverage, resolve_overlaps
+from subgraph.domain.coverage import TILES_PER_SESSION_MAX, Coverage, resolve_overlaps
 from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.coverage.tiles import NO_TILE
 from subgraph.domain.errors import InvalidInput, QuotaExceeded, Unavailable
@@ -18,7 +18,6 @@ from subgraph.operations.ports import CoverageChanged, CoverageRegister
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.sessions import Caller, Sessions
 
-TILES_PER_SESSION_MAX = 1_000_000
 TILE_CAPACITY_MAX = 1e15
 CATCH_UP_SECONDS = 2.0
 ENTER_ATTEMPTS_MAX = 10

@@ -10,7 +10,7 @@ from subgraph.domain.fleet.health import HEALTHS, TileHealth, capacities, health
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.terms import TermChange, living_terms
-from subgraph.domain.ids import SessionId, TenantId, TileId
+from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id
 from subgraph.domain.ownership import TileRecord
 
 
@@ -99,6 +99,30 @@ def read_rows(fleet: Fleet, rows: Sequence[int], now_ms: int, report_interval_ms
         )
         for row, health, capacity, used, cell, records, byte_rate, backlog, volume, smoothed, reported_at_ms in columns
     ]
+
+
+def read_retired(fleet: Fleet, tenant_id: TenantId, tile_id: TileId) -> TileReading | None:
+    """A reading of a tile of the tenant's that is gone since others replaced it; None if none is remembered."""
+    tile = fleet.retired.get(tile_id)
+    if tile is None or tile.tenant_id != tenant_id:
+        return None
+    session_id, cell = parse_tile_id(tile_id)
+    return TileReading(
+        id=tile_id,
+        session_id=session_id,
+        cell=cell,
+        record=TileRecord(tenant_id, retiring=True, retired_at_ms=tile.retired_at_ms),
+        health=TileHealth.UNASSIGNED,
+        capacity=0.0,
+        utilization=0.0,
+        records_per_second=0.0,
+        bytes_per_second=0.0,
+        backlog=0,
+        volume_bytes=0,
+        smoothed=None,
+        reported_at_ms=None,
+        required=(),
+    )
 
 
 def rows_of(fleet: Fleet, tenant_id: TenantId, tile_ids: Sequence[TileId]) -> dict[TileId, int]:

@@ -17,6 +17,8 @@ from subgraph.operations.live_fleet import LiveFleet
 ANSWER_SECONDS_MAX = 10.0
 LOAD_FACTOR_MAX = 1_000.0
 PODS_ADDED_MAX = 10_000
+ABSENT = 0
+"""Version of a tile that is not there."""
 
 
 class RebalanceRequest(msgspec.Struct, frozen=True):
@@ -124,7 +126,12 @@ def staleness(fleet: Fleet, plan: FleetPlan, now_ms: int) -> RebalanceAnswer | N
     """Why a plan cannot be carried out on the fleet as it is now; None: it can."""
     if now_ms > plan.expires_at_ms:
         return RebalanceAnswer(refused="the plan has expired")
-    tiles = tuple(move.tile_id for move in plan.moves if _tile_version(fleet, move.tile_id) != move.tile_version)
+    decided_on = {move.tile_id: move.tile_version for move in plan.moves}
+    for split in plan.splits:
+        decided_on |= {split.tile_id: split.tile_version, **dict.fromkeys(split.into, ABSENT)}
+    for merge in plan.merges:
+        decided_on |= {merge.parent: ABSENT, **dict(zip(merge.tiles, merge.tile_versions, strict=True))}
+    tiles = tuple(tile_id for tile_id, version in decided_on.items() if _tile_version(fleet, tile_id) != version)
     pods = {move.target for move in plan.moves if _pod_version(fleet, move.target) != move.target_version}
     if tiles or pods:
         why = "tiles or pods that the plan touches have changed since it was made"
@@ -132,9 +139,9 @@ def staleness(fleet: Fleet, plan: FleetPlan, now_ms: int) -> RebalanceAnswer | N
     return None
 
 
-def _tile_version(fleet: Fleet, tile_id: TileId) -> int | None:
+def _tile_version(fleet: Fleet, tile_id: TileId) -> int:
     row = fleet.tiles.row(tile_id)
-    return None if row is None else int(fleet.tiles.changed_at[row])
+    return ABSENT if row is None else int(fleet.tiles.changed_at[row])
 
 
 def _pod_version(fleet: Fleet, pod_id: PodId) -> int | None:

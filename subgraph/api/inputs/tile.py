@@ -4,6 +4,7 @@ import strawberry
 
 from subgraph.api.inputs.coverage import TileCoverageInput
 from subgraph.api.inputs.label import SessionDetailInput
+from subgraph.domain.coverage import parse_cell
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX
 
@@ -42,3 +43,19 @@ class TileRefInput:
     """A tile."""
 
     tile_id: strawberry.ID = strawberry.field(description="The tile.")
+
+
+@strawberry.input(description="The tiles of a session that make up a coarser cell.")
+class MergeTilesInput:
+    """Tiles to merge."""
+
+    session_id: strawberry.ID = strawberry.field(description="The session.")
+    parent: strawberry.ID = strawberry.field(description="The H3 cell that all of its children merge into, as text.")
+
+    def to_cell(self) -> int:
+        """The parent's cell.
+
+        Raises:
+            InvalidInput: it is no H3 cell.
+        """
+        return parse_cell(str(self.parent), ("parent",))

@@ -24,7 +24,13 @@ strawberry.enum(
         "DRAINING (the former owner finishes), RELEASED, LOST or ABORTED (ended)."
     ),
 )
-strawberry.enum(AssignmentReason, name="PodAssignmentReason", description="Why a tile was given to a pod.")
+strawberry.enum(
+    AssignmentReason,
+    name="PodAssignmentReason",
+    description=(
+        "Why a tile was given to a pod. TILE_SPLIT, TILE_MERGED: the pod had the tiles that this one came from."
+    ),
+)
 
 
 @strawberry.federation.type(
@@ -48,6 +54,13 @@ class PodAssignment:
         )
     )
     pinned: bool = strawberry.field(description="Whether the tile is pinned to this pod.")
+    replaces: list[strawberry.ID] = strawberry.field(
+        description=(
+            "After a split or merge, the tiles that this one came from and whose former owners may still write: raise "
+            "this epoch at every sink for them as for the tile itself, before you work on it and acknowledge ACTIVE. "
+            "Empty once an owner has."
+        )
+    )
     assigned_at: datetime = strawberry.field(description="When the term was reserved.")
     acknowledged_at: datetime | None = strawberry.field(
         description="When the pod acknowledged that it works on the tile; null until then."
@@ -96,6 +109,7 @@ def to_assignment(change: TermChange) -> PodAssignment:
         reason=term.reason,
         epoch=Long(term.epoch),
         pinned=change.pinned,
+        replaces=[strawberry.ID(tile_id) for tile_id in change.replaces],
         assigned_at=at_ms(term.assigned_at_ms),
         acknowledged_at=None if term.acknowledged_at_ms is None else at_ms(term.acknowledged_at_ms),
     )

@@ -15,6 +15,7 @@ from subgraph.api.types.common import (
     page_size,
     to_details,
 )
+from subgraph.api.types.division import PlannedMerge, PlannedSplit, UnsplitTile
 from subgraph.api.types.pod import Pod, PodConnection, load_pods, pod_page
 from subgraph.api.types.tile import Tile, tiles_of_rows
 from subgraph.domain.errors import InvalidInput
@@ -22,6 +23,7 @@ from subgraph.domain.fleet.plans import FleetMove, FleetPlan, Outcome
 from subgraph.domain.fleet.rejections import EXPLAINED_MAX, PODS_NAMED_MAX, REJECTIONS_MAX, Rejection
 from subgraph.domain.fleet.scaling import advise
 from subgraph.domain.ownership import AssignmentReason
+from subgraph.domain.planning.reasons import UnsplitReason
 from subgraph.domain.pods import PodStatus
 from subgraph.operations.readings import sums
 
@@ -197,7 +199,7 @@ class RebalancePlan:
     base_version: Long = strawberry.field(description="The fleet's version it was made for.")
     created_at: datetime = strawberry.field(description="When it was made.")
     expires_at: datetime = strawberry.field(description="Until when it can be applied.")
-    skipped: str | None = strawberry.field(description="Why nothing is moved for balance; null if something is.")
+    skipped: str | None = strawberry.field(description="Why nothing is moved, split or merged; null if something is.")
     move_count: int = strawberry.field(description="How many tiles it gives to another pod.")
     before: PlanOutcome = strawberry.field(description="The balance before.")
     after: PlanOutcome = strawberry.field(description="The balance after.")
@@ -225,6 +227,25 @@ class RebalancePlan:
             page_info=page_info(cursors, start + size < len(self.plan.moves), start > 0),
             total_count=len(self.plan.moves),
         )
+
+    @strawberry.field(description="Tiles too hot to stay whole, replaced by their H3 children; hottest first.")
+    def splits(self) -> list[PlannedSplit]:
+        """The splits."""
+        return [PlannedSplit(split=split, load=split.load) for split in self.plan.splits]
+
+    @strawberry.field(description="Sets of siblings from earlier splits, all cold by now; the coldest first.")
+    def merges(self) -> list[PlannedMerge]:
+        """The merges."""
+        return [PlannedMerge(merge=merge, load=merge.load) for merge in self.plan.merges]
+
+    @strawberry.field(description="Tiles too hot to stay whole that do not split, with the reason; hottest first.")
+    def unsplit(self, first: int = 100) -> list[UnsplitTile]:
+        """Hot tiles that stay whole."""
+        size = page_size(first, TILES_PAGE_SIZE_MAX)
+        return [
+            UnsplitTile(tile_id=strawberry.ID(tile_id), reason=UnsplitReason[reason])
+            for tile_id, reason in self.plan.unsplit[:size]
+        ]
 
     @strawberry.field(description="Tiles no pod can take.")
     def unplaceable(self, first: int = 100) -> list[UnplaceableTile]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import h3.api.basic_int as h3
 import strawberry
@@ -16,11 +16,13 @@ from subgraph.api.types.assignment import PodAssignment, to_assignment
 from subgraph.api.types.common import PageInfo, SessionDetail, at_ms, page_size, to_details
 from subgraph.api.types.pod import Pod, load_pods
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.fleet.divisibility import successors_of
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.fleet.terms import living_terms
 from subgraph.domain.ids import TileId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AssignmentState
-from subgraph.operations.readings import TileReading, read_rows, rows_of
+from subgraph.domain.succession import children_of, parent_of
+from subgraph.operations.readings import TileReading, read_retired, read_rows, rows_of
 
 if TYPE_CHECKING:
     from subgraph.api.types.session import Session
@@ -116,8 +118,47 @@ class Tile:
         """The neighbours."""
         reading = self.reading
         ring = [cell for cell in h3.grid_disk(reading.cell, 1) if cell != reading.cell]
-        found = await load_tiles(info, [tile_id(reading.session_id, cell) for cell in ring])
-        return [tile for tile in found if tile]
+        return _in_force(await load_tiles(info, [tile_id(reading.session_id, cell) for cell in ring]))
+
+    @strawberry.field(
+        description=(
+            "The tile one resolution coarser: the one it was split from, as long as that is remembered, or the one it "
+            "is to be merged into at this moment. Null where there is none."
+        )
+    )
+    async def parent(self, info: Info) -> Optional["Tile"]:
+        """The tile around it."""
+        parent = parent_of(self.reading.id)
+        return None if parent is None else (await load_tiles(info, [parent]))[0]
+
+    @strawberry.field(description="Tiles one resolution finer that it has split into; none while it is in force.")
+    async def children(self, info: Info) -> list["Tile"]:
+        """The tiles inside it."""
+        return _in_force(await load_tiles(info, children_of(self.reading.id)))
+
+    @strawberry.field(
+        description=(
+            "When other tiles replaced it, or its session stopped; null while it is in force. Its owner drains, then "
+            "it is gone; one that was replaced is still found by its id for a while."
+        )
+    )
+    def retired_at(self) -> datetime | None:
+        """When it went out of force."""
+        record = self.reading.record
+        if record.retired_at_ms is not None:
+            return at_ms(record.retired_at_ms)
+        since_ms = record.draining.draining_since_ms if record.retiring and record.draining else None
+        return None if since_ms is None else at_ms(since_ms)
+
+    @strawberry.field(
+        description="Once it has retired, the tiles that have its place now: those inside it, or the one around it."
+    )
+    async def replaced_by(self, info: Info) -> list["Tile"]:
+        """The tiles in its place."""
+        if not self.reading.record.retiring:
+            return []
+        fleet = info.context.services.view.current()
+        return _in_force(await load_tiles(info, successors_of(fleet, self.reading.id)))
 
     @strawberry.field(description="How the tile fares.")
     def health(self) -> TileHealth:
@@ -279,11 +320,18 @@ def tiles_of_rows(info: Info, rows: Sequence[int]) -> list[Tile]:
 
 
 async def load_tiles(info: Info, ids: Sequence[str]) -> list[Tile | None]:
-    """The caller's tiles by id, from memory; null for a malformed, absent or foreign id."""
+    """The caller's tiles by id, from memory, also retired ones; null for a malformed, absent or foreign id."""
     wanted = [known for known in map(_well_formed, ids) if known]
-    found = rows_of(info.context.services.view.current(), info.context.caller.tenant_id, wanted)
+    fleet, tenant_id = info.context.services.view.current(), info.context.caller.tenant_id
+    found = rows_of(fleet, tenant_id, wanted)
     tiles = dict(zip(found, tiles_of_rows(info, list(found.values())), strict=True))
+    retired = (read_retired(fleet, tenant_id, tile) for tile in wanted if tile not in tiles)
+    tiles |= {reading.id: to_tile(reading) for reading in retired if reading}
     return [tiles.get(TileId(tile)) for tile in ids]
+
+
+def _in_force(tiles: Sequence[Tile | None]) -> list[Tile]:
+    return [tile for tile in tiles if tile and not tile.reading.record.retiring]
 
 
 def _well_formed(text: str) -> TileId | None:

@@ -1,16 +1,18 @@
 """Owns which H3 cells a session covers: reading them from clients, and finding the one tile a place belongs to."""
 
-from subgraph.domain.coverage.cells import COVERAGE_CELLS_MAX, FINEST_RESOLUTION, finest_cell, parse_cells
+from subgraph.domain.coverage.cells import COVERAGE_CELLS_MAX, FINEST_RESOLUTION, finest_cell, parse_cell, parse_cells
 from subgraph.domain.coverage.fill import cells_of_polygon
-from subgraph.domain.coverage.tiles import Coverage, CoverageChange, resolve_overlaps
+from subgraph.domain.coverage.tiles import TILES_PER_SESSION_MAX, Coverage, CoverageChange, resolve_overlaps
 
 __all__ = [
     "COVERAGE_CELLS_MAX",
     "FINEST_RESOLUTION",
+    "TILES_PER_SESSION_MAX",
     "Coverage",
     "CoverageChange",
     "cells_of_polygon",
     "finest_cell",
+    "parse_cell",
     "parse_cells",
     "resolve_overlaps",
 ]

@@ -43,15 +43,19 @@ def parse_cells(
     """
     if len(cells) > cells_max:
         raise InvalidInput(f"at most {cells_max:,} cells, not {len(cells):,}", path, f"{cells_max} cells")
-    parsed: dict[int, None] = {}
-    for index, text in enumerate(cells):
-        cell = int(text, 16) if isinstance(text, str) and CELL_TEXT.fullmatch(text) else 0
-        if not h3.is_valid_cell(cell):
-            raise InvalidInput(
-                f"{str(text)[:TEXT_SHOWN_MAX]!r} is not an H3 cell, such as '85283473fffffff'", (*path, str(index))
-            )
-        parsed[cell] = None
-    return list(parsed)
+    return list(dict.fromkeys(parse_cell(text, (*path, str(index))) for index, text in enumerate(cells)))
+
+
+def parse_cell(text: str, path: tuple[str, ...]) -> int:
+    """The cell a client names. Capital digits are accepted.
+
+    Raises:
+        InvalidInput: it is no H3 cell; an edge and a vertex are none.
+    """
+    cell = int(text, 16) if isinstance(text, str) and CELL_TEXT.fullmatch(text) else 0
+    if not h3.is_valid_cell(cell):
+        raise InvalidInput(f"{str(text)[:TEXT_SHOWN_MAX]!r} is not an H3 cell, such as '85283473fffffff'", path)
+    return cell
 
 
 def finest_cell(lat: float, lng: float, path: tuple[str, ...] = ()) -> int:
@@ -114,8 +118,8 @@ def resolutions_of(cells: CellArray) -> CellArray:
     return cells >> RESOLUTION_SHIFT & RESOLUTION_MASK
 
 
-def ancestors_of(cells: CellArray, resolution: int) -> CellArray:
-    """The ancestor of each cell at a resolution no finer than the cell's own."""
+def ancestors_of(cells: CellArray, resolution: int | CellArray) -> CellArray:
+    """The ancestor of each cell at a resolution, one for all or one each, that is no finer than the cell's own."""
     free_digits = (1 << DIGIT_BITS * (FINEST_RESOLUTION - resolution)) - 1
     return cells & ~(RESOLUTION_MASK << RESOLUTION_SHIFT) | resolution << RESOLUTION_SHIFT | free_digits
 

@@ -21,6 +21,8 @@ from subgraph.domain.coverage.cells import (
 )
 from subgraph.domain.errors import InvalidInput
 
+TILES_PER_SESSION_MAX = 1_000_000
+
 NO_TILE = 0
 """Stands for "no tile" in arrays of cells: no cell has index 0."""
 

@@ -9,15 +9,19 @@ import numpy.typing as npt
 from subgraph.domain.fleet.groups import tile_groups
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
-from subgraph.domain.fleet.tile_table import NOBODY
+from subgraph.domain.fleet.tile_table import NOBODY, REASONS
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.labels import Labels
-from subgraph.domain.ownership import TileRecord
+from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.planning.columns import NO_LIMIT, UNOWNED, Flags, PlanningInput, Rows
 from subgraph.domain.pods import PodRecord, PodStatus
 
 NEIGHBORS_FOUND_MAX = 10_000
 """Tiles whose neighbours one plan finds (some 50 ms); a large fleet that is new is taken in over several plans."""
+
+
+SUCCESSORS = [REASONS.index(one) for one in (AssignmentReason.TILE_SPLIT, AssignmentReason.TILE_MERGED)]
+"""In `owner_reason`: the tile has replaced others, and has not moved since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,9 @@ def fleet_columns(
     owner = tiles.owner[:used].copy()
     planned = tiles.exists[:used].copy()
     draining = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if pod.record.status is PodStatus.DRAINING]
-    # A tile rests between two moves, but not on a pod that wants to leave.
+    # A tile rests between two moves, but not on a pod that wants to leave, nor after a split: its parts are to spread.
     rested = (now_ms - tiles.owner_since_ms[:used] >= cool_down_ms) | np.isin(owner, draining)
+    rested |= np.isin(tiles.owner_reason[:used], SUCCESSORS)
     movable = tiles.owner_acknowledged_ms[:used] > 0
     waits = np.zeros(used, np.bool_)
     waits[[row for row, one in tiles.suspicions.items() if one.is_quarantined(now_ms)]] = True

@@ -8,7 +8,15 @@ import msgspec
 import numpy as np
 
 from subgraph.domain.fleet.columns import REALITY, FleetColumns, WhatIf, fleet_columns
+from subgraph.domain.fleet.divisions import divisions_of
 from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.fleet.planned_divisions import (
+    FleetMerge,
+    FleetSplit,
+    planned_merges,
+    planned_splits,
+    refused_splits,
+)
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.rejections import FORBIDDEN, Rejection, Rejections
 from subgraph.domain.fleet.tile_table import NOBODY
@@ -18,6 +26,7 @@ from subgraph.domain.planning.columns import UNOWNED
 from subgraph.domain.planning.plan import Plan, plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.reasons import MoveReason, UnplaceableReason
+from subgraph.domain.planning.resolution import ResolutionPolicy
 from subgraph.domain.pods import PodStatus
 
 PLAN_LIFETIME_MS = 60_000
@@ -25,11 +34,12 @@ PLAN_LIFETIME_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class PlacementPolicy:
-    """How tiles are placed: the balance sought, a tile's rest between two moves, how long a pod counts as new."""
+    """How tiles are placed and how fine they are, how long one rests between two moves, and how long a pod is new."""
 
     balance: BalancePolicy = field(default_factory=BalancePolicy)
     cool_down_ms: int = 10_000
     joined_within_ms: int = 30_000
+    resolution: ResolutionPolicy = field(default_factory=ResolutionPolicy)
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
@@ -62,7 +72,10 @@ class Unplaceable(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FleetPlan(msgspec.Struct, frozen=True, array_like=True):
-    """A plan by names, as it is stored, shown and applied. Times are Redis time, milliseconds; `churn` is load."""
+    """A plan by names, as it is stored, shown and applied. Times are Redis time, milliseconds; `churn` is load.
+
+    `unsplit`: tiles too hot to stay whole that do not split, with the reason.
+    """
 
     id: str
     base_version: int
@@ -79,6 +92,9 @@ class FleetPlan(msgspec.Struct, frozen=True, array_like=True):
     is_hypothetical: bool = False
     rejections: tuple[tuple[Rejection, ...], ...] = ()
     """Why pods cannot have the unplaceable tiles: tiles with the same answer share it."""
+    splits: tuple[FleetSplit, ...] = ()
+    merges: tuple[FleetMerge, ...] = ()
+    unsplit: tuple[tuple[TileId, str], ...] = ()
 
     def rejections_of(self, tile: Unplaceable) -> Sequence[Rejection]:
         """Why pods cannot have an unplaceable tile of this plan; nothing where that is not known."""
@@ -112,7 +128,10 @@ def plan_fleet(
     balance = replace(policy.balance, trigger=policy.balance.target) if by_hand else policy.balance
     gone = what_if.removed.union(lost)
     columns = fleet_columns(fleet, settled or {}, gone, now_ms, 0 if by_hand else policy.cool_down_ms, what_if)
-    plan = plan_rebalance(columns.input, balance)
+    divisions = None
+    if policy.resolution.enabled:
+        divisions = divisions_of(fleet, columns, settled or {}, now_ms, policy.resolution, by_hand=by_hand)
+    plan = plan_rebalance(columns.input, balance, divisions, policy.resolution)
     moves = _moves(fleet, columns, plan, now_ms, policy, by_hand)
     # The control loop's own plans are not shown to anybody.
     is_shown = by_hand and plan.unplaceable_tiles.size > 0
@@ -133,25 +152,38 @@ def plan_fleet(
         churn_lower_bound=plan.churn_lower_bound,
         compute_ms=(time.perf_counter() - started) * 1_000,
         is_hypothetical=not what_if.is_real,
+        splits=tuple(planned_splits(fleet, columns, plan)),
+        merges=tuple(planned_merges(fleet, columns, plan, divisions)) if divisions else (),
+        unsplit=tuple(refused_splits(fleet, columns, plan)),
     )
 
 
-def one_move(move: FleetMove, plan_id: str, base_version: int, now_ms: int) -> FleetPlan:
-    """A plan of a single move, wanted by hand; it claims nothing about balance."""
+def plan_by_hand(
+    plan_id: str,
+    base_version: int,
+    now_ms: int,
+    *,
+    moves: Sequence[FleetMove] = (),
+    splits: tuple[FleetSplit, ...] = (),
+    merges: tuple[FleetMerge, ...] = (),
+) -> FleetPlan:
+    """A plan of what somebody wants done; it claims nothing about balance."""
     unknown = Outcome(imbalance=1.0, max_utilization=0.0, unassigned_tiles=0)
     return FleetPlan(
         id=plan_id,
         base_version=base_version,
         created_at_ms=now_ms,
         expires_at_ms=now_ms + PLAN_LIFETIME_MS,
-        moves=[move],
+        moves=moves,
         unplaceable=[],
         skipped=None,
         before=unknown,
         after=unknown,
-        churn=move.load,
+        churn=sum(move.load for move in moves),
         churn_lower_bound=0.0,
         compute_ms=0.0,
+        splits=splits,
+        merges=merges,
     )
 
 

@@ -8,10 +8,13 @@ import numpy.typing as npt
 from subgraph.domain.planning.balance import Balancing, balance
 from subgraph.domain.planning.columns import UNOWNED, Loads, PlanningInput, Rows
 from subgraph.domain.planning.evacuate import Evacuation, evacuate
+from subgraph.domain.planning.merge import merge
 from subgraph.domain.planning.place import place
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.reasons import MoveReason, SkipReason, UnplaceableReason
 from subgraph.domain.planning.repair import repair
+from subgraph.domain.planning.resolution import Divisions, ResolutionPolicy, split_load
+from subgraph.domain.planning.split import Splitting, after_split, split
 from subgraph.domain.planning.standing import Moves, Standing
 from subgraph.domain.planning.whynot import unplaceable_reasons
 
@@ -40,7 +43,9 @@ class Plan:
     gains: Loads  # by how much a balancing move lowers the hotter of its two pods; 0 for the others
     unplaceable_tiles: Rows
     unplaceable_reasons: npt.NDArray[np.int8]  # of UnplaceableReason
-    skip: SkipReason | None  # why there is no move, None when there are some
+    splitting: Splitting  # tiles that split where they are, and hot ones that do not
+    merging: Rows  # families that merge
+    skip: SkipReason | None  # why there is no move, split or merge; None when there is one
     budget_bound: bool  # a budget kept this round from going further
     before: PlanOutcome
     after: PlanOutcome
@@ -48,8 +53,13 @@ class Plan:
     churn_lower_bound: float  # the least load that has to move to bring every pod to the target
 
 
-def plan_rebalance(columns: PlanningInput, policy: BalancePolicy) -> Plan:
-    """Plan a round: equal input gives an equal plan."""
+def plan_rebalance(
+    columns: PlanningInput,
+    policy: BalancePolicy,
+    divisions: Divisions | None = None,
+    resolution: ResolutionPolicy | None = None,
+) -> Plan:
+    """Plan a round: equal input gives an equal plan. Without divisions no tile splits or merges."""
     start = Standing.of(columns, capacity_hard=policy.capacity_hard)
     tiles, load_total = start.tile_load.size, float(start.tile_load.sum())
     has_pods = bool(start.pod_receives.any())
@@ -69,10 +79,21 @@ def plan_rebalance(columns: PlanningInput, policy: BalancePolicy) -> Plan:
         unplaceable = np.concatenate((unplaceable, repairing.stranded))
         in_flight += repairing.moves.tiles.size
     settled = standing.after(repairing.moves).with_pinned_at_rest()
+    balances = has_pods and not policy.paused and not policy.emergency
+    splitting, merging, too_hot = Splitting.none(), np.empty(0, np.int32), 0.0
+    if balances and divisions is not None and resolution is not None:
+        too_hot = split_load(start, policy.target, resolution)
+        allowed = min(resolution.splits_max, policy.balance_allowance(tiles, load_total, in_flight).moves)
+        splitting = split(standing, columns, divisions, too_hot, allowed)
+        settled = after_split(settled, splitting, divisions)
+        in_flight += splitting.tiles.size
     balancing = Balancing.none()
-    if has_pods and not policy.paused and not policy.emergency:
+    if balances:
         balancing = balance(settled, policy, policy.balance_allowance(tiles, load_total, in_flight))
     final = settled.after(balancing.moves)
+    if balances and divisions is not None and resolution is not None:
+        cold = resolution.merge_ratio * too_hot
+        merging = merge(start, final, columns.tile_load, divisions, cold, resolution.merges_max)
     # A swap may find the way that was closed to a tile before.
     unplaceable = unplaceable[~np.isin(unplaceable, balancing.moves.tiles)]
 
@@ -92,8 +113,10 @@ def plan_rebalance(columns: PlanningInput, policy: BalancePolicy) -> Plan:
         gains=np.concatenate((np.zeros(moved.size - balancing.moves.tiles.size), _gains(settled, balancing.moves))),
         unplaceable_tiles=unplaceable,
         unplaceable_reasons=unplaceable_reasons(unplaceable, final),
+        splitting=splitting,
+        merging=merging,
         skip=None
-        if moved.size
+        if moved.size or splitting.tiles.size or merging.size
         else _skip(start, policy, unplaceable, evacuating.budget_bound or repairing.budget_bound, balancing),
         budget_bound=evacuating.budget_bound or repairing.budget_bound or balancing.budget_bound,
         before=_outcome(start),

@@ -23,6 +23,17 @@ class UnplaceableReason(IntEnum):
     QUARANTINED = 5  # it must wait without an owner for a while
 
 
+class UnsplitReason(IntEnum):
+    """Why a tile that is too hot does not split."""
+
+    FINEST_RESOLUTION = 0  # it is as fine as it may get
+    NOT_SETTLED = 1  # it is moving, nobody works on it yet, or tiles that an earlier merge replaced have not gone
+    PINNED = 2  # its parts would stay together
+    POD_FULL = 3  # its pod may not have as many tiles
+    SESSION_FULL = 4  # its session may not have as many tiles
+    BUDGET_EXHAUSTED = 5  # hotter ones split in this round
+
+
 class SkipReason(StrEnum):
     """Why a plan moves nothing."""
 
