@@ -362,8 +362,8 @@ class Mutation:
         async def act() -> RebalancePayload:
             wanted = input or RebalanceInput()
             plan_id = None if wanted.plan_id is None else str(wanted.plan_id)
-            return RebalancePayload(
-                plan=to_plan(await info.context.services.rebalancing.apply(plan_id, wanted.max_churn))
-            )
+            rebalancing = info.context.services.rebalancing
+            plan = await rebalancing.apply(plan_id, wanted.max_churn, emergency=wanted.emergency)
+            return RebalancePayload(plan=to_plan(plan))
 
         return await _told(RebalancePayload, act)

@@ -102,7 +102,9 @@ class Query:
     async def rebalance_plan(self, info: Info, input: RebalancePlanInput | None = None) -> RebalancePlan:
         """A dry run."""
         wanted = input or RebalancePlanInput()
-        return to_plan(await info.context.services.rebalancing.plan(wanted.max_churn, what_if_of(wanted)))
+        rebalancing = info.context.services.rebalancing
+        plan = await rebalancing.plan(wanted.max_churn, what_if_of(wanted), emergency=wanted.emergency)
+        return to_plan(plan)
 
     @strawberry.field(description="What this session manager is.")
     def session_manager(self, info: Info) -> SessionManagerInfo:

@@ -238,7 +238,9 @@ class ControlLoop:
         settled = settle(fleet, beat.now_ms, frozenset(), self.handoff)
         if plan is None:
             policy = with_max_churn(self.placement, request.max_churn)
-            plan = plan_fleet(fleet, "now", beat.now_ms, policy, settled=settled, by_hand=True)
+            plan = plan_fleet(
+                fleet, "now", beat.now_ms, policy, settled=settled, by_hand=True, emergency=request.emergency
+            )
         stale = staleness(fleet, plan, beat.now_ms)
         if stale is not None:
             return stale

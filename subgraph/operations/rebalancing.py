@@ -26,6 +26,7 @@ class RebalanceRequest(msgspec.Struct, frozen=True):
 
     plan_id: str | None
     max_churn: float | None
+    emergency: bool = False
 
 
 class RebalanceAnswer(msgspec.Struct, frozen=True):
@@ -45,35 +46,40 @@ class Rebalancing:
     view: FleetView
     policy: PlacementPolicy
 
-    async def plan(self, max_churn: float | None, what_if: WhatIf = REALITY) -> FleetPlan:
+    async def plan(self, max_churn: float | None, what_if: WhatIf = REALITY, *, emergency: bool = False) -> FleetPlan:
         """A dry run on the fleet as it is now; without suppositions it is kept for a minute, for `apply`.
 
         Raises:
-            InvalidInput: `max_churn` is no share between 0 and 1, or a supposition contradicts the fleet.
+            InvalidInput: `max_churn` is no share between 0 and 1 or given in an emergency, or a supposition contradicts
+                the fleet.
         """
         policy = with_max_churn(self.policy, max_churn)
-        fleet = self.view.current()
+        _check_emergency(max_churn, emergency=emergency)
+        fleet, now_ms = self.view.current(), self.view.now_ms()
         _check_suppositions(fleet, what_if)
-        plan = plan_fleet(fleet, str(uuid4()), self.view.now_ms(), policy, by_hand=True, what_if=what_if)
+        plan = plan_fleet(fleet, str(uuid4()), now_ms, policy, by_hand=True, emergency=emergency, what_if=what_if)
         if what_if.is_real:
             await self.live.keep_plan(plan)
         return plan
 
-    async def apply(self, plan_id: str | None, max_churn: float | None) -> FleetPlan:
+    async def apply(self, plan_id: str | None, max_churn: float | None, *, emergency: bool = False) -> FleetPlan:
         """Have the leader carry out a plan, or plan and carry out now.
 
         Raises:
-            InvalidInput: `max_churn` is no share, or is given together with a plan.
+            InvalidInput: `max_churn` is no share, or is given together with a plan or in an emergency.
             NotFound: there is no such plan (any more).
             PlanStale: what the plan touches has changed.
             Unavailable: nobody leads at the moment.
         """
         with_max_churn(self.policy, max_churn)
+        _check_emergency(max_churn, emergency=emergency)
         if plan_id is not None and max_churn is not None:
             raise InvalidInput("maxChurn is for planning: a plan has its churn already", ("maxChurn",))
+        if plan_id is not None and emergency:
+            raise InvalidInput("emergency is for planning: a plan is one already, or is none", ("emergency",))
         if plan_id is not None and await self.live.read_plan(plan_id) is None:
             raise NotFound("RebalancePlan", plan_id, ("planId",))
-        request = msgspec.json.encode(RebalanceRequest(plan_id, max_churn))
+        request = msgspec.json.encode(RebalanceRequest(plan_id, max_churn, emergency))
         answered = await self.live.ask_leader(request, ANSWER_SECONDS_MAX)
         if answered is None:
             raise Unavailable("nobody leads the fleet at the moment", retry_after_seconds=1.0)
@@ -97,6 +103,11 @@ def with_max_churn(policy: PlacementPolicy, max_churn: float | None) -> Placemen
     if not 0 <= max_churn <= 1:
         raise InvalidInput(f"maxChurn is a share between 0 and 1, not {max_churn}", ("maxChurn",), "0 to 1")
     return replace(policy, balance=replace(policy.balance, load_moved_ratio_max=max_churn))
+
+
+def _check_emergency(max_churn: float | None, *, emergency: bool) -> None:
+    if emergency and max_churn is not None:
+        raise InvalidInput("an emergency knows no budget: give either emergency or maxChurn", ("maxChurn",))
 
 
 def _check_suppositions(fleet: Fleet, what_if: WhatIf) -> None:

@@ -170,6 +170,7 @@ def test_a_supposed_loss_shows_what_would_be_left_without_a_place(own_server: Ru
         ({"addPods": [{"id": "x", "capacity": 0.0}]}, ["addPods", "0", "capacity"]),
         ({"addPods": [{"id": "x", "capacity": 1.0}] * 2}, ["addPods", "1", "id"]),
         ({"maxChurn": 1.5}, ["maxChurn"]),
+        ({"maxChurn": 0.5, "emergency": True}, ["maxChurn"]),
     ],
 )
 def test_a_contradictory_supposition_is_refused_by_field(

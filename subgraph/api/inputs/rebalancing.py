@@ -26,6 +26,13 @@ class HypotheticalPodInput:
 class RebalancePlanInput:
     """A dry run."""
 
+    emergency: bool = strawberry.field(
+        default=False,
+        description=(
+            "Only what has no owner, or whose pod drains, is given to others: all of it at once, without budget or "
+            "cool-down, and nothing is moved for balance or for a changed rule."
+        ),
+    )
     remove_pods: list[strawberry.ID] | None = strawberry.field(
         default=None, description="What if these pods were gone? Their tiles are placed elsewhere."
     )
@@ -67,6 +74,13 @@ class RebalanceInput:
     """A rebalance."""
 
     plan_id: strawberry.ID | None = strawberry.field(default=None, description="A plan of `rebalancePlan`.")
+    emergency: bool = strawberry.field(
+        default=False,
+        description=(
+            "Only what has no owner, or whose pod drains, is given to others: all of it at once, without budget or "
+            "cool-down, and nothing is moved for balance or for a changed rule."
+        ),
+    )
     max_churn: float | None = strawberry.field(
         default=None, description="Without a plan: the most load to move, as a share of all load (0 to 1)."
     )

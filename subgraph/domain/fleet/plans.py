@@ -110,6 +110,7 @@ def plan_fleet(
     settled: Mapping[TileId, TileRecord | None] | None = None,
     lost: Collection[PodId] = (),
     by_hand: bool = False,
+    emergency: bool = False,
     what_if: WhatIf = REALITY,
 ) -> FleetPlan:
     """Plan the fleet as it will be once `settled` is written and `lost` pods are gone.
@@ -122,10 +123,12 @@ def plan_fleet(
         settled: records that this cycle writes anyway; None: the tile goes.
         lost: pods this cycle declares lost.
         by_hand: an operator asks: hysteresis and cool-down do not hold anything back.
+        emergency: only what has no owner, or whose pod drains, is given to others, all of it at once.
         what_if: what to suppose about pods and loads.
     """
     started = time.perf_counter()
-    balance = replace(policy.balance, trigger=policy.balance.target) if by_hand else policy.balance
+    trigger = policy.balance.target if by_hand else policy.balance.trigger
+    balance = replace(policy.balance, trigger=trigger, emergency=emergency)
     gone = what_if.removed.union(lost)
     columns = fleet_columns(fleet, settled or {}, gone, now_ms, 0 if by_hand else policy.cool_down_ms, what_if)
     divisions = None
