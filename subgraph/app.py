@@ -26,10 +26,12 @@ from subgraph.adapters.redis.connection import check_reachable, connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import session_notifications_channel
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.redis.term_log import RedisTermLog
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.adapters.sql.term_history import SqlTermHistory
 from subgraph.api.context import Services
 from subgraph.api.graphiql import graphiql_routes
 from subgraph.api.http import AccessToken, GraphQLApp, Guard
@@ -39,10 +41,14 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.fleet.settle import HandoffPolicy
 from subgraph.domain.planning.resolution import ResolutionPolicy
+from subgraph.operations.churn import ChurnMeter
 from subgraph.operations.control_loop import ControlLoop
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.hand_divisions import HandDivisions
 from subgraph.operations.hand_moves import HandMoves
+from subgraph.operations.history import History
+from subgraph.operations.history_recorder import HistoryRecorder
+from subgraph.operations.history_retention import HistoryRetention
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.notifications import Notifications, OutboxRelay
@@ -56,6 +62,8 @@ from subgraph.operations.supervision import Supervisor
 from subgraph.operations.tile_changes import TileChangeFeed
 from subgraph.operations.tile_rules import TileRules
 from subgraph.settings import Settings
+
+MS_PER_DAY = 86_400_000
 
 
 class Process:
@@ -110,6 +118,12 @@ class Process:
             self.metrics.observe_cycle,
             time.monotonic,
         )
+        history = SqlTermHistory(database, settings.fleet)
+        term_log = RedisTermLog(redis, settings.fleet)
+        self._history_recorder = HistoryRecorder(term_log, history, self.view, candidacy, time.monotonic)
+        self._history_retention = HistoryRetention(
+            history, self.view, candidacy, settings.history_retention_days * MS_PER_DAY
+        )
         rebalancing = Rebalancing(live, self.view, placement)
         self.services = Services(
             sessions=sessions,
@@ -121,6 +135,8 @@ class Process:
             hand_moves=HandMoves(live, self.view, rebalancing),
             tile_rules=TileRules(live, self.view),
             hand_divisions=HandDivisions(sessions, live, self.view, rebalancing),
+            history=History(history, self.view),
+            churn=ChurnMeter(history, self.view, time.monotonic),
             notifications=Notifications(self.bus, session_notifications_channel),
             view=self.view,
             tile_changes=self._tile_changes,
@@ -136,6 +152,8 @@ class Process:
         self.supervisor.start("tile-effects", self._tile_changes.collect())
         self.supervisor.start("tile-changes", self._tile_changes.run())
         self.supervisor.start("outbox-relay", self._relay.run())
+        self.supervisor.start("history-recorder", self._history_recorder.run())
+        self.supervisor.start("history-retention", self._history_retention.run())
         self.supervisor.start("control-loop", self._control_loop.run())
 
     async def problems(self) -> dict[str, str]:

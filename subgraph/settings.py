@@ -20,7 +20,7 @@ class BadSetting(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a process is told from outside. Durations are in seconds."""
+    """Everything a process is told from outside. Durations are in seconds, but for those that name another unit."""
 
     host: str = "127.0.0.1"
     port: int = 4001
@@ -45,6 +45,7 @@ class Settings:
     """The finest resolution that a tile may split to."""
     merge_after_seconds: float = 300.0
     """For how long siblings must have been together on a pod before they merge by themselves."""
+    history_retention_days: int = 30
     metrics: bool = True
     log_level: str = "warning"
 
@@ -66,6 +67,9 @@ class Settings:
         for name in ("split_depth_max", "split_resolution_max"):
             _require(0 <= getattr(self, name) <= 15, name, f"must lie between 0 and 15, not {getattr(self, name)}")
         _require(0 <= self.merge_after_seconds <= 604_800, "merge_after_seconds", "must lie between 0 and 604800")
+        # A day at least: churn can be asked for over that time.
+        days = self.history_retention_days
+        _require(1 <= days <= 3_650, "history_retention_days", f"must lie between 1 and 3650, not {days}")
         _require(
             self.access_token is None or TOKEN_PATTERN.fullmatch(self.access_token) is not None,
             "access_token",

@@ -81,6 +81,9 @@ class _FleetCollector(Collector):
         gauge = self._gauge
         yield gauge("background_tasks_dead", "Background tasks that ended.", len(self._supervisor.failures))
         yield gauge("fleet_current", "Whether the picture of the fleet is young enough.", float(self._view.is_current))
+        yield gauge("history_unrecorded", "Changes of tiles not in SQL yet.", self._view.unrecorded_changes)
+        dropped = self._view.dropped_changes
+        yield gauge("history_dropped", "Changes of tiles that were too many to wait for SQL, since ever.", dropped)
         try:
             fleet, now_ms = self._view.current(), self._view.now_ms()
         except Unavailable:

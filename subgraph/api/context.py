@@ -1,21 +1,26 @@
 """Owns what a resolver has at hand: the operations, on whose behalf it works, and batched loads."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from subgraph.domain.ids import SessionId
+from subgraph.domain.errors import SessionManagerFailure
+from subgraph.domain.fleet.terms import TermChange
+from subgraph.domain.ids import SessionId, TileId
 from subgraph.domain.sessions import Session
+from subgraph.operations.churn import ChurnMeter
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.hand_divisions import HandDivisions
 from subgraph.operations.hand_moves import HandMoves
+from subgraph.operations.history import History
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.notifications import Notifications
 from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
+from subgraph.operations.ports import Page
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.sessions import Caller, Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
@@ -35,12 +40,22 @@ class Services:
     hand_moves: HandMoves
     tile_rules: TileRules
     hand_divisions: HandDivisions
+    history: History
+    churn: ChurnMeter
     notifications: Notifications
     view: FleetView
     tile_changes: TileChangeFeed
     report_interval_ms: int
     fleet_id: str
     version: str
+
+
+class TileHistory(NamedTuple):
+    """Which page of a tile's history."""
+
+    tile_id: TileId
+    first: int
+    after: str | None
 
 
 @dataclass(slots=True)
@@ -51,14 +66,29 @@ class Context:
     caller: Caller
     connection_params: dict[str, Any] | None = None
     session_loader: DataLoader[SessionId, Session | None] = field(init=False)
+    history_loader: DataLoader[TileHistory, Page[TermChange]] = field(init=False)
 
     def __post_init__(self) -> None:
         # A WebSocket keeps one context for life, so a cached loader would serve stale sessions.
         self.session_loader = DataLoader(self._load_sessions, cache=False)
+        self.history_loader = DataLoader(self._load_histories, cache=False)
 
     async def _load_sessions(self, session_ids: list[SessionId]) -> list[Session | None]:
         found = await self.services.sessions.get_many(self.caller, session_ids)
         return [found.get(session_id) for session_id in session_ids]
+
+    async def _load_histories(self, wanted: list[TileHistory]) -> list[Page[TermChange] | SessionManagerFailure]:
+        found: dict[TileHistory, Page[TermChange] | SessionManagerFailure] = {}
+        for first, after in dict.fromkeys((one.first, one.after) for one in wanted):
+            tile_ids = [one.tile_id for one in wanted if (one.first, one.after) == (first, after)]
+            try:
+                pages = await self.services.history.of_tiles(tile_ids, first, after)
+            except SessionManagerFailure as failure:
+                # A cursor that is none spoils no other field's history.
+                found |= {TileHistory(tile_id, first, after): failure for tile_id in tile_ids}
+            else:
+                found |= {TileHistory(tile_id, first, after): page for tile_id, page in pages.items()}
+        return [found[one] for one in wanted]
 
 
 Info = strawberry.Info[Context, None]

@@ -9,7 +9,7 @@ from graphql import GraphQLError
 
 from subgraph.api.context import Info
 from subgraph.api.errors import to_graphql_error
-from subgraph.api.queries import load_assignments
+from subgraph.api.types.assignment import load_assignments
 from subgraph.api.types.pod import Pod
 from subgraph.api.types.session import Session
 from subgraph.api.types.tile import Tile
@@ -21,7 +21,8 @@ References = Sequence[dict[str, object]]
 
 
 async def _assignments(info: Info, keys: References) -> Sequence[object | None]:
-    return await load_assignments(info, [str(key.get("id")) for key in keys])
+    found = await load_assignments(info, [str(key.get("id")) for key in keys])
+    return [to_graphql_error(one) if isinstance(one, SessionManagerFailure) else one for one in found]
 
 
 Load = Callable[[Info, References], Awaitable[Sequence[object | None]]]

@@ -1,18 +1,24 @@
 """Owns the queries: each translates its arguments, asks one operation, and translates the answer."""
 
+from datetime import datetime
+
 import strawberry
 
 from subgraph.api.context import Info
 from subgraph.api.inputs.rebalancing import RebalancePlanInput, what_if_of
-from subgraph.api.types.assignment import PodAssignment, to_assignment
-from subgraph.api.types.common import page_size
+from subgraph.api.types.assignment import (
+    PodAssignment,
+    PodAssignmentConnection,
+    assignment_page,
+    load_assignments,
+)
+from subgraph.api.types.common import TILES_PAGE_SIZE_MAX, page_size, to_ms
 from subgraph.api.types.fleet import Fleet, RebalancePlan, to_fleet, to_plan
 from subgraph.api.types.pod import Pod, load_pods
 from subgraph.api.types.session import Session, SessionConnection, session_page, to_session
 from subgraph.api.types.tile import Tile, load_tiles
-from subgraph.domain.errors import InvalidInput
-from subgraph.domain.ids import SessionId, parse_assignment_id
-from subgraph.operations.readings import rows_of, term_of
+from subgraph.domain.errors import SessionManagerFailure
+from subgraph.domain.ids import PodId, SessionId
 
 
 @strawberry.input(description="Which session: by its id.")
@@ -27,21 +33,6 @@ class SessionManagerInfo:
     """About this session manager."""
 
     version: str = strawberry.field(description="The version of the software.")
-
-
-async def load_assignments(info: Info, ids: list[str]) -> list[PodAssignment | None]:
-    """Living terms by id, from memory; null for a malformed, ended or foreign one."""
-    fleet, tenant = info.context.services.view.current(), info.context.caller.tenant_id
-    found: list[PodAssignment | None] = []
-    for text in ids:
-        try:
-            tile, epoch = parse_assignment_id(text)
-        except InvalidInput:
-            found.append(None)
-            continue
-        term = term_of(fleet, tile, epoch) if rows_of(fleet, tenant, [tile]) else None
-        found.append(to_assignment(term) if term else None)
-    return found
 
 
 @strawberry.type(description="What can be asked.")
@@ -88,10 +79,48 @@ class Query:
         """One pod."""
         return load_pods(info, [str(id)])[0]
 
-    @strawberry.field(description="One living term of ownership by its id, `{tileId}@{epoch}`; null if there is none.")
+    @strawberry.field(
+        description=(
+            "One term of ownership by its id, `{tileId}@{epoch}`, living or ended; null if there is none, or none that "
+            "history still keeps."
+        )
+    )
     async def pod_assignment(self, info: Info, id: strawberry.ID) -> PodAssignment | None:
         """One term."""
-        return (await load_assignments(info, [str(id)]))[0]
+        (found,) = await load_assignments(info, [str(id)])
+        if isinstance(found, SessionManagerFailure):
+            raise found
+        return found
+
+    @strawberry.field(
+        description=(
+            "Terms of ownership, living and ended, newest first: of a session of the caller's tenant, of a pod, or of "
+            "both; given from `since` on and before `until`. Without a session they are those of all tenants, as the "
+            "fleet is shared (scope fleet:read). A term shows about a second after it was given; ended ones are kept "
+            "for a time that is a setting, 30 days by default. `first` is at most 1,000; `totalCount` is null."
+        )
+    )
+    async def assignment_history(
+        self,
+        info: Info,
+        session_id: strawberry.ID | None = None,
+        pod_id: strawberry.ID | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        first: int = 50,
+        after: str | None = None,
+    ) -> PodAssignmentConnection:
+        """Terms."""
+        page = await info.context.services.history.page(
+            info.context.caller,
+            None if session_id is None else SessionId(str(session_id)),
+            None if pod_id is None else PodId(str(pod_id)),
+            None if since is None else to_ms(since),
+            None if until is None else to_ms(until),
+            page_size(first, TILES_PAGE_SIZE_MAX),
+            after,
+        )
+        return assignment_page(page, after)
 
     @strawberry.field(description="The fleet: its pods, sums and control loop.")
     def fleet(self, info: Info) -> Fleet:

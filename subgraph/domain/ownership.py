@@ -4,6 +4,7 @@ A tile has at most three terms at a time: the owner's (in force), the next one's
 (DRAINING). Every step is a function from record to record; epochs come in as values, already reserved.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -23,6 +24,14 @@ class AssignmentState(StrEnum):
     RELEASED = "RELEASED"
     LOST = "LOST"
     ABORTED = "ABORTED"
+
+
+END_OF: Mapping[AssignmentState, AssignmentState] = {
+    AssignmentState.ACTIVE: AssignmentState.LOST,
+    AssignmentState.PREPARING: AssignmentState.ABORTED,
+    AssignmentState.DRAINING: AssignmentState.RELEASED,
+}
+"""The state a term ends in, by the living one it ends from. A drain that took too long counts as RELEASED."""
 
 
 class AssignmentReason(StrEnum):
@@ -47,7 +56,10 @@ class AcknowledgedPhase(StrEnum):
 
 
 class Term(msgspec.Struct, frozen=True, array_like=True):
-    """One term of ownership of one tile by one pod. Times are Redis time, milliseconds since 1970."""
+    """One term of ownership of one tile by one pod. Times are Redis time, milliseconds since 1970.
+
+    `load`: the tile's smoothed load when the term was reserved.
+    """
 
     pod_id: PodId
     epoch: int
@@ -56,6 +68,7 @@ class Term(msgspec.Struct, frozen=True, array_like=True):
     ready: bool = False
     acknowledged_at_ms: int | None = None
     draining_since_ms: int | None = None
+    load: float = 0.0
 
 
 class TileRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -214,12 +227,7 @@ def ended_terms(before: TileRecord | None, after: TileRecord | None) -> list[tup
     if before is None:
         return []
     living = {term.epoch for term, _ in terms_of(after)} if after else set()
-    end_of = {
-        AssignmentState.ACTIVE: AssignmentState.LOST,
-        AssignmentState.PREPARING: AssignmentState.ABORTED,
-        AssignmentState.DRAINING: AssignmentState.RELEASED,
-    }
-    return [(term, end_of[state]) for term, state in terms_of(before) if term.epoch not in living]
+    return [(term, END_OF[state]) for term, state in terms_of(before) if term.epoch not in living]
 
 
 def _drained(term: Term | None, now_ms: int) -> Term | None:

@@ -207,7 +207,8 @@ class ControlLoop:
         versions = {tile_id: self._version(fleet, tile_id) for tile_id in (*records, *settled)}
         count = epochs_of(plan) if plan else 0
         first_epoch = await self.live.reserve_versions(term.leadership, count) if count else 0
-        done = carry_out(plan, records, settled, first_epoch, now_ms)
+        loads = {move.tile_id: fleet.reported_load(move.tile_id) for move in plan.moves} if plan else {}
+        done = carry_out(plan, records, settled, first_epoch, now_ms, loads)
         conflicts = done.passed_over
         for alone, groups in commits_of(done, versions, TILES_PER_COMMIT_MAX):
             committed = await self.live.commit(term.leadership, alone, groups=groups)

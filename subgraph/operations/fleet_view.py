@@ -92,6 +92,16 @@ class FleetView:
         pause = self._beat.pause if self._beat else None
         return pause if pause and pause.until_ms > self.now_ms() else None
 
+    @property
+    def unrecorded_changes(self) -> int:
+        """Changes of tiles that history has not recorded, as of the last beat."""
+        return self._beat.unrecorded_changes if self._beat else 0
+
+    @property
+    def dropped_changes(self) -> int:
+        """Changes of tiles that were too many to wait for history, as of the last beat."""
+        return self._beat.dropped_changes if self._beat else 0
+
     async def look(self) -> None:
         """Take the pulse now: what was written before shows after it.
 

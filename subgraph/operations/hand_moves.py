@@ -85,7 +85,7 @@ def _move(fleet: Fleet, tile_id: TileId, record: TileRecord, pod_id: PodId) -> F
         source=record.owner.pod_id if record.owner else None,
         target=pod_id,
         reason=AssignmentReason.MANUAL,
-        load=float(fleet.tiles.smoothed[row]) if record.owner else 0.0,
+        load=fleet.reported_load(tile_id),
         gain=0.0,
         tile_version=int(fleet.tiles.changed_at[row]),
         target_version=pod.changed_at,

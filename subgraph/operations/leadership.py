@@ -85,6 +85,11 @@ class Candidacy:
         """Whether this process believes that it leads."""
         return self._term is not None
 
+    @property
+    def incarnation(self) -> int | None:
+        """The incarnation this process believes that it leads in; None: it does not lead."""
+        return self._term.leadership.incarnation if self._term else None
+
     async def give_up(self) -> None:
         """Hand leadership over at an orderly stop, so that nobody waits for the lease to end."""
         if self._term is not None:

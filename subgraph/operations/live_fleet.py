@@ -72,7 +72,10 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The pulse of the live store: its time, who leads, the newest change, and every pod's lease."""
+    """The pulse of the live store: its time, who leads, the newest change, and every pod's lease.
+
+    `unrecorded_changes` wait for history to record them; `dropped_changes` were too many, and it never will.
+    """
 
     now_ms: int
     run_id: str
@@ -83,6 +86,8 @@ class Beat:
     applied: Mapping[PodId, int] = field(default_factory=dict)
     last_cycle: CycleReport | None = None
     pause: Pause | None = None
+    unrecorded_changes: int = 0
+    dropped_changes: int = 0
 
 
 class NotLeading(Exception):

@@ -255,6 +255,7 @@ async def test_everybody_is_told_every_change_in_an_unbroken_chain(
         followers = [asyncio.create_task(follow(live, here)), asyncio.create_task(follow(other, there))]
         await eventually(lambda: here and there, "both follow")
 
+        before_ms = (await live.beat()).now_ms
         first = (await live.commit(None, new(T1, T2))).version
         pod_version, record = await other.register_pod(A, pod())
         await live.reserve_versions(leadership, 10)
@@ -262,15 +263,19 @@ async def test_everybody_is_told_every_change_in_an_unbroken_chain(
         third = await live.end_pod(PodLease(A, "t"), record.with_status(PodStatus.GONE, 1))
         await eventually(lambda: len(here) == len(there) == 5, "all changes are told")
 
-        start = here[0]
+        start, *changes = here
         assert isinstance(start, FleetSnapshot)
+        times = [one.at_ms for one in changes if isinstance(one, FleetChange)]
+        assert before_ms <= times[0]
+        assert times == sorted(times)
+        assert times[-1] <= (await live.beat()).now_ms
         expected = [
             FleetChange(start.version, first, {T1: tile(), T2: tile()}),
             FleetChange(first, pod_version, pods={A: record}),
             FleetChange(pod_version, second, {T1: None}),
             FleetChange(second, third, pods={A: record.with_status(PodStatus.GONE, 1)}),
         ]
-        assert here[1:] == there[1:] == expected
+        assert changes == there[1:] == expected
         assert (await live.beat()).published_version == third
         for follower in followers:
             follower.cancel()

@@ -8,7 +8,7 @@ from subgraph.domain.fleet.picture import SMOOTHING, Fleet, GapInChanges
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, SessionId, TileId, tile_id
 from subgraph.domain.loads import LoadMetric
-from subgraph.domain.ownership import AssignmentState, TileRecord, terms_of
+from subgraph.domain.ownership import AssignmentState, Term, TileRecord, terms_of
 from subgraph.domain.suspicion import Loss, Suspicion
 from tests.support.fleet_twin import PODS
 from tests.support.fleet_twin import FleetTwin as Twin
@@ -43,6 +43,7 @@ RECORDS = [
     tile(last_epoch=7),
     tile(owner=held(A, 7)),
     tile(owner=term(A, 7, ready=True, at=5)),
+    tile(owner=held(A, 7, load=2.5)),
     tile(owner=held(A, 7), next=term(B, 9)),
     tile(owner=held(A, 7), next=term(B, 9, ready=True), capacity=1.0),
     tile(owner=held(B, 9), draining=held(A, 7, draining_since_ms=30)),
@@ -91,15 +92,18 @@ def test_a_change_tells_each_pod_what_became_other_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (tile(owner=held(A, 7)), tile(last_epoch=7), TermChange(T1, held(A, 7), AssignmentState.LOST)),
-        (tile(next=term(A, 7)), tile(), TermChange(T1, term(A, 7), AssignmentState.ABORTED)),
-        (tile(draining=held(A, 7)), tile(), TermChange(T1, held(A, 7), AssignmentState.RELEASED)),
-        (tile(draining=held(A, 7)), None, TermChange(T1, held(A, 7), AssignmentState.RELEASED)),
+        (tile(owner=held(A, 7)), tile(last_epoch=7), (held(A, 7), AssignmentState.LOST)),
+        (tile(next=term(A, 7)), tile(), (term(A, 7), AssignmentState.ABORTED)),
+        (tile(draining=held(A, 7)), tile(), (held(A, 7), AssignmentState.RELEASED)),
+        (tile(draining=held(A, 7)), None, (held(A, 7), AssignmentState.RELEASED)),
     ],
 )
-def test_the_end_of_a_term_is_told_once(before: TileRecord, after: TileRecord | None, expected: TermChange) -> None:
+def test_the_end_of_a_term_is_told_once_with_its_time(
+    before: TileRecord, after: TileRecord | None, expected: tuple[Term, AssignmentState]
+) -> None:
     fleet = fleet_of({T1: before}, {A: pod()})
-    assert fleet.apply(change(10, 11, {T1: after})).terms_of_pod == {A: [expected]}
+    told = fleet.apply(FleetChange(10, 11, {T1: after}, at_ms=5_000)).terms_of_pod
+    assert told == {A: [TermChange(T1, *expected, ended_at_ms=5_000)]}
     assert fleet.apply(change(11, 12, {T1: after})).terms_of_pod == {}
     assert fleet.terms_of_pod(A) == []
 

@@ -1,118 +1,17 @@
 """Random lives of a fleet: whatever dies, leaves, drains, comes back or stops, no epoch has two owners."""
 
 import contextlib
-import random
 
 import pytest
 
-from subgraph.domain.errors import LeaseLost, NotFound, Unavailable
-from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.settle import HandoffPolicy
-from subgraph.domain.ids import PodId, SessionId
-from subgraph.domain.pods import PodStatus
-from subgraph.operations.live_fleet import TileWrite
-from subgraph.operations.operator import Operator
-from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.retirement import Retirement
 from tests.operations.conftest import MakesPod, Starts
-from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
-from tests.support.fleets import tile, tile_ids
+from tests.support.fleet_life import Life
 from tests.support.ownership_history import OwnershipHistory
 from tests.support.polling import eventually
-from tests.support.simulated_pod import SimulatedPod
 
 pytestmark = pytest.mark.anyio
 
 ACTIONS = 25
-TILES_PER_SESSION = 12
-PACE = Pace(handoff=HandoffPolicy(prepare_timeout_ms=500, drain_timeout_ms=500))
-PODS = [PodId(f"pod-{n}") for n in range(4)]
-SESSIONS = [SessionId(f"session-{n}") for n in range(3)]
-
-
-class Life:
-    """A fleet that things happen to."""
-
-    def __init__(self, seed: int, start: Starts, make_pod: MakesPod) -> None:
-        self.random = random.Random(seed)
-        self.start = start
-        self.make_pod = make_pod
-        self.processes: list[FleetProcess] = []
-        self.instances: dict[PodId, SimulatedPod] = {}
-        self.all_instances: list[SimulatedPod] = []
-
-    async def happen(self) -> None:
-        """Something happens; what cannot happen now does not."""
-        acts = [self.kill_leader, self.pod_dies, self.pod_comes, self.pod_comes, self.pod_drains, self.pod_leaves]
-        acts += [self.session_starts, self.session_starts, self.session_stops, self.rebalance]
-        try:
-            await self.random.choice(acts)()
-        except (LeaseLost, NotFound, Unavailable):
-            return
-
-    @property
-    def process(self) -> FleetProcess:
-        return self.random.choice(self.processes)
-
-    @property
-    def pod(self) -> SimulatedPod:
-        return self.random.choice(list(self.instances.values()))
-
-    async def kill_leader(self) -> None:
-        leader = next((one for one in self.processes if one.candidacy.leads), None)
-        if leader is not None:
-            self.processes.append(await self.start(name=f"process-{self.random.random()}", pace=PACE))
-            self.processes.remove(leader)
-            for instance in self.instances.values():
-                instance.process = self.processes[-1]
-            await leader.kill()
-
-    async def pod_dies(self) -> None:
-        await self.pod.die()
-
-    async def pod_comes(self) -> None:
-        pod_id = self.random.choice(PODS)
-        new = await self.make_pod(self.process, pod_id)
-        # The former instance goes on until it is told that it is fenced.
-        self.instances[pod_id] = new
-        self.all_instances.append(new)
-
-    async def pod_drains(self) -> None:
-        process = self.process
-        await Operator(process.live, process.view).drain(self.random.choice(PODS))
-
-    async def pod_leaves(self) -> None:
-        pod = self.pod
-        await pod.die()
-        await pod.process.pods.deregister(pod.lease)
-
-    async def session_starts(self) -> None:
-        writes = [TileWrite(one, 0, tile()) for one in tile_ids(TILES_PER_SESSION, self.random.choice(SESSIONS))]
-        await self.process.live.commit(None, writes)
-
-    async def session_stops(self) -> None:
-        process = self.process
-        retirement = Retirement(process.live, process.view)
-        await retirement.retire_session(self.random.choice(SESSIONS))
-
-    async def rebalance(self) -> None:
-        process = self.process
-        await Rebalancing(process.live, process.view, WITHOUT_COOL_DOWN).apply(None, 1.0)
-
-
-def is_at_rest(fleet: Fleet) -> bool:
-    """Every tile is worked on by a pod that is ready, and nothing is under way."""
-    records = {one: fleet.record(one) for one, _ in fleet.tiles.items()}
-    ready = {pod.id for pod in fleet.pods if pod.record.status is PodStatus.READY}
-    return all(
-        record
-        and record.owner
-        and record.owner.acknowledged_at_ms
-        and record.owner.pod_id in ready
-        and not record.is_handing_over
-        and not record.retiring
-        for record in records.values()
-    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -120,20 +19,13 @@ async def test_whatever_happens_no_epoch_has_two_owners_and_the_fleet_comes_to_r
     start: Starts, make_pod: MakesPod, history: OwnershipHistory, seed: int
 ) -> None:
     life = Life(seed, start, make_pod)
-    life.processes = [await start(name="first", pace=PACE), await start(name="second", pace=PACE)]
-    await life.pod_comes()
-    await life.session_starts()
+    await life.begin()
     for _ in range(ACTIONS):
         await life.happen()
         if life.random.random() < 0.7:
             await something_follows(history)
 
-    last = await make_pod(life.processes[-1], PodId("last"))
-    (new,) = tile_ids(1, SessionId("last"))
-    await life.processes[-1].live.commit(None, [TileWrite(new, 0, tile())])
-    await life.processes[-1].until(
-        lambda fleet: fleet.record(new) is not None and is_at_rest(fleet), "the fleet comes to rest"
-    )
+    last = await life.come_to_rest()
     assert not last.is_refused
     worked = [one for instance in life.all_instances for one in instance.worked]
     assert worked

@@ -1,4 +1,7 @@
-"""Owns what a process of the server does for the fleet, without HTTP and SQL: it follows, and competes to lead."""
+"""Owns what a process of the server does for the fleet, without HTTP: it follows, and competes to lead.
+
+SQL it only has where a test gives it a history to record.
+"""
 
 import asyncio
 import time
@@ -8,16 +11,19 @@ from secrets import token_urlsafe
 
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
-from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.redis.live_fleet import UNRECORDED_CHANGES_MAX, RedisLiveFleet
+from subgraph.adapters.redis.term_log import RedisTermLog
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.fleet.settle import HandoffPolicy
 from subgraph.domain.loads import LoadMetric
 from subgraph.operations.control_loop import ControlLoop, CycleFacts
 from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.history_recorder import HistoryRecorder
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.pods import Pods
+from subgraph.operations.term_history import TermHistory
 from tests.support.polling import eventually
 
 PATIENT = HandoffPolicy(prepare_timeout_ms=60_000, drain_timeout_ms=60_000)
@@ -60,12 +66,14 @@ class FleetProcess:
         name: str = "one",
         pace: Pace | None = None,
         wrap: Callable[[RedisLiveFleet], LiveFleet] = lambda live: live,
+        history: TermHistory | None = None,
+        unrecorded_changes_max: int = UNRECORDED_CHANGES_MAX,
     ) -> None:
         pace = pace or Pace()
         self.name = name
         self.redis = connect(url)
         self.bus = RedisEventBus(self.redis)
-        self.live = RedisLiveFleet(self.redis, self.bus, fleet_id)
+        self.live = RedisLiveFleet(self.redis, self.bus, fleet_id, unrecorded_changes_max)
         self.view = FleetView(self.live, pace.pod_lease_ms, LoadMetric.RECORDS, time.monotonic)
         self.pods = Pods(self.live, self.view, pace.pod_lease_ms, pace.pod_lease_ms, token_urlsafe)
         self.cycles: list[CycleFacts] = []
@@ -83,11 +91,16 @@ class FleetProcess:
             self.cycles.append,
             time.monotonic,
         )
+        self.log = RedisTermLog(self.redis, fleet_id)
+        self.recorder = (
+            HistoryRecorder(self.log, history, self.view, self.candidacy, time.monotonic) if history else None
+        )
         self.tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *, leads: bool = True) -> "FleetProcess":
         """Follow the fleet, and by default compete to lead it."""
-        works = [self.bus.run(), self.view.run(), *([self.loop.run()] if leads else [])]
+        works = [self.bus.run(), self.view.run(), *([self.recorder.run()] if self.recorder else [])]
+        works += [self.loop.run()] if leads else []
         self.tasks = [asyncio.create_task(work) for work in works]
         if leads:
             await self.until(lambda fleet: fleet.version, "somebody leads, and the process follows")

@@ -1,6 +1,6 @@
 """Owns how records, changes and the pulse are written in Redis: `version|JSON`, readable with any Redis client."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from subgraph.domain.ids import PodId, SessionId, TileId, parse_tile_id
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
 from subgraph.operations.live_fleet import Beat
+from subgraph.operations.term_history import LoggedChange
 
 _encoder = msgspec.json.Encoder()
 _tile_decoder = msgspec.json.Decoder(TileRecord)
@@ -61,7 +62,7 @@ def decode_message(message: bytes) -> FleetChange | CycleReport:
         kind, *facts = _message_decoder.decode(message)
         if kind == "cycle":
             return msgspec.json.decode(facts[0], type=CycleReport)
-        previous, version, tiles, pods, requirements = facts
+        previous, version, tiles, pods, requirements, at_ms = facts
         return FleetChange(
             int(previous),
             int(version),
@@ -71,13 +72,27 @@ def decode_message(message: bytes) -> FleetChange | CycleReport:
                 SessionId(key): _requirement_decoder.decode(record) if record else None
                 for key, record in _pairs(requirements)
             },
+            int(at_ms),
+        )
+
+
+def decode_logged(fields: Mapping[bytes, bytes]) -> LoggedChange:
+    """An entry of the log of terms."""
+    with _told_as_unreadable("an entry of the log of terms"):
+        before, after = fields[b"before"], fields[b"after"]
+        return LoggedChange(
+            version=int(fields[b"version"]),
+            at_ms=int(fields[b"at"]),
+            tile_id=_tile_id(fields[b"tile"].decode()),
+            before=_tile_decoder.decode(before) if before else None,
+            after=_tile_decoder.decode(after) if after else None,
         )
 
 
 def decode_beat(answer: list[Any]) -> Beat:
     """What the pulse script returns."""
     with _told_as_unreadable("the pulse"):
-        now_ms, run_id, incarnation, published, leader, cycle, leases, applied, pause = answer
+        now_ms, run_id, incarnation, published, leader, cycle, leases, applied, pause, unrecorded, dropped = answer
         return Beat(
             now_ms=int(now_ms),
             run_id=run_id.decode(),
@@ -88,6 +103,8 @@ def decode_beat(answer: list[Any]) -> Beat:
             applied={PodId(pod.decode()): int(version) for pod, version in _pairs(applied)},
             last_cycle=msgspec.json.decode(cycle, type=CycleReport) if cycle else None,
             pause=msgspec.json.decode(pause, type=Pause) if pause else None,
+            unrecorded_changes=int(unrecorded),
+            dropped_changes=int(dropped),
         )
 
 

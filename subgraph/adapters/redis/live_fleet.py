@@ -45,6 +45,8 @@ LOAD_REPORTS_KEPT_MS = 2 * LOAD_REPORTS_REPLAYED_MS
 LOAD_REPORTS_PER_READ = 1_000
 LOAD_READ_BLOCK_MS = 1_000
 TILES_PER_SCAN = 2_000
+UNRECORDED_CHANGES_MAX = 200_000
+"""About 100 MB: what history can catch up with after SQL was away. The oldest of more are dropped, and counted."""
 
 _SCRIPTS = (
     "announce_cycle",
@@ -65,10 +67,13 @@ _SCRIPTS = (
 class RedisLiveFleet:
     """The LiveFleet port on one Redis and one fleet id."""
 
-    def __init__(self, redis: Redis, bus: RedisEventBus, fleet_id: str) -> None:
+    def __init__(
+        self, redis: Redis, bus: RedisEventBus, fleet_id: str, unrecorded_changes_max: int = UNRECORDED_CHANGES_MAX
+    ) -> None:
         self._redis = redis
         self._bus = bus
         self._fleet_id = fleet_id
+        self._unrecorded_changes_max = unrecorded_changes_max
         self._keys = fleet_keys(fleet_id)
         self._requests = LeaderRequests(redis, self._key)
         by_name = {key.rpartition(":")[2]: key for key in self._keys}
@@ -165,7 +170,7 @@ class RedisLiveFleet:
             raise ValueError(f"at most {TILES_PER_COMMIT_MAX} tiles a commit, not {len(grouped)}")
         if len({tile.tile_id for _, tile in grouped}) < len(grouped):
             raise ValueError("a commit writes a tile once")
-        arguments: list[str | bytes | int] = [*_guard_arguments(guard), len(pods)]
+        arguments: list[str | bytes | int] = [*_guard_arguments(guard), self._unrecorded_changes_max, len(pods)]
         for pod in pods:
             arguments += [pod.pod_id, pod.expected, int(pod.if_lease_ended), codec.encode_record(pod.record)]
         for number, tile in grouped:

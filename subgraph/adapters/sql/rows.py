@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.fleet.terms import TermChange, TermFacts
+from subgraph.domain.ids import PodId, SessionId, TenantId, parse_tile_id, tile_id
+from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term
 from subgraph.domain.sessions import Session, SessionEvent, SessionEventType, SessionState
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -86,6 +88,43 @@ def event_of(row: Row[Any]) -> SessionEvent:
         occurred_at=row.occurred_at,
         data_source=row.data_source,
     )
+
+
+def term_values(fleet_id: str, facts: TermFacts) -> dict[str, object]:
+    """The columns of a term."""
+    change, term = facts.change, facts.change.term
+    session_id, cell = parse_tile_id(change.tile_id)
+    return {
+        "fleet_id": fleet_id,
+        "epoch": term.epoch,
+        "version": facts.version,
+        "tenant_id": facts.tenant_id,
+        "session_id": session_id,
+        "cell": cell,
+        "pod_id": term.pod_id,
+        "reason": term.reason.value,
+        "state": change.state.value,
+        "pinned": change.pinned,
+        "load": term.load,
+        "assigned_at_ms": term.assigned_at_ms,
+        "acknowledged_at_ms": term.acknowledged_at_ms,
+        "ended_at_ms": change.ended_at_ms,
+    }
+
+
+def term_facts_of(row: Row[Any]) -> TermFacts:
+    """The term of a row of all its columns. What only the living record has (readiness, its drain) is not in it."""
+    term = Term(
+        pod_id=PodId(row.pod_id),
+        epoch=row.epoch,
+        reason=AssignmentReason(row.reason),
+        assigned_at_ms=row.assigned_at_ms,
+        acknowledged_at_ms=row.acknowledged_at_ms,
+        load=row.load,
+    )
+    tile = tile_id(SessionId(row.session_id), row.cell)
+    change = TermChange(tile, term, AssignmentState(row.state), row.pinned, ended_at_ms=row.ended_at_ms)
+    return TermFacts(change, TenantId(row.tenant_id), row.version)
 
 
 def _json(value: Mapping[str, object]) -> str:

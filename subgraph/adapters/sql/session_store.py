@@ -7,7 +7,7 @@ from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from subgraph.adapters.sql.cursors import CreatedCursor, decode_cursor, encode_cursor
+from subgraph.adapters.sql.cursors import CreatedCursor, decode_created_cursor, encode_cursor
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import event_of, event_values, session_of, session_values
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_EVENT
@@ -54,7 +54,7 @@ class SqlSessionStore:
             listed.append(SESSION.c.data_source == data_source)
         page = select(SESSION).where(*listed).order_by(SESSION.c.created_at.desc(), SESSION.c.id).limit(first + 1)
         if after is not None:
-            cursor = decode_cursor(after)
+            cursor = decode_created_cursor(after)
             same_moment = and_(SESSION.c.created_at == cursor.created_at, SESSION.c.id > cursor.id)
             # The first term says nothing new, but lets the index skip to the cursor's place.
             page = page.where(SESSION.c.created_at <= cursor.created_at)

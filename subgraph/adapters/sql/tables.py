@@ -138,8 +138,41 @@ class RegisteredCellsRow(SqlTable, table=True):
     template_json: str = Field(sa_type=Text)
 
 
+class AssignmentHistoryRow(SqlTable, table=True):
+    """One term of ownership as of the change of `version`; times are Redis time, milliseconds."""
+
+    __tablename__ = "assignment_history"
+    __table_args__ = (
+        Index("ix_assignment_history_tile", "fleet_id", "session_id", "cell", "epoch"),
+        # The pod is in it for those who want a session's terms on one pod.
+        Index("ix_assignment_history_session", "fleet_id", "session_id", "assigned_at_ms", "epoch", "pod_id"),
+        Index("ix_assignment_history_pod", "fleet_id", "pod_id", "assigned_at_ms", "epoch"),
+        Index("ix_assignment_history_time", "fleet_id", "assigned_at_ms", "epoch"),
+        # Null while a term lives: also what the living ones are found by.
+        Index("ix_assignment_history_end", "fleet_id", "ended_at_ms", "epoch"),
+        # Terms come in the order of their epochs, so they are written at the end of the table itself.
+        {"sqlite_with_rowid": False},
+    )
+
+    fleet_id: str = Field(primary_key=True)
+    epoch: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    version: int = Field(sa_type=BigInteger)
+    tenant_id: str
+    session_id: str
+    cell: int = Field(sa_type=BigInteger)
+    pod_id: str
+    reason: str
+    state: str
+    pinned: bool
+    load: float
+    assigned_at_ms: int = Field(sa_type=BigInteger)
+    acknowledged_at_ms: int | None = Field(sa_type=BigInteger)
+    ended_at_ms: int | None = Field(sa_type=BigInteger)
+
+
 METADATA: MetaData = SqlTable.metadata
 SESSION: Table = METADATA.tables["session"]
 SESSION_EVENT: Table = METADATA.tables["session_event"]
 FLEET: Table = METADATA.tables["fleet"]
 REGISTERED_CELLS: Table = METADATA.tables["registered_cells"]
+ASSIGNMENT_HISTORY: Table = METADATA.tables["assignment_history"]

@@ -1,5 +1,6 @@
-"""Owns PodAssignment in GraphQL: one term of ownership of one tile by one pod."""
+"""Owns PodAssignment in GraphQL: one term of ownership of one tile by one pod, living or ended."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,10 +8,13 @@ import strawberry
 
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
-from subgraph.api.types.common import PageInfo, at_ms
+from subgraph.api.types.common import PageInfo, at_ms, page_info
+from subgraph.domain.errors import InvalidInput, SessionManagerFailure, Unavailable
 from subgraph.domain.fleet.terms import TermChange
-from subgraph.domain.ids import assignment_id
+from subgraph.domain.ids import TileId, assignment_id, parse_assignment_id
 from subgraph.domain.ownership import AssignmentReason, AssignmentState
+from subgraph.operations.ports import Page
+from subgraph.operations.readings import rows_of, term_of
 
 if TYPE_CHECKING:
     from subgraph.api.types.pod import Pod
@@ -21,7 +25,8 @@ strawberry.enum(
     name="PodAssignmentState",
     description=(
         "Where a term of ownership stands: PREPARING (the next owner, the present one works on), ACTIVE (in force), "
-        "DRAINING (the former owner finishes), RELEASED, LOST or ABORTED (ended)."
+        "DRAINING (the former owner finishes); and ended: RELEASED (it finished, or its time to finish was over), LOST "
+        "(with its pod, or its pod let go of it), ABORTED (it never came into force)."
     ),
 )
 strawberry.enum(
@@ -64,6 +69,12 @@ class PodAssignment:
     assigned_at: datetime = strawberry.field(description="When the term was reserved.")
     acknowledged_at: datetime | None = strawberry.field(
         description="When the pod acknowledged that it works on the tile; null until then."
+    )
+    released_at: datetime | None = strawberry.field(
+        description="When the term ended; null while it lives, and for a moment until its end is recorded."
+    )
+    load: float = strawberry.field(
+        description="The tile's smoothed load when it was given to this pod; 0 if it had not reported."
     )
 
     @strawberry.field(description="The tile that is owned; null once it is gone.")
@@ -112,4 +123,48 @@ def to_assignment(change: TermChange) -> PodAssignment:
         replaces=[strawberry.ID(tile_id) for tile_id in change.replaces],
         assigned_at=at_ms(term.assigned_at_ms),
         acknowledged_at=None if term.acknowledged_at_ms is None else at_ms(term.acknowledged_at_ms),
+        released_at=None if change.ended_at_ms is None else at_ms(change.ended_at_ms),
+        load=term.load,
     )
+
+
+def assignment_page(page: Page[TermChange], after: str | None) -> PodAssignmentConnection:
+    """A page of terms as GraphQL shows it."""
+    return PodAssignmentConnection(
+        edges=[
+            PodAssignmentEdge(cursor=cursor, node=to_assignment(change))
+            for cursor, change in zip(page.cursors, page.items, strict=True)
+        ],
+        page_info=page_info(page.cursors, page.has_next, after is not None),
+        total_count=page.total_count,
+    )
+
+
+async def load_assignments(info: Info, ids: Sequence[str]) -> list[PodAssignment | SessionManagerFailure | None]:
+    """The caller's terms by id: living ones from memory, ended ones from history; null for malformed and absent ids.
+
+    A failure stands where history was needed and did not answer: what lives is known without it.
+    """
+    services, caller = info.context.services, info.context.caller
+    fleet = services.view.current()
+    keys = [_key_of(text) for text in ids]
+    own = rows_of(fleet, caller.tenant_id, [key[0] for key in keys if key])
+    known = {key: term_of(fleet, *key) for key in keys if key and key[0] in own}
+    found: dict[tuple[TileId, int], TermChange | SessionManagerFailure] = {
+        key: change for key, change in known.items() if change
+    }
+    sought = list({key for key in keys if key and key not in found})
+    if sought:
+        try:
+            found |= await services.history.terms(caller, sought)
+        except Unavailable as failure:
+            found |= dict.fromkeys(sought, failure)
+    terms = [found.get(key) if key else None for key in keys]
+    return [to_assignment(term) if isinstance(term, TermChange) else term for term in terms]
+
+
+def _key_of(text: str) -> tuple[TileId, int] | None:
+    try:
+        return parse_assignment_id(text)
+    except InvalidInput:
+        return None

@@ -69,3 +69,8 @@ def slice_after(keys: Sequence[str], first: int, after: str | None) -> tuple[lis
 def at_ms(milliseconds: int) -> datetime:
     """A time from Redis time in milliseconds."""
     return datetime.fromtimestamp(milliseconds / 1_000, UTC)
+
+
+def to_ms(moment: datetime) -> int:
+    """A time as Redis time in milliseconds; one without a zone is UTC."""
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000)

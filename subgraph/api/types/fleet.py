@@ -5,7 +5,8 @@ from datetime import datetime
 import strawberry
 
 from subgraph.api.context import Info
-from subgraph.api.scalars import Long
+from subgraph.api.scalars import Duration, Long
+from subgraph.api.types.churn import CHURN_WINDOW, ChurnByReason, churn_over
 from subgraph.api.types.common import (
     TILES_PAGE_SIZE_MAX,
     PageInfo,
@@ -69,6 +70,9 @@ class Fleet:
     last_cycle_at: datetime | None = strawberry.field(description="When the last control cycle ended.")
     last_cycle_ms: float | None = strawberry.field(description="How long it took, in milliseconds.")
     rebalancing: RebalancingState = strawberry.field(description="Whether tiles are being moved.")
+    unrecorded_changes: int = strawberry.field(
+        description="Changes of tiles that history has not recorded yet: few, and more and more while SQL is away."
+    )
 
     @strawberry.field(description="How many pods there should be, and why.")
     def scaling(self, info: Info) -> ScalingRecommendation:
@@ -77,6 +81,16 @@ class Fleet:
         return ScalingRecommendation(
             pods=advice.pods, delta=advice.delta, limiting_dimension=advice.limiting.value, reason=advice.reason
         )
+
+    @strawberry.field(
+        description=(
+            "Tiles given to pods in the window up to now, of all tenants, by reason; those that moved the most load "
+            "first. `window` is at most PT24H; the last second may be missing. Null while SQL does not answer."
+        )
+    )
+    async def churn(self, info: Info, window: Duration = CHURN_WINDOW) -> list[ChurnByReason] | None:
+        """Churn by reason."""
+        return await churn_over(info, window)
 
     @strawberry.field(description="The pods, by id.")
     def pods(
@@ -289,6 +303,7 @@ def to_fleet(info: Info) -> Fleet:
             reason=pause.reason if pause else None,
             last_skip=cycle.skip if cycle else None,
         ),
+        unrecorded_changes=services.view.unrecorded_changes,
     )
 
 

@@ -10,9 +10,14 @@ from strawberry.federation.schema_directives import Key
 from strawberry.federation.types import FieldSet
 from strawberry.scalars import JSON
 
-from subgraph.api.context import Info
+from subgraph.api.context import Info, TileHistory
 from subgraph.api.scalars import Long
-from subgraph.api.types.assignment import PodAssignment, to_assignment
+from subgraph.api.types.assignment import (
+    PodAssignment,
+    PodAssignmentConnection,
+    assignment_page,
+    to_assignment,
+)
 from subgraph.api.types.common import PageInfo, SessionDetail, at_ms, page_size, to_details
 from subgraph.api.types.pod import Pod, load_pods
 from subgraph.domain.errors import InvalidInput
@@ -211,6 +216,17 @@ class Tile:
     def handoff(self) -> PodAssignment | None:
         """The next term."""
         return self._term(AssignmentState.PREPARING)
+
+    @strawberry.field(
+        description=(
+            "Who owned it, newest first, the present owner included; null while SQL does not answer. A term shows "
+            "about a second after it was given. `totalCount` is null."
+        )
+    )
+    async def history(self, info: Info, first: int = 20, after: str | None = None) -> PodAssignmentConnection | None:
+        """Its terms."""
+        wanted = TileHistory(self.reading.id, page_size(first), after)
+        return assignment_page(await info.context.history_loader.load(wanted), after)
 
     @strawberry.field(description="Why it is here, and for every other live pod why it is not there; the best first.")
     def explanation(self, info: Info, first: int = 20) -> "PlacementExplanation":

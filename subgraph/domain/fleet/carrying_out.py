@@ -13,6 +13,9 @@ from subgraph.domain.ownership import Term, TileRecord
 
 Records = dict[TileId, TileRecord | None]
 
+LOAD_DIGITS = 3
+"""Behind the point, of the load that a term notes: more would only cost memory, in the record of every tile."""
+
 
 @dataclass(slots=True)
 class CarriedOut:
@@ -47,6 +50,7 @@ def carry_out(
     settled: Mapping[TileId, TileRecord | None],
     first_epoch: int,
     now_ms: int,
+    loads: Mapping[TileId, float],
 ) -> CarriedOut:
     """The records that a plan and the settling of this cycle leave.
 
@@ -56,6 +60,7 @@ def carry_out(
         settled: what is due to become of tiles anyway: the plan is carried out on that.
         first_epoch: the first of as many reserved ones as `epochs_of` says.
         now_ms: the live store's time.
+        loads: the smoothed loads of the tiles that move: their terms note them.
     """
     done = CarriedOut(alone=dict(settled))
     if plan is None:
@@ -63,7 +68,7 @@ def carry_out(
     now = {**records, **settled}
     epoch = first_epoch
     for move in plan.moves:
-        _move(done, now, move, epoch, now_ms)
+        _move(done, now, move, epoch, now_ms, loads[move.tile_id])
         epoch += 1
     for split in plan.splits:
         _replace(done, now, split.into, partial(_split, now, split, epoch, now_ms))
@@ -74,11 +79,11 @@ def carry_out(
     return done
 
 
-def _move(done: CarriedOut, now: Records, move: FleetMove, epoch: int, now_ms: int) -> None:
+def _move(done: CarriedOut, now: Records, move: FleetMove, epoch: int, now_ms: int, load: float) -> None:
     record = now[move.tile_id]
     if record is None:
         return
-    term = Term(move.target, epoch, move.reason, now_ms)
+    term = Term(move.target, epoch, move.reason, now_ms, load=round(load, LOAD_DIGITS))
     take = ownership.place if record.owner is None else ownership.prepare
     try:
         done.alone[move.tile_id] = take(record, term)

@@ -23,6 +23,8 @@ class FleetChange:
     tiles: Mapping[TileId, TileRecord | None] = field(default_factory=dict)
     pods: Mapping[PodId, PodRecord | None] = field(default_factory=dict)
     requirements: Mapping[SessionId, SessionRequirement | None] = field(default_factory=dict)
+    at_ms: int = field(default=0, compare=False)
+    """When it was committed (Redis time)."""
 
 
 @dataclass(frozen=True, slots=True)

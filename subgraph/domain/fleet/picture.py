@@ -121,7 +121,7 @@ class Fleet:
                 self.tiles.remove(tile_id)
             else:
                 self._put_tile(tile_id, after, change.version)
-            self._note_tile(effects, tile_id, before, after)
+            self._note_tile(effects, tile_id, before, after, change.at_ms)
         inherit(self.tiles, left)
         for pod_id in effects.terms_of_pod:
             pod_row = self.pods.rows[self.pods.row_or_new(pod_id)]
@@ -143,6 +143,11 @@ class Fleet:
         """A tile as the live store holds it, or None."""
         row = self.tiles.row(tile_id)
         return None if row is None else self.tiles.record(row, self.owner_id(row))
+
+    def reported_load(self, tile_id: TileId) -> float:
+        """A tile's smoothed load; 0 while nothing was reported."""
+        row = self.tiles.row(tile_id)
+        return 0.0 if row is None else float(np.nan_to_num(self.tiles.smoothed[row]))
 
     def owner_id(self, row: int) -> PodId | None:
         """The pod that owns the tile of a row, or None."""
@@ -246,7 +251,7 @@ class Fleet:
         )
 
     def _note_tile(
-        self, effects: Effects, tile_id: TileId, before: TileRecord | None, after: TileRecord | None
+        self, effects: Effects, tile_id: TileId, before: TileRecord | None, after: TileRecord | None, at_ms: int
     ) -> None:
         if _is_in_force(after):
             effects.touched.add(tile_id)
@@ -255,7 +260,7 @@ class Fleet:
             effects.removed.add(tile_id)
         if after is None and before is not None and before.retired_at_ms is not None:
             self.retired.remember(tile_id, RetiredTile(before.tenant_id, before.retired_at_ms))
-        for change in changed_terms(tile_id, before, after):
+        for change in changed_terms(tile_id, before, after, at_ms):
             effects.terms_of_pod.setdefault(change.term.pod_id, []).append(change)
 
 

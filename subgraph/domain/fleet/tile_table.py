@@ -38,6 +38,7 @@ _COLUMNS: dict[str, tuple[type[np.generic], float]] = {
     "owner_reason": (np.int8, 0),
     "owner_since_ms": (np.int64, 0),
     "owner_acknowledged_ms": (np.int64, 0),
+    "owner_load": (np.float64, 0),
     "last_epoch": (np.int64, 0),
     "registered_resolution": (np.int8, AS_REGISTERED),
     "smoothed": (np.float64, math.nan),
@@ -62,6 +63,7 @@ class TileTable:
     owner_reason: npt.NDArray[np.int8]
     owner_since_ms: npt.NDArray[np.int64]
     owner_acknowledged_ms: npt.NDArray[np.int64]
+    owner_load: npt.NDArray[np.float64]
     last_epoch: npt.NDArray[np.int64]
     registered_resolution: npt.NDArray[np.int8]
     smoothed: npt.NDArray[np.float64]
@@ -183,6 +185,7 @@ class TileTable:
         self.owner_reason[row] = _REASON_CODES[owner.reason] if owner else 0
         self.owner_since_ms[row] = owner.assigned_at_ms if owner else 0
         self.owner_acknowledged_ms[row] = (owner.acknowledged_at_ms or 0) if owner else 0
+        self.owner_load[row] = owner.load if owner else 0
         self.last_epoch[row] = record.last_epoch
         _put_or_drop(self.next, row, record.next)
         _put_or_drop(self.draining, row, record.draining)
@@ -233,6 +236,7 @@ class TileTable:
             # A term in force has passed READY, or needed none; either way nothing waits for it any more.
             ready=True,
             acknowledged_at_ms=acknowledged_ms or None,
+            load=float(self.owner_load[row]),
         )
 
     def remove(self, tile_id: TileId) -> int | None:

@@ -1,5 +1,5 @@
 -- The pulse. Returns: {now, run id, incarnation, published version, leader's name, cycle report, leases, applied
--- versions, pause}
+-- versions, pause, changes that history has not recorded, changes it will never hear of}
 local holder = redis.call('GET', LEADER)
 return {
   digits(now_ms()),
@@ -11,4 +11,6 @@ return {
   redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES'),
   redis.call('HGETALL', APPLIED),
   redis.call('GET', PAUSE) or '',
+  redis.call('XLEN', TERMS),
+  redis.call('HGET', META, 'terms_dropped') or '0',
 }

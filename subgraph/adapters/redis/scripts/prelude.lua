@@ -1,6 +1,6 @@
 -- What every script of the fleet shares. All keys of a fleet have one hash tag, so a script may touch any of them.
 --   META     hash    incarnation, run_id (of the server it began on), counter (of versions given out), published
---                    (version of the newest change)
+--                    (version of the newest change), terms_dropped (changes history will never hear of)
 --   TILES    hash    tile id -> "version|record as JSON"
 --   PODS     hash    pod id  -> "version|record as JSON"
 --   TOKENS   hash    pod id  -> "lease token|lease in ms"; present while an instance is live
@@ -11,8 +11,9 @@
 --   CYCLE    string  report of the last control cycle
 --   PAUSE    string  who paused rebalancing, until when and why; lives until then
 --   REQUIREMENTS  hash  session id -> "revision of the session|what it requires of all its tiles, as JSON"
+--   TERMS    stream  changes of tiles with terms that history has not recorded yet
 --   CHANNEL  channel on which changes and cycle reports are published
-local META, TILES, PODS, TOKENS, LEASES, APPLIED, LEADER, LOADS, CYCLE, PAUSE, REQUIREMENTS, CHANNEL = unpack(KEYS)
+local META, TILES, PODS, TOKENS, LEASES, APPLIED, LEADER, LOADS, CYCLE, PAUSE, REQUIREMENTS, TERMS, CHANNEL = unpack(KEYS)
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -40,8 +41,8 @@ end
 local function publish_change(version, tiles, pods, requirements)
   local previous = redis.call('HGET', META, 'published') or '0'
   redis.call('HSET', META, 'published', digits(version))
-  redis.call('PUBLISH', CHANNEL, 
-    cmsgpack.pack({'change', previous, digits(version), tiles, pods, requirements or {}}))
+  redis.call('PUBLISH', CHANNEL,
+    cmsgpack.pack({'change', previous, digits(version), tiles, pods, requirements or {}, digits(now_ms())}))
 end
 
 local function run_id()
