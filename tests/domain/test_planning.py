@@ -101,6 +101,29 @@ def test_idle_tiles_spread_by_number_among_loaded_ones_too() -> None:
     assert np.bincount(plan.targets).tolist() == [3, 3, 3, 3]
 
 
+def test_idle_tiles_level_the_number_of_tiles_and_not_what_is_left_uneven_of_the_load() -> None:
+    # Pod 1 has a little less load; if it got all that is idle now, it would have most to do when that wakes up.
+    plan = plan_rebalance(fleet([10, 9] + [0] * 100, [0, 1] + [UNOWNED] * 100, [1, 1]), POLICY)
+    assert np.bincount(plan.targets).tolist() == [50, 50]
+
+
+def test_tiles_of_lost_pods_push_away_no_more_than_they_must() -> None:
+    random = np.random.default_rng(8)
+    loads = random.lognormal(0, 1.2, 5_000)
+    columns = fleet(loads.tolist(), [UNOWNED] * 5_000, [1] * 50)
+    columns = carried_out(columns, plan_rebalance(columns, POLICY))
+    lost = np.where(columns.tile_pod < 3, UNOWNED, columns.tile_pod).astype(np.int32)
+    columns = replace(columns, tile_pod=lost, pod_accepts=np.arange(50) >= 3)
+    plan = plan_rebalance(columns, UNBOUNDED)
+    room = np.sort(POLICY.target * loads.sum() / 47 - np.array(pod_loads(columns))[3:])[::-1]
+    heaviest = np.sort(loads[lost == UNOWNED])[::-1][:47]
+    # However they are placed, the n heaviest are on n pods at most, and what has no room there must make way.
+    least = float((np.cumsum(heaviest) - np.cumsum(room[: heaviest.size])).max())
+    assert least > 0
+    assert plan.churn <= 1.03 * least
+    assert plan.after.imbalance <= POLICY.target * (1 + 1e-9)
+
+
 def test_a_dead_pods_tiles_spread_over_all_the_others() -> None:
     owners = [UNOWNED] * 30 + [pod for pod in range(9) for _ in range(30)]
     plan = plan_rebalance(fleet([1] * 300, owners, [1] * 9), POLICY)
