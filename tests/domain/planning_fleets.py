@@ -10,7 +10,9 @@ from subgraph.domain.planning.plan import Plan, plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
 
 POLICY = BalancePolicy()
-UNBOUNDED = BalancePolicy(load_moved_ratio_max=1e9, evacuation_load_ratio_max=1e9)
+UNBOUNDED = BalancePolicy(
+    load_moved_ratio_max=1e9, evacuation_load_ratio_max=1e9, pod_given_ratio_max=1e9, pod_taken_ratio_max=1e9
+)
 
 
 def fleet(

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from planning_fleets import POLICY, UNBOUNDED, carried_out, fleet, pod_loads, settle
 
+from subgraph.domain.planning.allowance import Allowance
 from subgraph.domain.planning.columns import UNOWNED
 from subgraph.domain.planning.plan import MoveReason, SkipReason, plan_rebalance
-from subgraph.domain.planning.policy import Allowance
 from subgraph.domain.planning.shed import Candidates, shed
 
 # ── Balancing ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -97,17 +97,9 @@ def test_pods_that_cannot_be_helped_do_not_hide_one_that_can_however_many_they_a
 
 def test_a_run_of_tiles_that_leaves_the_pod_its_fair_share_goes_before_one_that_covers_all() -> None:
     candidates = Candidates(np.arange(4, dtype=np.int32), np.zeros(4, np.int32), np.array([3.0, 4.0, 5.0, 12.0]))
-    need, handoff_cost = np.array([9.3]), np.array([0.003])
-    assert shed(candidates, need, np.array([0.7]), handoff_cost).tolist() == [1, 2]
-    assert shed(candidates, need, np.array([2.8]), handoff_cost).tolist() == [3]
-
-
-def test_where_every_tile_has_load_few_heavy_ones_go_and_where_most_are_idle_many_light_ones() -> None:
-    loads, owners = [15] * 4 + [1] * 60 + [1] * 80, [0] * 64 + [1] * 80
-    busy = plan_rebalance(fleet(loads, owners, [1, 1]), POLICY)
-    assert busy.loads.tolist() == [15.0]
-    idle = plan_rebalance(fleet(loads + [0] * 600, owners + [0, 1] * 300, [1, 1]), POLICY)
-    assert idle.loads.tolist() == [1.0] * 15
+    need, share = np.array([9.3]), np.array([14.0])
+    assert shed(candidates, need, np.array([0.7]), share).tolist() == [1, 2]
+    assert shed(candidates, need, np.array([2.8]), share).tolist() == [3]
 
 
 def test_relieving_a_pod_is_worth_a_gain_or_not_done() -> None:

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from subgraph.domain.planning.budget import Budget
 from subgraph.domain.planning.exchange import exchange
-from subgraph.domain.planning.policy import Allowance, BalancePolicy
+from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.reasons import SkipReason
 from subgraph.domain.planning.refine import refine
 from subgraph.domain.planning.relieve import relieve
@@ -29,7 +30,7 @@ class Balancing:
         return cls(Moves.none(), skip, budget_bound)
 
 
-def balance(standing: Standing, policy: BalancePolicy, allowance: Allowance) -> Balancing:
+def balance(standing: Standing, policy: BalancePolicy, budget: Budget) -> Balancing:
     """Return the moves that bring every pod to the target where tile sizes and budgets allow.
 
     Each leaves the pods it touches cooler than the hotter of them was, so a fixed load comes to rest.
@@ -39,28 +40,37 @@ def balance(standing: Standing, policy: BalancePolicy, allowance: Allowance) -> 
     triggering = standing.excess(policy.trigger) > 0
     if not triggering.any():
         return Balancing.none(SkipReason.WITHIN_HYSTERESIS)
-    if allowance.empty:
+    if budget.in_all.empty:
         return Balancing.none(SkipReason.BUDGET_EXHAUSTED, budget_bound=True)
     now, moves, budget_bound = standing, Moves.none(), False
     for _ in range(STEPS_MAX):
         before = moves
         for step in (relieve, exchange):
-            left = allowance.less(float(standing.tile_load[moves.tiles].sum()), moves.tiles.size)
-            done, budget_bound = step(now, policy, left)
+            done, budget_bound = step(now, policy, budget.less(standing, moves))
             now = _with_second_thoughts(now, done)
             moves = _net(standing, now) if done.tiles.size else moves
             if budget_bound:
                 break
         if budget_bound or moves is before:
             break
-    bettered = refine(standing, now, policy, allowance)
+    bettered = refine(standing, now, policy, budget)
     if bettered is not now:
-        moves = _net(standing, bettered)
+        now, moves = bettered, _net(standing, bettered)
     # If those that called for the round cannot be helped, the others are within the hysteresis: let them rest.
-    if not np.any(triggering[standing.tile_pod[moves.tiles]]):
+    helps = bool(np.any(triggering[standing.tile_pod[moves.tiles]]))
+    if not helps:
+        now, moves = standing, Moves.none()
+    budget_bound = budget_bound or _pods_hold_back(now, policy, budget.less(standing, moves))
+    if not helps:
         skip = SkipReason.BUDGET_EXHAUSTED if budget_bound else SkipReason.NOTHING_FITS
         return Balancing.none(skip, budget_bound=budget_bound)
     return Balancing(moves, None, budget_bound)
+
+
+def _pods_hold_back(now: Standing, policy: BalancePolicy, left: Budget) -> bool:
+    open_pods = now.pod_receives & (now.pod_slots > 0)
+    room = np.where(open_pods, policy.target * now.fair_share - now.pod_load, 0.0)
+    return left.holds_back(now.excess(policy.target), room)
 
 
 def _with_second_thoughts(standing: Standing, moves: Moves) -> Standing:

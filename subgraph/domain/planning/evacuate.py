@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from subgraph.domain.planning.allot import allot
+from subgraph.domain.planning.allowance import Allowance
 from subgraph.domain.planning.columns import UNOWNED, Flags, Rows
-from subgraph.domain.planning.policy import Allowance
 from subgraph.domain.planning.standing import Moves, Standing
 
 

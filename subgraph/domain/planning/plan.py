@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from subgraph.domain.planning.balance import Balancing, balance
+from subgraph.domain.planning.budget import Budget
 from subgraph.domain.planning.columns import UNOWNED, Loads, PlanningInput, Rows
 from subgraph.domain.planning.evacuate import Evacuation, evacuate
 from subgraph.domain.planning.merge import merge
@@ -89,7 +90,8 @@ def plan_rebalance(
         in_flight += splitting.tiles.size
     balancing = Balancing.none()
     if balances:
-        balancing = balance(settled, policy, policy.balance_allowance(tiles, load_total, in_flight))
+        budget = Budget.of(settled, policy, policy.balance_allowance(tiles, load_total, in_flight))
+        balancing = balance(settled, policy, budget)
     final = settled.after(balancing.moves)
     if balances and divisions is not None and resolution is not None:
         cold = resolution.merge_ratio * too_hot

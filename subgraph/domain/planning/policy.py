@@ -3,9 +3,7 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from subgraph.domain.planning.columns import Loads
+from subgraph.domain.planning.allowance import Allowance
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +11,7 @@ class BalancePolicy:
     """The knobs of the planner. Ratios named `trigger` and `target` are utilization over the fleet's fair utilization.
 
     A round starts only above `trigger` and then goes down to `target`; the gap between them keeps it from chattering.
+    So it is with `floor` and `fill`: a pod below the one gets what brings it to the other, as does a pod that joined.
     Counts of moves are the larger of a fixed number and a share of all tiles, so one default serves every fleet size.
 
     A budget is there for what is out of the ordinary: one that binds on an ordinary morning leaves pods hot. A real day
@@ -22,10 +21,17 @@ class BalancePolicy:
 
     trigger: float = 1.07
     target: float = 1.05
+    floor: float = 0.80
+    fill: float = 0.95
     gain_ratio_min: float = 0.001  # of the fair utilization: what relieving a pod must gain to be worth a handoff
-    load_moved_ratio_max: float = 0.35  # of the total load, a round
+    load_moved_ratio_max: float = 0.25  # of the total load, a round
     moves_max: int = 1_000  # a round
     moves_ratio_max: float = 0.02  # of all tiles, a round
+    pod_given_ratio_max: float = 1.0  # of its fair share: the load that one pod gives in a round of balancing
+    pod_taken_ratio_max: float = 0.5  # of its fair share: the load that it takes
+    pod_filled_ratio_max: float = 0.25  # the same, where it is taken for being below the floor, or has no tile yet
+    pod_tiles_moved_max: int = 100  # that one pod gives in a round, and as many that it takes
+    pod_tiles_moved_ratio_max: float = 0.10  # of its fair number of tiles
     evacuation_load_ratio_max: float = 0.10
     evacuation_moves_max: int = 1_000
     evacuation_moves_ratio_max: float = 0.02
@@ -41,20 +47,24 @@ class BalancePolicy:
     def __post_init__(self) -> None:
         if not 1.0 <= self.target <= self.trigger:
             raise ValueError("1 <= target <= trigger must hold")
+        if not 0.0 <= self.floor <= self.fill <= 1.0:
+            raise ValueError("0 <= floor <= fill <= 1 must hold")
         ratios = [self.load_moved_ratio_max, self.evacuation_load_ratio_max, self.moves_ratio_max]
-        ratios += [self.repair_load_ratio_max, self.repair_moves_ratio_max]
+        ratios += [self.repair_load_ratio_max, self.repair_moves_ratio_max, self.pod_tiles_moved_ratio_max]
+        ratios += [self.pod_given_ratio_max, self.pod_taken_ratio_max, self.pod_filled_ratio_max]
         if min(self.gain_ratio_min, *ratios, self.evacuation_moves_ratio_max, self.in_flight_ratio_max) < 0:
             raise ValueError("a ratio cannot be negative")
-        if min(self.moves_max, self.evacuation_moves_max, self.repair_moves_max, self.in_flight_max) < 0:
+        counts = [self.moves_max, self.evacuation_moves_max, self.repair_moves_max, self.in_flight_max]
+        if min(*counts, self.pod_tiles_moved_max) < 0:
             raise ValueError("a number of moves cannot be negative")
 
-    def balance_allowance(self, tiles: int, load_total: float, in_flight: int) -> "Allowance":
+    def balance_allowance(self, tiles: int, load_total: float, in_flight: int) -> Allowance:
         """Return what balancing may move in a round while `in_flight` handoffs are under way."""
         moves = max(self.moves_max, int(self.moves_ratio_max * tiles))
         load = _share(self.load_moved_ratio_max, load_total)
         return Allowance(load=load, moves=min(moves, self._in_flight_left(tiles, in_flight)))
 
-    def evacuation_allowance(self, tiles: int, load_total: float, in_flight: int) -> "Allowance":
+    def evacuation_allowance(self, tiles: int, load_total: float, in_flight: int) -> Allowance:
         """Return what draining pods may give away in a round while `in_flight` handoffs are under way."""
         if self.emergency:
             return Allowance(load=math.inf, moves=tiles)
@@ -62,7 +72,7 @@ class BalancePolicy:
         load = _share(self.evacuation_load_ratio_max, load_total)
         return Allowance(load=load, moves=min(moves, self._in_flight_left(tiles, in_flight)))
 
-    def repair_allowance(self, tiles: int, load_total: float, in_flight: int) -> "Allowance":
+    def repair_allowance(self, tiles: int, load_total: float, in_flight: int) -> Allowance:
         """Return what may move in a round because a rule wants it elsewhere."""
         moves = max(self.repair_moves_max, int(self.repair_moves_ratio_max * tiles))
         load = _share(self.repair_load_ratio_max, load_total)
@@ -75,36 +85,3 @@ class BalancePolicy:
 def _share(ratio: float, load_total: float) -> float:
     # A fleet without any load has idle tiles to evacuate still: only the number of moves bounds them then.
     return ratio * load_total if load_total > 0 or ratio == 0 else math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What is left of a round's budget.
-
-    While it is untouched, it admits one move that is heavier than the whole of it: otherwise a tile that outweighs the
-    budget of a small fleet could never move at all.
-    """
-
-    load: float
-    moves: int
-    touched: bool = False
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing may move any more."""
-        return self.moves <= 0 or self.load <= 0
-
-    def admits(self, loads: Loads) -> int:
-        """Return how many of these moves, taken in this order, may go."""
-        if self.empty or not loads.size:
-            return 0
-        within = int(np.searchsorted(np.cumsum(loads), self.load * (1 + 1e-12), side="right"))
-        return min(self.moves, max(within, 0 if self.touched else 1))
-
-    def admits_together(self, load: float, moves: int) -> bool:
-        """Return whether that many moves may go as one: an exchange is both of its legs or nothing."""
-        return not self.empty and moves <= self.moves and (load <= self.load or not self.touched)
-
-    def less(self, load: float, moves: int) -> "Allowance":
-        """Return what is left after these moves."""
-        return Allowance(load=max(0.0, self.load - load), moves=self.moves - moves, touched=self.touched or moves > 0)

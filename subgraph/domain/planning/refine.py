@@ -1,12 +1,15 @@
 """Owns the last look at a round: for a few pods and their heaviest tiles, is there a better way to share them out?"""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from subgraph.domain.planning.allowance import Allowance
+from subgraph.domain.planning.budget import Budget
 from subgraph.domain.planning.columns import UNOWNED, Counts, Flags, Loads, Rows
-from subgraph.domain.planning.policy import Allowance, BalancePolicy
+from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.standing import TOLERANCE, Moves, Standing
+from subgraph.domain.planning.ways import Ways, admitted, branched, within_limits
 
 # What is looked at is bounded, so that the time is: these pods of each kind, so many tiles, so many ways kept open.
 HOT_PODS_MAX = 2
@@ -20,21 +23,8 @@ HANDOFF_COST = 0.00002
 OTHERS_WEIGHT = 0.03
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ways:
-    """Ways to deal out the tiles looked at so far, one a row; the tiles after those are still at home."""
-
-    load: Loads  # pod by pod, without the tiles still at home
-    churn: Loads
-    moves: Counts
-    pods: Rows  # tile by tile
-
-    def only(self, rows: "Rows | Flags | Counts") -> "_Ways":
-        return _Ways(self.load[rows], self.churn[rows], self.moves[rows], self.pods[rows])
-
-
-def refine(before: Standing, after: Standing, policy: BalancePolicy, allowance: Allowance) -> Standing:
-    """Return the fleet after the round, bettered if there is a better way within the allowance.
+def refine(before: Standing, after: Standing, policy: BalancePolicy, budget: Budget) -> Standing:
+    """Return the fleet after the round, bettered if there is a better way within the budget.
 
     Better is a lower peak (down to the target), then less load moved. All tiles of a few pods are dealt anew, the
     heaviest first, and of all ways to do so the most promising are kept open; it holds for any size of fleet.
@@ -50,15 +40,15 @@ def refine(before: Standing, after: Standing, policy: BalancePolicy, allowance: 
         return after
     loads, home, now = before.tile_load[tiles], home[tiles], now[tiles]
     base = after.pod_load[pods] - np.bincount(now, weights=loads, minlength=pods.size)
-    left = _left(before, after, allowance, loads[home != now])
+    left = _left(before, after, budget.in_all, loads[home != now])
     score = _Score(before, policy, pods)
     undecided = np.bincount(home, weights=loads, minlength=pods.size)
-    ways = _Ways(base[None, :], np.zeros(1), np.zeros(1, np.int64), np.empty((1, 0), np.int32))
+    ways = Ways(base[None, :], np.zeros(1), np.zeros(1, np.int64), np.empty((1, 0), np.int32))
     for position, tile in enumerate(tiles.tolist()):
         undecided = undecided - np.where(np.arange(pods.size) == home[position], loads[position], 0.0)
         choice = np.flatnonzero(_open_to(before, tile, pods, int(home[position]))).astype(np.int32)
-        ways = _branched(ways, choice, int(home[position]), float(loads[position]))
-        ways = ways.only(_admitted(ways, left))
+        ways = branched(ways, choice, int(home[position]), float(loads[position]))
+        ways = ways.only(admitted(ways, left))
         cost = score.of(ways.load, ways.load + undecided, ways.churn, ways.moves)
         if cost.size > WAYS_MAX:
             ways = ways.only(np.sort(np.argpartition(cost, WAYS_MAX)[:WAYS_MAX]))
@@ -67,6 +57,7 @@ def refine(before: Standing, after: Standing, policy: BalancePolicy, allowance: 
         after.pod_slots[pods], before.pod_tiles[pods] - after.pod_tiles[pods]
     )
     ways = ways.only(np.all(gained <= may_gain, axis=1))
+    ways = ways.only(within_limits(ways, loads, home, now, pods, _left_to_pods(before, after, budget, tiles)))
     if not ways.churn.size:
         return after
     cost = score.of(ways.load, ways.load, ways.churn, ways.moves)
@@ -99,6 +90,14 @@ def _left(before: Standing, after: Standing, allowance: Allowance, undone: Loads
     return replace(left, load=max(left.load, float(undone.sum())))
 
 
+def _left_to_pods(before: Standing, after: Standing, budget: Budget, tiles: Rows) -> Budget:
+    """Return what is left once everything but these tiles has moved."""
+    elsewhere = before.tile_pod != after.tile_pod
+    elsewhere[tiles] = False
+    moved = np.flatnonzero(elsewhere).astype(np.int32)
+    return budget.less(before, Moves(moved, after.tile_pod[moved]))
+
+
 def _pods_in_question(before: Standing, after: Standing) -> Rows:
     """Return the hottest pods, as they were and as they are, and those with most room."""
     partakes = np.flatnonzero(~before.pod_evacuates)
@@ -117,27 +116,6 @@ def _open_to(standing: Standing, tile: int, pods: Rows, home: int) -> Flags:
         allowed = allowed & standing.rules.group_allows[standing.rules.tile_group[tile], pods]
     open_pods: Flags = allowed | (np.arange(pods.size) == home)
     return open_pods
-
-
-def _branched(ways: _Ways, choice: Rows, home: int, load: float) -> _Ways:
-    """Return every way with the tile on every pod of the choice."""
-    count = ways.churn.size
-    rows, chosen = np.repeat(np.arange(count), choice.size), np.tile(choice, count)
-    stays = chosen == home
-    pod_load = ways.load[rows]
-    pod_load[np.arange(rows.size), chosen] += load
-    return _Ways(
-        pod_load,
-        ways.churn[rows] + np.where(stays, 0.0, load),
-        ways.moves[rows] + ~stays,
-        np.column_stack((ways.pods[rows], chosen)),
-    )
-
-
-def _admitted(ways: _Ways, allowance: Allowance) -> Flags:
-    within = ways.churn <= allowance.load * (1 + TOLERANCE)
-    admitted: Flags = (within & (ways.moves <= allowance.moves)) | (ways.moves == 0)
-    return admitted
 
 
 class _Score:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from subgraph.domain.planning.allot import allot
+from subgraph.domain.planning.allowance import Allowance
 from subgraph.domain.planning.columns import UNOWNED
 from subgraph.domain.planning.evacuate import Evacuation
-from subgraph.domain.planning.policy import Allowance
 from subgraph.domain.planning.standing import Moves, Standing
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from subgraph.domain.planning.columns import Flags, Loads, Positions, Rows
 from subgraph.domain.planning.standing import Standing
 
-# Where no tile is idle, one more handoff is worth this much load over the excess, as a share of the pod's fair share.
+# One more handoff is worth this much load over the excess, as a share of the pod's fair share.
 HANDOFF_COST_RATIO = 0.0002
 
 
@@ -39,23 +39,10 @@ class Candidates:
         return self.only(kept)
 
 
-def handoff_cost(standing: Standing) -> Loads:
-    """Return, pod by pod, the load over its excess that a pod would rather give than hand over one tile more.
-
-    Few heavy tiles are quickly handed over, many light ones last longer: where loads come and go, a tile that is heavy
-    now falls back soon, and others take over. So what tiles that are idle now will have, on average, is taken off.
-    """
-    tile_load = standing.tile_load
-    idle_load = float(np.mean(tile_load <= 0)) * float(tile_load.mean()) if tile_load.size else 0.0
-    cost: Loads = np.maximum(0.0, HANDOFF_COST_RATIO * standing.fair_share - idle_load)
-    return cost
-
-
-def shed(candidates: Candidates, need: Loads, spare: Loads, handoff_cost: Loads) -> Positions:
+def shed(candidates: Candidates, need: Loads, spare: Loads, fair_share: Loads) -> Positions:
     """Return the positions, among the candidates, of the tiles that each pod should give.
 
     `need` is what a pod has to lose (above 0 for every pod with a candidate), `spare` what it may lose beyond that.
-    Of sets that cost the same the one with the lightest tile is given.
     Considered are all runs of neighbours in the order of load, found for all pods at once: a run starts at any tile and
     ends with the one that covers the need. Where each run is too much or too little for its pod, the run that comes
     closest from below is given; the rest of the need is for another pass.
@@ -74,10 +61,8 @@ def shed(candidates: Candidates, need: Loads, spare: Loads, handoff_cost: Loads)
     covers = (ends <= pod_ends) & (over <= spare[pods])
     ends = np.where(covers, ends, np.minimum(ends - 1, pod_ends))
     short = wanted - (sums[ends] - sums[:-1])
-    handoff = handoff_cost[pods]
-    # What does not cover costs more than whatever does, which is all tiles of the pod and all its spare at most.
-    cost = handoff * (ends - starts)
-    cost += np.where(covers, over, short + spare[pods].clip(0.0) + handoff * np.repeat(sizes, sizes))
+    cost = HANDOFF_COST_RATIO * fair_share[pods] * (ends - starts)
+    cost += np.where(covers, over, short + wanted + fair_share[pods])
     cost[ends == starts] = np.inf
     least = np.minimum.reduceat(cost, pod_starts)
     best = np.flatnonzero((cost == np.repeat(least, sizes)) & np.isfinite(cost))
