@@ -21,7 +21,8 @@ from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.domain.errors import LeaseLost, NotFound, Unavailable
 from subgraph.domain.fleet.picture import Effects
 from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, tile_id
-from subgraph.domain.loads import LoadBatch, LoadMetric
+from subgraph.domain.load_report import FLOAT, INTEGER, LoadReport
+from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentReason, AssignmentState, Term, TileRecord
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, PodLease, TileWrite
@@ -132,7 +133,7 @@ class BenchmarkPods:
         next_at = time.monotonic()
         for _ in itertools.count():
             self._drift()
-            await asyncio.gather(*(self._renew(batch) for batch in self._batches()))
+            await asyncio.gather(*(self._renew(report) for report in self._reports()))
             next_at += self._report_seconds
             await asyncio.sleep(max(0.0, next_at - time.monotonic()))
 
@@ -152,26 +153,23 @@ class BenchmarkPods:
         rows = fleet.tiles.rows_at(SESSION, self._cells)
         return number_of_row[fleet.tiles.owner[rows]], fleet.tiles.owner_epoch[rows]
 
-    def _batches(self) -> Iterator[LoadBatch]:
+    def _reports(self) -> Iterator[LoadReport]:
         owner, epoch = self._terms()
         order = np.argsort(owner, kind="stable")
         starts = np.searchsorted(owner[order], np.arange(len(self._ids) + 1))
         for number, pod_id in enumerate(self._ids):
             mine = order[starts[number] : starts[number + 1]]
-            zeros = [0] * mine.size
-            yield LoadBatch(
+            yield LoadReport(
                 pod_id,
-                [self._tile_ids[tile] for tile in mine.tolist()],
-                epoch[mine].tolist(),
-                self._loads[mine].tolist(),
-                [0.0] * mine.size,
-                zeros,
-                zeros,
+                ((SESSION, mine.size),) if mine.size else (),
+                self._cells[mine].astype(INTEGER).tobytes(),
+                epoch[mine].astype(INTEGER).tobytes(),
+                self._loads[mine].astype(FLOAT).tobytes(),
             )
 
-    async def _renew(self, batch: LoadBatch) -> None:
+    async def _renew(self, report: LoadReport) -> None:
         async with self._turns:
-            await self._live.renew_lease(self._leases[batch.pod_id], None, batch)
+            await self._live.renew_lease(self._leases[report.pod_id], None, report)
 
 
 if __name__ == "__main__":

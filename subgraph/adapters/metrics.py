@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from subgraph.domain.errors import Unavailable
@@ -76,10 +76,11 @@ class _FleetCollector(Collector):
         self._supervisor = supervisor
         self._report_ms = report_ms
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The gauges of this moment; those of the fleet are left out while this process has lost touch with it."""
+    def collect(self) -> Iterator[Metric]:
+        """The values of this moment; those of the fleet are left out while this process has lost touch with it."""
         gauge = self._gauge
         yield gauge("background_tasks_dead", "Background tasks that ended.", len(self._supervisor.failures))
+        yield from self._load_counters()
         yield gauge("fleet_current", "Whether the picture of the fleet is young enough.", float(self._view.is_current))
         yield gauge("history_unrecorded", "Changes of tiles not in SQL yet.", self._view.unrecorded_changes)
         dropped = self._view.dropped_changes
@@ -101,6 +102,21 @@ class _FleetCollector(Collector):
         for health, count in zip(HEALTHS, counts.tolist(), strict=True):
             tiles.add_metric([*self._labels.values(), health.value], count)
         yield tiles
+
+    def _load_counters(self) -> Iterator[CounterMetricFamily]:
+        loads = CounterMetricFamily(
+            "session_manager_tile_loads",
+            "Reported loads of tiles: taken over, or passed over since the pod's term was not in force.",
+            labels=[*self._labels, "outcome"],
+        )
+        for outcome, count in (("taken", self._view.loads.taken), ("passed_over", self._view.loads.passed_over)):
+            loads.add_metric([*self._labels.values(), outcome], count)
+        yield loads
+        name = "session_manager_load_reports_malformed"
+        text = "Load reports that were none, and were set aside."
+        malformed = CounterMetricFamily(name, text, labels=list(self._labels))
+        malformed.add_metric(list(self._labels.values()), self._view.loads.malformed_reports)
+        yield malformed
 
     def _gauge(self, name: str, text: str, value: float) -> GaugeMetricFamily:
         family = GaugeMetricFamily(f"session_manager_{name}", text, labels=list(self._labels))

@@ -1,10 +1,9 @@
-"""Owns what a load report is, what makes one acceptable, and how loads are smoothed."""
+"""Owns what is measured as load, and what makes a report acceptable that names tiles one by one."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
-
-import msgspec
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import PodId
@@ -22,8 +21,12 @@ class LoadMetric(StrEnum):
     BACKLOG = "backlog"
 
 
-class LoadBatch(msgspec.Struct, frozen=True, array_like=True):
-    """One pod's report, in columns of equal length. Rates are per second; `volume_bytes` and `backlog` are totals."""
+@dataclass(frozen=True, slots=True)
+class LoadBatch:
+    """One pod's report as its caller gives it, in columns of equal length, one entry a tile.
+
+    Rates are per second; `volume_bytes` and `backlog` are totals.
+    """
 
     pod_id: PodId
     tile_ids: Sequence[str]
@@ -46,6 +49,9 @@ def check_batch(batch: LoadBatch) -> None:
             ("loads",),
             f"{LOADS_PER_REPORT_MAX} loads",
         )
+    for column in fields(batch)[2:]:
+        if len(getattr(batch, column.name)) != len(batch.tile_ids):
+            raise InvalidInput(f"{column.name} must have one entry a tile", ("loads",))
     for name, rates in (("recordsPerSecond", batch.records_per_second), ("bytesPerSecond", batch.bytes_per_second)):
         for index, rate in enumerate(rates):
             if not math.isfinite(rate) or not 0 <= rate <= RATE_MAX:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetSnapshot, Pause
@@ -15,7 +16,7 @@ from subgraph.domain.fleet.picture import Effects, Fleet, GapInChanges
 from subgraph.domain.ids import PodId
 from subgraph.domain.loads import LoadMetric
 from subgraph.operations.broadcast import Broadcast
-from subgraph.operations.live_fleet import Beat, LiveFleet
+from subgraph.operations.live_fleet import Beat, LiveFleet, LoadReading
 from subgraph.operations.ports import MonotonicClock, SlowConsumer
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,21 @@ POLL_SECONDS = 0.01
 
 class Resynchronised:
     """Sent to a pod's watchers when changes were missed: start again from what the pod's terms are now."""
+
+
+@dataclass(slots=True)
+class LoadsTaken:
+    """What came of load reports since the start: tiles' loads taken over or passed over, reports that were none."""
+
+    taken: int = 0
+    passed_over: int = 0
+    malformed_reports: int = 0
+
+    def take(self, reading: LoadReading, taken: int) -> None:
+        """Count one reading, of which so many loads were those of terms in force."""
+        self.taken += taken
+        self.passed_over += reading.columns.cells.size - taken
+        self.malformed_reports += reading.malformed
 
 
 class FleetView:
@@ -49,6 +65,7 @@ class FleetView:
         self._pod_watchers: defaultdict[PodId, Broadcast[Effects | Resynchronised]] = defaultdict(Broadcast)
         self.effects: Broadcast[Effects] = Broadcast()
         self.cycles: Broadcast[CycleReport] = Broadcast()
+        self.loads = LoadsTaken()
 
     async def run(self) -> None:
         """Follow changes, loads and the pulse until cancelled, each again after every failure."""
@@ -171,8 +188,8 @@ class FleetView:
                         self._pod_watchers[pod_id].send(effects)
 
     async def _follow_loads(self) -> None:
-        async for at_ms, batch in self._live.follow_loads():
-            self._fleet.ingest(batch, at_ms)
+        async for reading in self._live.follow_loads():
+            self.loads.take(reading, self._fleet.ingest(reading.columns).size)
 
     async def _follow_beat(self) -> None:
         behind_at: int | None = None

@@ -11,7 +11,7 @@ from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapsho
 from subgraph.domain.fleet.plans import FleetPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId
-from subgraph.domain.loads import LoadBatch
+from subgraph.domain.load_report import LoadColumns, LoadReport
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
 
@@ -90,6 +90,14 @@ class Beat:
     dropped_changes: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadReading:
+    """Reports as they were read in one go, and how many more were malformed and set aside."""
+
+    columns: LoadColumns
+    malformed: int = 0
+
+
 class NotLeading(Exception):
     """The lease is held by somebody else, or a newer incarnation is in force: whatever was decided is void."""
 
@@ -105,8 +113,8 @@ class LiveFleet(Protocol):
         """
         ...
 
-    def follow_loads(self) -> AsyncIterator[tuple[int, LoadBatch]]:
-        """Load reports with their times: those of the last seconds, then all to come."""
+    def follow_loads(self) -> AsyncIterator[LoadReading]:
+        """Load reports, many at a time: those of the last seconds, then all to come. Malformed ones are set aside."""
         ...
 
     async def beat(self) -> Beat:
@@ -166,10 +174,11 @@ class LiveFleet(Protocol):
         """
         ...
 
-    async def renew_lease(self, lease: PodLease, applied_version: int | None, loads: LoadBatch | None = None) -> None:
+    async def renew_lease(self, lease: PodLease, applied_version: int | None, loads: LoadReport | None = None) -> None:
         """Renew a pod's lease; with `loads`, append them to the load reports in the same step.
 
         Raises:
+            Unavailable: also when reports come faster than they may; then the lease is renewed all the same.
             LeaseLost: the token is not that of the running instance, or the pod was declared lost.
         """
         ...

@@ -3,11 +3,14 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from subgraph.domain import ownership
 from subgraph.domain.errors import EpochStale, InvalidInput, LeaseLost, NotFound, SessionManagerFailure, Unavailable
+from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.terms import TermChange, living_terms
 from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.load_report import LoadReport, pack_report
 from subgraph.domain.loads import LoadBatch, check_batch
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState, TileRecord, terms_of
 from subgraph.domain.pods import PodRecord, PodStatus, check_registration
@@ -19,6 +22,8 @@ ACKNOWLEDGEMENTS_MAX = 10_000
 COMMIT_ATTEMPTS_MAX = 10
 CATCH_UP_SECONDS = 2.0
 HELD_TILES_MAX = 100_000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,7 @@ class Pods:
         fleet = self.view.current()
         pod_row = fleet.pods.row(lease.pod_id)
         accepted: list[int] = []
+        rows: list[int] = []
         refused: list[EpochStale] = []
         for index, (tile_id, epoch) in enumerate(zip(batch.tile_ids, batch.epochs, strict=True)):
             row = fleet.tiles.row(TileId(tile_id))
@@ -133,12 +139,13 @@ class Pods:
             draining = None if row is None else fleet.tiles.draining.get(row)
             if row is not None and current == epoch and fleet.tiles.owner[row] == pod_row:
                 accepted.append(index)
+                rows.append(row)
             elif not (draining and draining.epoch == epoch and draining.pod_id == lease.pod_id):
                 # A former owner that drains may report what it still does; it is not counted, and no mistake.
                 refused.append(EpochStale(tile_id, epoch, current, ("loads", str(index))))
-        taken = batch if len(accepted) == len(batch.tile_ids) else _select(batch, accepted)
+        taken = _packed(fleet, batch, accepted, rows) if accepted else None
         async with self._known_if_refused(lease):
-            await self.live.renew_lease(lease, None, taken if accepted else None)
+            await self.live.renew_lease(lease, None, taken)
         return len(accepted), refused
 
     async def acknowledge(
@@ -284,13 +291,17 @@ def _without_former(record: TileRecord, pod_id: PodId, held_epoch: int | None, r
     return after
 
 
-def _select(batch: LoadBatch, indices: Sequence[int]) -> LoadBatch:
-    return LoadBatch(
+def _packed(fleet: Fleet, batch: LoadBatch, indices: Sequence[int], rows: Sequence[int]) -> LoadReport:
+    def taken(column: Sequence[T]) -> list[T]:
+        return [column[index] for index in indices]
+
+    return pack_report(
         batch.pod_id,
-        [batch.tile_ids[i] for i in indices],
-        [batch.epochs[i] for i in indices],
-        [batch.records_per_second[i] for i in indices],
-        [batch.bytes_per_second[i] for i in indices],
-        [batch.volume_bytes[i] for i in indices],
-        [batch.backlog[i] for i in indices],
+        [fleet.tiles.session_of(row) for row in rows],
+        fleet.tiles.cell[rows].tolist(),
+        taken(batch.epochs),
+        taken(batch.records_per_second),
+        taken(batch.bytes_per_second),
+        taken(batch.volume_bytes),
+        taken(batch.backlog),
     )

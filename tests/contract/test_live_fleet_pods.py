@@ -4,24 +4,21 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 import pytest
 from redis.asyncio import Redis
 
 from subgraph.adapters.embedded_valkey import EmbeddedValkey
-from subgraph.adapters.redis import connection, live_fleet
+from subgraph.adapters.redis import connection
 from subgraph.adapters.redis.connection import connect
-from subgraph.adapters.redis.keys import fleet_key
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import Pause
 from subgraph.domain.fleet.plans import FleetPlan, Outcome
-from subgraph.domain.ids import PodId
 from subgraph.domain.pods import PodStatus
 from subgraph.operations.live_fleet import Leadership, PodLease, TileWrite
 from tests.contract.conftest import listening
-from tests.support.fleets import T1, A, B, pod, report, tile
+from tests.support.fleets import T1, A, B, packed, pod, report, tile
 from tests.support.leading import lead
 from tests.support.own_valkey import kill
 from tests.support.polling import eventually
@@ -75,7 +72,7 @@ async def test_a_new_instance_fences_the_former_one_and_has_applied_nothing(
     await live.register_pod(A, pod(lease_token="present"))
     assert (await live.beat()).applied == {}
     with pytest.raises(LeaseLost) as refused:
-        await live.renew_lease(PodLease(A, "former"), 8, report(A, {T1: 1.0}))
+        await live.renew_lease(PodLease(A, "former"), 8, packed(report(A, {T1: 1.0})))
     assert refused.value.superseded
     assert (await live.beat()).applied == {}
     with pytest.raises(LeaseLost):
@@ -111,59 +108,6 @@ async def test_a_pod_that_left_has_no_lease_and_cannot_leave_twice(
     with pytest.raises(LeaseLost) as refused:
         await live.end_pod(PodLease(A, "t"), gone)
     assert not refused.value.superseded
-
-
-async def test_load_reports_of_the_last_seconds_are_replayed_and_then_followed(
-    live: RedisLiveFleet, leadership: Leadership
-) -> None:
-    await live.register_pod(A, pod(lease_token="t"))
-    first, second = report(A, {T1: 1.0}), report(A, {T1: 2.0})
-    before = (await live.beat()).now_ms
-    await live.renew_lease(PodLease(A, "t"), None, first)
-    loads = live.follow_loads()
-    at_ms, told = await anext(loads)
-    assert told == first
-    assert before <= at_ms <= (await live.beat()).now_ms
-    await live.renew_lease(PodLease(A, "t"), None, second)
-    assert (await anext(loads))[1] == second
-
-
-async def test_a_refused_instance_reports_nothing(live: RedisLiveFleet, leadership: Leadership) -> None:
-    await live.register_pod(A, pod(lease_token="t"))
-    with pytest.raises(LeaseLost):
-        await live.renew_lease(PodLease(A, "other"), None, report(A, {T1: 1.0}))
-    await live.renew_lease(PodLease(A, "t"), None, report(A, {T1: 2.0}))
-    _, told = await anext(live.follow_loads())
-    assert told == report(A, {T1: 2.0})
-
-
-@pytest.mark.parametrize("entry", [{"batch": b"\x01"}, {"batch": b""}, {"other": b""}])
-async def test_a_malformed_load_report_is_passed_over(
-    live: RedisLiveFleet, leadership: Leadership, redis: Redis, fleet_id: str, entry: dict[str, bytes]
-) -> None:
-    await live.register_pod(A, pod(lease_token="t"))
-    await redis.xadd(fleet_key(fleet_id, "loads"), entry)  # type: ignore[arg-type]
-    await live.renew_lease(PodLease(A, "t"), None, report(A, {T1: 1.0}))
-    _, told = await anext(live.follow_loads())
-    assert told == report(A, {T1: 1.0})
-
-
-async def test_old_load_reports_are_dropped_however_large(
-    live: RedisLiveFleet, leadership: Leadership, redis: Redis, fleet_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live_fleet, "LOAD_REPORTS_KEPT_MS", 50)
-    await live.register_pod(A, pod(lease_token="t"))
-    large = report(A, {PodId(f"tile-{n}"): 1.0 for n in range(1_000)})  # type: ignore[misc]
-    loads = fleet_key(fleet_id, "loads")
-    first = (await live.beat()).now_ms
-
-    async def reported_for_long() -> bool:
-        await live.renew_lease(PodLease(A, "t"), None, large)
-        return (await live.beat()).now_ms > first + 500
-
-    await eventually(reported_for_long, "reports of ten times as long")
-    ((oldest, _),) = cast("list[tuple[bytes, object]]", await redis.xrange(loads, count=1))
-    assert int(oldest.decode().partition("-")[0]) > first + 300
 
 
 async def test_a_pause_is_known_until_it_is_over(live: RedisLiveFleet) -> None:

@@ -17,7 +17,7 @@ from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentReason, AssignmentState, Term, TileRecord, terms_of
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.pods import PodRecord, PodStatus
-from tests.support.fleets import fleet_of, pod, report, tile, tile_ids
+from tests.support.fleets import fleet_of, pod, report, reported, tile, tile_ids
 
 PODS = [PodId(name) for name in ("a", "b", "c", "d")]
 TILES = tile_ids(24)
@@ -166,7 +166,7 @@ class FleetLife(RuleBasedStateMachine):
             if record is not None and record.owner is not None:
                 batch = report(record.owner.pod_id, {one: load}, epoch=record.owner.epoch)
                 for _ in range(40):  # until the smoothed load is the load
-                    self.fleet.ingest(batch, self.now_ms)
+                    self.fleet.ingest(reported(self.now_ms, batch))
 
     def cycle(self) -> FleetPlan:
         """Settle, plan, check the plan, carry it out."""

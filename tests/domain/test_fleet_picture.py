@@ -4,10 +4,11 @@ import h3.api.basic_int as h3
 import pytest
 
 from subgraph.domain.fleet.changes import FleetChange
-from subgraph.domain.fleet.picture import SMOOTHING, Fleet, GapInChanges
+from subgraph.domain.fleet.ingestion import SMOOTHING
+from subgraph.domain.fleet.picture import Fleet, GapInChanges
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, SessionId, TileId, tile_id
-from subgraph.domain.loads import LoadMetric
+from subgraph.domain.loads import LoadBatch, LoadMetric
 from subgraph.domain.ownership import AssignmentState, Term, TileRecord, terms_of
 from subgraph.domain.suspicion import Loss, Suspicion
 from tests.support.fleet_twin import PODS
@@ -24,6 +25,7 @@ from tests.support.fleets import (
     held,
     pod,
     report,
+    reported,
     snapshot,
     term,
     tile,
@@ -161,21 +163,21 @@ def test_a_lease_that_is_not_told_any_more_has_ended() -> None:
 def test_a_first_load_stands_and_later_ones_are_smoothed() -> None:
     fleet = fleet_of({T1: tile(owner=held(A, 1))}, {A: pod()})
     row = fleet.tiles.row(T1)
-    fleet.ingest(report(A, {T1: 10.0}), 1_000)
+    fleet.ingest(reported(1_000, report(A, {T1: 10.0})))
     assert fleet.tiles.smoothed[row] == 10.0
-    fleet.ingest(report(A, {T1: 20.0}), 2_000)
+    fleet.ingest(reported(2_000, report(A, {T1: 20.0})))
     assert fleet.tiles.smoothed[row] == pytest.approx(10.0 + SMOOTHING * 10.0)
     assert [fleet.tiles.records_per_second[row], fleet.tiles.reported_at_ms[row]] == [20.0, 2_000]
 
 
 def test_only_the_owner_at_its_epoch_is_believed() -> None:
     fleet = fleet_of({T1: tile(owner=held(A, 7)), T2: tile()}, {A: pod(), B: pod()})
-    assert fleet.ingest(report(A, {T1: 1.0}, epoch=6), 1_000) == []
-    assert fleet.ingest(report(B, {T1: 1.0}, epoch=7), 1_000) == []
-    assert fleet.ingest(report(C, {T1: 1.0}, epoch=7), 1_000) == []
-    assert fleet.ingest(report(A, {T2: 1.0, T3: 1.0}, epoch=0), 1_000) == []
+    assert fleet.ingest(reported(1_000, report(A, {T1: 1.0}, epoch=6))).size == 0
+    assert fleet.ingest(reported(1_000, report(B, {T1: 1.0}, epoch=7))).size == 0
+    assert fleet.ingest(reported(1_000, report(C, {T1: 1.0}, epoch=7))).size == 0
+    assert fleet.ingest(reported(1_000, report(A, {T2: 1.0, T3: 1.0}, epoch=0))).size == 0
     assert fleet.pod_loads().sum() == 0
-    assert fleet.ingest(report(A, {T3: 5.0, T1: 2.0}, epoch=7), 1_000) == [fleet.tiles.row(T1)]
+    assert fleet.ingest(reported(1_000, report(A, {T3: 5.0, T1: 2.0}, epoch=7))).tolist() == [fleet.tiles.row(T1)]
     assert fleet.pod_loads()[fleet.pods.row(A)] == 2.0
 
 
@@ -185,16 +187,14 @@ def test_only_the_owner_at_its_epoch_is_believed() -> None:
 def test_the_policy_chooses_what_counts_as_load(metric: LoadMetric, expected: float) -> None:
     fleet = Fleet(metric)
     fleet.adopt(snapshot({T1: tile(owner=held(A, 1))}, {A: pod()}))
-    batch = report(A, {T1: 1.0})
-    batch = type(batch)(A, batch.tile_ids, batch.epochs, [1.0], [2.0], [3], [4])
-    fleet.ingest(batch, 1_000)
+    fleet.ingest(reported(1_000, LoadBatch(A, [T1], [1], [1.0], [2.0], [3], [4])))
     assert fleet.pod_loads().tolist() == [expected]
     assert fleet.tiles.volume_bytes[fleet.tiles.row(T1)] == 3
 
 
 def test_loads_stay_through_a_move_and_through_a_snapshot() -> None:
     fleet = fleet_of({T1: tile(), T2: tile(owner=held(A, 1))}, {A: pod(), B: pod()})
-    fleet.ingest(report(A, {T2: 10.0}), 1_000)
+    fleet.ingest(reported(1_000, report(A, {T2: 10.0})))
     fleet.apply(change(10, 11, {T2: tile(owner=held(B, 9), draining=held(A, 1))}))
     fleet.adopt(snapshot({T2: tile(owner=held(B, 9)), T3: tile()}, {B: pod()}, version=20))
     row = fleet.tiles.row(T2)
@@ -205,7 +205,7 @@ def test_loads_stay_through_a_move_and_through_a_snapshot() -> None:
 def test_a_tile_in_a_reused_row_begins_without_the_former_tiles_facts() -> None:
     gone = tile(owner=held(B, 1), next=term(A, 9), draining=held(C, 0), capacity=3.0)
     fleet = fleet_of({T1: gone}, {A: pod(), B: pod(), C: pod()})
-    fleet.ingest(report(B, {T1: 10.0}), 1_000)
+    fleet.ingest(reported(1_000, report(B, {T1: 10.0})))
     row = fleet.tiles.row(T1)
     fleet.apply(change(10, 11, {T1: None}))
     assert (len(fleet.tiles), fleet.tiles.next, fleet.tiles.draining) == (0, {}, {})

@@ -8,7 +8,7 @@ from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, Unplaceable,
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.pods import PodRecord, PodStatus
-from tests.support.fleets import T1, T2, T3, A, B, C, fleet_of, held, pod, report, term, tile, tile_ids
+from tests.support.fleets import T1, T2, T3, A, B, C, fleet_of, held, pod, report, reported, term, tile, tile_ids
 
 NOW_MS = 1_000_000
 POLICY = PlacementPolicy(cool_down_ms=10_000, joined_within_ms=30_000)
@@ -28,7 +28,7 @@ def uneven(count: int = 10, *, pods: dict[PodId, PodRecord] | None = None, **fac
     """A has all tiles, each with a load of 1; B has none."""
     ids = tile_ids(count)
     fleet = fleet_of({one: tile(owner=held(A, 1, **facts)) for one in ids}, pods or {A: pod(), B: pod()})
-    fleet.ingest(report(A, dict.fromkeys(ids, 1.0)), NOW_MS)
+    fleet.ingest(reported(NOW_MS, report(A, dict.fromkeys(ids, 1.0))))
     return fleet
 
 
@@ -101,7 +101,7 @@ def test_no_tile_of_a_draining_pod_cools_down() -> None:
 def test_a_move_under_way_counts_as_done() -> None:
     tiles = {T1: tile(owner=held(A, 1), next=term(B, 9)), T2: tile(owner=held(A, 1))}
     fleet = fleet_of(tiles, {A: pod(), B: pod()})
-    fleet.ingest(report(A, {T1: 1.0, T2: 1.0}), NOW_MS)
+    fleet.ingest(reported(NOW_MS, report(A, {T1: 1.0, T2: 1.0})))
     plan = planned(fleet)
     assert (moves(plan), plan.before.imbalance) == ({}, 1.0)
 
@@ -148,8 +148,8 @@ def test_within_hysteresis_only_an_operator_moves_anything() -> None:
     # 53 to 47: 1.06 of the mean, above the target and below the trigger.
     tiles = {one: tile(owner=held(A if n < 53 else B, 1)) for n, one in enumerate(ids)}
     fleet = fleet_of(tiles, {A: pod(), B: pod()})
-    fleet.ingest(report(A, dict.fromkeys(ids[:53], 1.0)), NOW_MS)
-    fleet.ingest(report(B, dict.fromkeys(ids[53:], 1.0)), NOW_MS)
+    fleet.ingest(reported(NOW_MS, report(A, dict.fromkeys(ids[:53], 1.0))))
+    fleet.ingest(reported(NOW_MS, report(B, dict.fromkeys(ids[53:], 1.0))))
     regular = planned(fleet)
     assert (regular.moves, regular.skipped) == ([], "WITHIN_HYSTERESIS")
     assert planned(fleet, by_hand=True).moves

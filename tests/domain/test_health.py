@@ -7,7 +7,7 @@ from subgraph.domain.fleet.health import HEALTHS, TileHealth, capacities, health
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodStatus
-from tests.support.fleets import T1, T2, A, B, C, fleet_of, held, pod, report, tile
+from tests.support.fleets import T1, T2, A, B, C, fleet_of, held, pod, report, reported, tile
 
 INTERVAL_MS = 1_000
 NOW_MS = 100_000
@@ -21,7 +21,7 @@ def health(fleet: Fleet, now_ms: int = NOW_MS) -> TileHealth:
 def loaded(load: float, record: TileRecord | None = None) -> Fleet:
     """A tile of capacity 10 by default, whose owner has reported that load just now."""
     fleet = fleet_of({T1: record or tile(owner=held(A, 1), capacity=10.0)}, {A: pod()})
-    fleet.ingest(report(A, {T1: load}), NOW_MS)
+    fleet.ingest(reported(NOW_MS, report(A, {T1: load})))
     return fleet
 
 
@@ -63,13 +63,13 @@ def test_a_tile_without_a_capacity_may_carry_half_the_median_ready_pod() -> None
     pods = {A: pod(capacity=10.0), B: pod(capacity=30.0), C: pod(capacity=1_000.0, status=PodStatus.CORDONED)}
     fleet = fleet_of({T1: record, T2: tile(capacity=3.0)}, pods)
     assert capacities(fleet, np.array([0, 1])).tolist() == [10.0, 3.0]
-    fleet.ingest(report(A, {T1: 9.0}), NOW_MS)
+    fleet.ingest(reported(NOW_MS, report(A, {T1: 9.0})))
     assert utilizations(fleet, np.array([0, 1])).tolist() == [0.9, 0.0]
 
 
 def test_without_a_ready_pod_no_utilization_is_invented() -> None:
     fleet = fleet_of({T1: tile(owner=held(A, 1))}, {A: pod(status=PodStatus.DRAINING)})
-    fleet.ingest(report(A, {T1: 9.0}), NOW_MS)
+    fleet.ingest(reported(NOW_MS, report(A, {T1: 9.0})))
     assert np.isnan(capacities(fleet, ROW)).all()
     assert utilizations(fleet, ROW).tolist() == [0.0]
     assert health(fleet) is TileHealth.HEALTHY

@@ -12,7 +12,7 @@ from subgraph.domain.ids import TileId, tile_id
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import TileRecord, drop_draining
 from subgraph.domain.succession import children_of, merge, split
-from tests.support.fleets import SESSION, T1, T2, TENANT, A, B, fleet_of, held, pod, report, snapshot, tile
+from tests.support.fleets import SESSION, T1, T2, TENANT, A, B, fleet_of, held, pod, report, reported, snapshot, tile
 
 REPORTED_MS = 4_000
 NOW_MS = 5_000
@@ -23,7 +23,7 @@ PENTAGON = tile_id(SESSION, h3.get_pentagons(3)[0])
 def loaded(one: TileId = T1) -> Fleet:
     """A has reported for a tile: 70 records and 700 bytes a second, 71 bytes held, 13 records waiting."""
     fleet = fleet_of({one: tile(owner=held(A, 1))}, {A: pod(), B: pod()})
-    fleet.ingest(LoadBatch(A, [one], [1], [70.0], [700.0], [71], [13]), REPORTED_MS)
+    fleet.ingest(reported(REPORTED_MS, LoadBatch(A, [one], [1], [70.0], [700.0], [71], [13])))
     return fleet
 
 
@@ -76,7 +76,7 @@ def test_a_parent_has_the_sum_and_the_newest_report() -> None:
     split_tile(fleet)
     for n, child in enumerate(CHILDREN):
         row = fleet.tiles.row(child)
-        fleet.ingest(report(A, {child: float(n)}, epoch=int(fleet.tiles.owner_epoch[row])), 10_000 + n)
+        fleet.ingest(reported(10_000 + n, report(A, {child: float(n)}, epoch=int(fleet.tiles.owner_epoch[row]))))
     before = loads(fleet, *CHILDREN)
     records = {child: fleet.record(child) for child in CHILDREN}
     working = {

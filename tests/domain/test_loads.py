@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import msgspec
 import pytest
 
 from subgraph.domain.errors import InvalidInput
@@ -60,5 +59,10 @@ def test_a_report_of_too_many_tiles_is_refused_with_its_limit() -> None:
     assert refused.value.limit == f"{LOADS_PER_REPORT_MAX} loads"
 
 
-def test_a_report_is_read_as_it_was_packed() -> None:
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(batch()), type=LoadBatch) == batch()
+@pytest.mark.parametrize("column", ["epochs", "records_per_second", "bytes_per_second", "volume_bytes", "backlog"])
+@pytest.mark.parametrize("values", [[1], [1, 2, 3], []])
+def test_a_column_without_an_entry_for_each_tile_is_refused_by_name(column: str, values: list[int]) -> None:
+    columns = {**{name: [1, 2] for name in ("epochs", "records_per_second", "bytes_per_second")}, column: values}
+    given = LoadBatch(A, [T1, T2], **{"volume_bytes": [1, 2], "backlog": [1, 2], **columns})  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=column):
+        check_batch(given)

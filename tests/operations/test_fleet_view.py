@@ -14,9 +14,10 @@ from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AssignmentState
 from subgraph.operations import fleet_view
-from subgraph.operations.fleet_view import FleetView, Resynchronised
+from subgraph.operations.fleet_view import FleetView, LoadsTaken, Resynchronised
+from subgraph.operations.live_fleet import LoadReading
 from subgraph.operations.ports import SlowConsumer
-from tests.support.fleets import T1, T2, A, held, pod, report, snapshot, term, tile
+from tests.support.fleets import T1, T2, A, B, held, pod, report, reported, snapshot, term, tile
 from tests.support.polling import eventually
 from tests.support.scripted_live import ScriptedLive
 
@@ -178,12 +179,15 @@ async def test_a_failure_that_nobody_expects_ends_the_view_so_that_its_process_i
 async def test_loads_are_taken_over_and_followed_again_after_a_failure(live: ScriptedLive, view: FleetView) -> None:
     live.tell(FleetChange(10, 11, {T1: tile(owner=held(A, 1))}))
     await view.caught_up(11, timeout_seconds=5)
-    live.loads.put_nowait((5_000, report(A, {T1: 3.0})))
+    live.loads.put_nowait(LoadReading(reported(5_000, report(A, {T1: 3.0}))))
     await eventually(lambda: view.current().pod_loads().sum() == 3.0, "the load")
     live.loads.put_nowait(Unavailable("cut"))
-    live.loads.put_nowait((6_000, report(A, {T1: 3.0})))
+    live.loads.put_nowait(
+        LoadReading(reported(6_000, report(A, {T1: 3.0}, epoch=1), report(B, {T1: 9.0})), malformed=2)
+    )
     row = view.current().tiles.row(T1)
     await eventually(lambda: view.current().tiles.reported_at_ms[row] == 6_000, "the next load")
+    assert view.loads == LoadsTaken(taken=2, passed_over=1, malformed_reports=2)
     assert given(live) == 1
 
 

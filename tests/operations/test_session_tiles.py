@@ -7,7 +7,23 @@ from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import SessionId, TenantId, TileId, tile_id
 from subgraph.operations.session_tiles import TileQuery, matching, partition_sums, session_rows
-from tests.support.fleets import CELLS, SESSION, T1, T2, T3, TENANT, A, B, fleet_of, held, pod, report, tile, tile_ids
+from tests.support.fleets import (
+    CELLS,
+    SESSION,
+    T1,
+    T2,
+    T3,
+    TENANT,
+    A,
+    B,
+    fleet_of,
+    held,
+    pod,
+    report,
+    reported,
+    tile,
+    tile_ids,
+)
 
 NOW_MS = 100_000
 INTERVAL_MS = 1_000
@@ -21,8 +37,8 @@ def fleet() -> Fleet:
     (foreign,) = tile_ids(1, SessionId("other"))
     tiles = {T1: tile(owner=held(A, 1)), T2: tile(owner=held(B, 1)), T3: tile(), FINE: tile(owner=held(A, 1))}
     fleet = fleet_of({**tiles, foreign: tile()}, {A: pod(), B: pod()})
-    fleet.ingest(report(A, {T1: 30.0}), NOW_MS)
-    fleet.ingest(report(B, {T2: 10.0}), NOW_MS)
+    fleet.ingest(reported(NOW_MS, report(A, {T1: 30.0})))
+    fleet.ingest(reported(NOW_MS, report(B, {T2: 10.0})))
     return fleet
 
 

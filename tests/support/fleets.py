@@ -7,7 +7,8 @@ import h3.api.basic_int as h3
 
 from subgraph.domain.fleet.changes import FleetSnapshot, Versioned
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, tile_id
+from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, parse_tile_id, tile_id
+from subgraph.domain.load_report import LoadColumns, LoadReport, join_reports, pack_report
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
 from subgraph.domain.pods import PodRecord
@@ -84,3 +85,28 @@ def report(pod_id: PodId, loads: Mapping[TileId, float], epoch: int = 1) -> Load
         [0] * len(loads),
         [0] * len(loads),
     )
+
+
+def packed(batch: LoadBatch) -> LoadReport:
+    """A report as it travels."""
+    sessions, cells = [], []
+    for session_id, cell in map(parse_tile_id, batch.tile_ids):
+        sessions.append(session_id)
+        cells.append(cell)
+    return pack_report(
+        batch.pod_id,
+        sessions,
+        cells,
+        batch.epochs,
+        batch.records_per_second,
+        batch.bytes_per_second,
+        batch.volume_bytes,
+        batch.backlog,
+    )
+
+
+def reported(at_ms: int, *batches: LoadBatch) -> LoadColumns:
+    """Reports as they are taken over together."""
+    columns, malformed = join_reports([(at_ms, packed(one)) for one in batches])
+    assert not malformed
+    return columns

@@ -6,8 +6,7 @@ from typing import cast
 
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot
-from subgraph.domain.loads import LoadBatch
-from subgraph.operations.live_fleet import Beat, LiveFleet
+from subgraph.operations.live_fleet import Beat, LiveFleet, LoadReading
 from tests.support.fleets import snapshot
 
 
@@ -28,7 +27,7 @@ class ScriptedLive:
         self.beats_given = 0
         self.now_ms = 5_000
         self.last_cycle: CycleReport | None = None
-        self.loads: asyncio.Queue[tuple[int, LoadBatch] | Exception] = asyncio.Queue()
+        self.loads: asyncio.Queue[LoadReading | Exception] = asyncio.Queue()
         self._told: asyncio.Queue[FleetChange | CycleReport | Exception] = asyncio.Queue()
 
     def as_port(self) -> LiveFleet:
@@ -57,7 +56,7 @@ class ScriptedLive:
                 raise told
             yield told
 
-    async def follow_loads(self) -> AsyncIterator[tuple[int, LoadBatch]]:
+    async def follow_loads(self) -> AsyncIterator[LoadReading]:
         while True:
             told = await self.loads.get()
             if isinstance(told, Exception):

@@ -1,6 +1,5 @@
 """Owns the fleet's live state in Redis: translates the port's calls into scripts, and what they return into values."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,12 +16,13 @@ from subgraph.adapters.redis.connection import told_as_unavailable
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import fleet_key, fleet_keys
 from subgraph.adapters.redis.leader_requests import LeaderRequests, open_requests
+from subgraph.adapters.redis.load_reports import RedisLoadReports
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
 from subgraph.domain.fleet.plans import FleetPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId
-from subgraph.domain.loads import LoadBatch
+from subgraph.domain.load_report import LoadReport
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
 from subgraph.operations.live_fleet import (
@@ -31,6 +31,7 @@ from subgraph.operations.live_fleet import (
     Committed,
     Guard,
     Leadership,
+    LoadReading,
     NotLeading,
     PodLease,
     PodWrite,
@@ -40,10 +41,6 @@ from subgraph.operations.live_fleet import (
 logger = logging.getLogger(__name__)
 
 CHANGES_BUFFERED_MAX = 20_000
-LOAD_REPORTS_REPLAYED_MS = 5_000
-LOAD_REPORTS_KEPT_MS = 2 * LOAD_REPORTS_REPLAYED_MS
-LOAD_REPORTS_PER_READ = 1_000
-LOAD_READ_BLOCK_MS = 1_000
 TILES_PER_SCAN = 2_000
 UNRECORDED_CHANGES_MAX = 200_000
 """About 100 MB: what history can catch up with after SQL was away. The oldest of more are dropped, and counted."""
@@ -56,7 +53,6 @@ _SCRIPTS = (
     "end_pod",
     "keep_leading",
     "register_pod",
-    "renew_lease",
     "require",
     "reserve",
     "take_requests",
@@ -76,9 +72,10 @@ class RedisLiveFleet:
         self._unrecorded_changes_max = unrecorded_changes_max
         self._keys = fleet_keys(fleet_id)
         self._requests = LeaderRequests(redis, self._key)
+        self._reports = RedisLoadReports(redis, self._key)
         by_name = {key.rpartition(":")[2]: key for key in self._keys}
         self._meta, self._tiles, self._pods = by_name["meta"], by_name["tiles"], by_name["pods"]
-        self._loads, self._channel = by_name["loads"], by_name["changes"]
+        self._channel = by_name["changes"]
         self._requirements = by_name["requirements"]
         sources = files("subgraph.adapters.redis") / "scripts"
         prelude = (sources / "prelude.lua").read_text()
@@ -117,24 +114,10 @@ class RedisLiveFleet:
             {SessionId(one.decode()): codec.decode_requirement(stored) for one, stored in required.items()},
         )
 
-    async def follow_loads(self) -> AsyncIterator[tuple[int, LoadBatch]]:
-        """Load reports with their times: those of the last seconds, then all to come."""
-        cursor = f"{(await self.beat()).now_ms - LOAD_REPORTS_REPLAYED_MS}-0"
-        while True:
-            with told_as_unavailable():
-                answer = await self._redis.xread({self._loads: cursor}, LOAD_REPORTS_PER_READ, LOAD_READ_BLOCK_MS)
-            for entry_id, fields in codec.stream_entries(answer):
-                cursor = entry_id
-                try:
-                    batch = msgspec.msgpack.decode(fields[b"batch"], type=LoadBatch)
-                except (KeyError, msgspec.DecodeError) as error:
-                    # Whoever else writes into the stream must not end every process that reads it.
-                    logger.warning("load report %s is malformed and passed over: %r", entry_id, error)
-                else:
-                    yield int(entry_id.partition("-")[0]), batch
-            if not answer:
-                # A blocking read that times out at once (a closing client) must not spin.
-                await asyncio.sleep(0)
+    async def follow_loads(self) -> AsyncIterator[LoadReading]:
+        """Load reports, many at a time: those of the last seconds, then all to come."""
+        async for reading in self._reports.follow((await self.beat()).now_ms):
+            yield reading
 
     async def beat(self) -> Beat:
         """The pulse, as of one instant."""
@@ -199,12 +182,10 @@ class RedisLiveFleet:
         arguments: list[str | bytes | int] = [pod_id, record.lease_token, record.lease_ms, codec.encode_record(stamped)]
         return int(await self._run("register_pod", arguments)), stamped
 
-    async def renew_lease(self, lease: PodLease, applied_version: int | None, loads: LoadBatch | None = None) -> None:
+    async def renew_lease(self, lease: PodLease, applied_version: int | None, loads: LoadReport | None = None) -> None:
         """Renew a pod's lease; with `loads`, append them to the load reports in the same step."""
-        applied = "" if applied_version is None else str(applied_version)
-        report = b"" if loads is None else msgspec.msgpack.encode(loads)
         with _told_as_lease_lost(lease):
-            await self._run("renew_lease", [lease.pod_id, lease.token, applied, report, LOAD_REPORTS_KEPT_MS])
+            await self._reports.renew(lease, applied_version, loads)
 
     async def end_pod(self, lease: PodLease, record: PodRecord) -> int:
         """Write the record of a pod that leaves, and forget its token and lease."""

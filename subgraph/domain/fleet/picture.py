@@ -8,24 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot
+from subgraph.domain.fleet.ingestion import ingest
 from subgraph.domain.fleet.inheritance import Estate, estates, inherit
 from subgraph.domain.fleet.pod_table import PodRow, PodTable
 from subgraph.domain.fleet.retired import RetiredTile, RetiredTiles
 from subgraph.domain.fleet.terms import TermChange, changed_terms, term_change
 from subgraph.domain.fleet.tile_table import NOBODY, TileTable
 from subgraph.domain.ids import PodId, TileId
-from subgraph.domain.loads import LoadBatch, LoadMetric
+from subgraph.domain.load_report import LoadColumns
+from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AssignmentState, TileRecord, terms_of
 from subgraph.domain.pods import PodStatus
-
-SMOOTHING = 0.3
-"""Weight of a new report in the exponentially weighted moving average of a tile's load."""
-
-_METRIC_COLUMN = {
-    LoadMetric.RECORDS: "records_per_second",
-    LoadMetric.BYTES: "bytes_per_second",
-    LoadMetric.BACKLOG: "backlog",
-}
 
 
 class GapInChanges(Exception):
@@ -174,31 +167,15 @@ class Fleet:
             pod.lease_expires_at_ms = leases.get(pod.id, 0)
             pod.applied_version = applied.get(pod.id)
 
-    def ingest(self, batch: LoadBatch, at_ms: int) -> list[int]:
-        """Take over the loads a pod reported for terms in force; entries of other terms are passed over.
+    def ingest(self, loads: LoadColumns) -> npt.NDArray[np.int32]:
+        """Take over the loads that pods reported for terms in force; entries of other terms are passed over.
 
         Returns:
             The rows taken over.
         """
-        tiles = self.tiles
-        pod_row = self.pods.row(batch.pod_id)
-        found = [tiles.row(TileId(tile_id)) for tile_id in batch.tile_ids]
-        entries = [
-            (index, row)
-            for index, row in enumerate(found)
-            if row is not None and tiles.owner[row] == pod_row and tiles.owner_epoch[row] == batch.epochs[index]
-        ]
-        if not entries:
-            return []
-        self._revision += 1
-        indices = [index for index, _ in entries]
-        rows = [row for _, row in entries]
-        for name in ("records_per_second", "bytes_per_second", "volume_bytes", "backlog"):
-            getattr(tiles, name)[rows] = np.asarray(getattr(batch, name))[indices]
-        fresh = getattr(tiles, _METRIC_COLUMN[self._load_metric])[rows].astype(np.float64)
-        known = tiles.smoothed[rows]
-        tiles.smoothed[rows] = np.where(np.isnan(known), fresh, known + SMOOTHING * (fresh - known))
-        tiles.reported_at_ms[rows] = at_ms
+        rows = ingest(self.tiles, self.pods, loads, self._load_metric)
+        if rows.size:
+            self._revision += 1
         return rows
 
     def pod_loads(self) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@
 --   LEASES   zset    pod id  -> end of its lease, ms
 --   APPLIED  hash    pod id  -> version the pod has applied
 --   LEADER   string  "token|name", with the lease as its time to live
---   LOADS    stream  load reports
+--   LOADS    stream  load reports; which columns they have says subgraph/client/scripts/renew_lease.lua
 --   CYCLE    string  report of the last control cycle
 --   PAUSE    string  who paused rebalancing, until when and why; lives until then
 --   REQUIREMENTS  hash  session id -> "revision of the session|what it requires of all its tiles, as JSON"
