@@ -106,6 +106,7 @@ class PlanOutcome:
 
     imbalance: float = strawberry.field(description="Highest over mean utilization.")
     max_utilization: float = strawberry.field(description="The highest utilization of a pod.")
+    cut_edges: int = strawberry.field(description="Pairs of neighbouring tiles that are on two different pods.")
     unassigned_tiles: int = strawberry.field(description="Tiles without an owner.")
 
 
@@ -339,6 +340,7 @@ def _outcome(outcome: Outcome) -> PlanOutcome:
     return PlanOutcome(
         imbalance=outcome.imbalance,
         max_utilization=outcome.max_utilization,
+        cut_edges=outcome.cut_edges,
         unassigned_tiles=outcome.unassigned_tiles,
     )
 

@@ -23,7 +23,7 @@ from subgraph.domain.fleet.tile_table import NOBODY
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.planning.columns import UNOWNED
-from subgraph.domain.planning.plan import Plan, plan_rebalance
+from subgraph.domain.planning.plan import Plan, PlanOutcome, plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.reasons import MoveReason, UnplaceableReason
 from subgraph.domain.planning.resolution import ResolutionPolicy
@@ -48,6 +48,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     imbalance: float
     max_utilization: float
     unassigned_tiles: int
+    cut_edges: int = 0  # pairs of neighbouring tiles on two different pods
 
 
 class FleetMove(msgspec.Struct, frozen=True, array_like=True):
@@ -149,8 +150,8 @@ def plan_fleet(
         unplaceable=unplaceable,
         rejections=tuple(told.answers) if told else (),
         skipped=plan.skip.value if plan.skip else None,
-        before=Outcome(plan.before.imbalance, plan.before.max_utilization, plan.before.unassigned_tiles),
-        after=Outcome(plan.after.imbalance, plan.after.max_utilization, plan.after.unassigned_tiles),
+        before=_outcome(plan.before),
+        after=_outcome(plan.after),
         churn=plan.churn,
         churn_lower_bound=plan.churn_lower_bound,
         compute_ms=(time.perf_counter() - started) * 1_000,
@@ -188,6 +189,10 @@ def plan_by_hand(
         splits=splits,
         merges=merges,
     )
+
+
+def _outcome(outcome: PlanOutcome) -> Outcome:
+    return Outcome(outcome.imbalance, outcome.max_utilization, outcome.unassigned_tiles, outcome.cut_edges)
 
 
 def needs_planning(fleet: Fleet, settled: Mapping[TileId, TileRecord | None]) -> bool:

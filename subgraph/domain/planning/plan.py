@@ -30,6 +30,7 @@ class PlanOutcome:
     mean_utilization: float  # their load over their capacity
     imbalance: float  # the maximum over the mean; 1 where there is no load
     unassigned_tiles: int
+    cut_edges: int  # pairs of neighbouring tiles on two different pods; 0 where no neighbours are known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +99,8 @@ def plan_rebalance(
         merging = merge(start, final, columns.tile_load, divisions, cold, resolution.merges_max)
     # A swap may find the way that was closed to a tile before.
     unplaceable = unplaceable[~np.isin(unplaceable, balancing.moves.tiles)]
+    cut_before = start.neighbors.cut_edges(start.tile_pod) if start.neighbors else 0
+    cut_after = cut_before + (start.neighbors.cut_change(start.tile_pod, final.tile_pod) if start.neighbors else 0)
 
     phases = {
         MoveReason.PLACED: placed,
@@ -121,8 +124,8 @@ def plan_rebalance(
         if moved.size or splitting.tiles.size or merging.size
         else _skip(start, policy, unplaceable, evacuating.budget_bound or repairing.budget_bound, balancing),
         budget_bound=evacuating.budget_bound or repairing.budget_bound or balancing.budget_bound,
-        before=_outcome(start),
-        after=_outcome(final),
+        before=_outcome(start, cut_before),
+        after=_outcome(final, cut_after),
         churn=float(start.tile_load[balancing.moves.tiles].sum()),
         churn_lower_bound=float(settled.excess(policy.target).sum()) if has_pods else 0.0,
     )
@@ -146,7 +149,7 @@ def _skip(
     return balancing.skip or SkipReason.BALANCED
 
 
-def _outcome(standing: Standing) -> PlanOutcome:
+def _outcome(standing: Standing, cut_edges: int) -> PlanOutcome:
     receives = standing.pod_receives
     capacity = float(standing.pod_capacity[receives].sum())
     mean = float(standing.pod_load[receives].sum()) / capacity if capacity else 0.0
@@ -156,6 +159,7 @@ def _outcome(standing: Standing) -> PlanOutcome:
         mean_utilization=mean,
         imbalance=highest / mean if mean > 0 else 1.0,
         unassigned_tiles=int(np.count_nonzero(standing.tile_pod == UNOWNED)),
+        cut_edges=cut_edges,
     )
 
 

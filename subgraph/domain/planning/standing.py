@@ -14,6 +14,7 @@ from subgraph.domain.planning.columns import (
     Rows,
     known_loads,
 )
+from subgraph.domain.planning.neighbors import Neighbors
 from subgraph.domain.planning.rules import Rules
 
 # Rounding must not make a pod hot that was brought to exactly the target.
@@ -54,6 +55,7 @@ class Standing:
     pod_tiles: Counts
     level: float  # the fair utilization: the one at which every pod would hold its fair share
     rules: Rules | None = None  # None: any tile may be on any pod
+    neighbors: Neighbors | None = None  # None: not known, and where a tile's neighbours are does not matter
     capacity_hard: bool = False  # whether placing may not take a pod beyond its capacity
 
     @classmethod
@@ -79,6 +81,7 @@ class Standing:
             pod_tiles=pod_tiles,
             level=_fair_utilization(pod_load, columns.pod_capacity, receives, columns.pod_evacuates, float(load.sum())),
             rules=Rules.of(columns),
+            neighbors=Neighbors.of(columns),
             capacity_hard=capacity_hard,
         )
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from subgraph.domain.planning.border import Receivers, Surroundings
 from subgraph.domain.planning.budget import Budget
 from subgraph.domain.planning.columns import UNOWNED, Counts, Flags, Loads
 from subgraph.domain.planning.fit import fit_by_rules
+from subgraph.domain.planning.handover import hand_over
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.shed import Candidates, shed
 from subgraph.domain.planning.standing import TOLERANCE, Moves, Standing
@@ -23,7 +25,10 @@ def transfer(
     """
     share = standing.fair_share
     pod_load, pod_slots = standing.pod_load.copy(), standing.pod_slots.copy()
-    moves = Moves.none()
+    moves, excess = Moves.none(), np.maximum(0.0, pod_load - down_to)
+    around = Surroundings.of(
+        standing, policy.locality_ratio * float(excess[excess > 0].mean()) if excess.any() else 0.0
+    )
     for _ in range(PASSES_MAX):
         left = budget.less(standing, moves)
         room = room_of(up_to - pod_load, pod_slots, left)
@@ -31,15 +36,15 @@ def transfer(
         need = np.where(need > TOLERANCE * share, np.maximum(need, policy.gain_ratio_min * share), 0.0)
         candidates = candidates.only((need[candidates.pods] > 0) & may_fit(standing, candidates, room))
         spare = np.minimum(pod_load - share, left.give_load) - need
-        given = shed(candidates, need, spare, share)
-        found = fit_by_rules(
-            candidates.tiles[given],
-            candidates.loads[given],
-            room,
-            np.minimum(pod_slots, left.take_tiles),
-            standing.rules,
-        )
-        given, found = given[found != UNOWNED], found[found != UNOWNED]
+        slots = np.minimum(pod_slots, left.take_tiles)
+        given, found = np.empty(0, np.intp), np.empty(0, np.int32)
+        if around is not None:
+            receivers = Receivers(room, slots, pod_load, share, policy.target)
+            given, found = hand_over(candidates, need, spare, around, receivers)
+        if not given.size:
+            given = shed(candidates, need, spare, share)
+            found = fit_by_rules(candidates.tiles[given], candidates.loads[given], room, slots, standing.rules)
+            given, found = given[found != UNOWNED], found[found != UNOWNED]
         if not given.size:
             break
         sources, loads = candidates.pods[given], candidates.loads[given]
@@ -51,6 +56,8 @@ def transfer(
         pod_load += np.bincount(found, weights=loads, minlength=pod_load.size)
         pod_load -= np.bincount(sources, weights=loads, minlength=pod_load.size)
         pod_slots -= np.bincount(found, minlength=pod_slots.size)
+        if around is not None:
+            around.tile_pod[candidates.tiles[given]] = found
         moves = Moves.joined([moves, Moves(candidates.tiles[given], found)])
         if trimmed:
             return moves, True
