@@ -7,7 +7,7 @@ the answer is no as soon as the lease may have ended, also after a pause of the 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,12 +118,13 @@ class PodClient:
     async def _live(self, first: ChangeTold) -> None:
         following = Following(lambda after: self._manager.follow(self._pod_id, self._token, after), first)
         with contextlib.suppress(_Left):
-            async with _first_failure_of_group() as tasks:
-                tasks.create_task(self._renew(following))
-                tasks.create_task(self._report())
-                tasks.create_task(following.run())
-                tasks.create_task(self._apply_all(following))
-                tasks.create_task(self._leave_when_told())
+            await _run_together(
+                self._renew(following),
+                self._report(),
+                following.run(),
+                self._apply_all(following),
+                self._leave_when_told(),
+            )
 
     async def _renew(self, following: Following) -> None:
         while True:
@@ -181,11 +182,15 @@ class _Left(Exception):
     """The pod has deregistered."""
 
 
-@contextlib.asynccontextmanager
-async def _first_failure_of_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group whose first failure comes out as itself."""
+async def _run_together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run works until one fails, which comes out as itself, and never in the place of a cancellation."""
+    tasks = [asyncio.create_task(work) for work in works]
     try:
-        async with asyncio.TaskGroup() as tasks:
-            yield tasks
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from group
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome

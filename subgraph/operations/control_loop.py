@@ -28,6 +28,7 @@ from subgraph.operations.leadership import Candidacy, Term
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, NotLeading, PodWrite
 from subgraph.operations.ports import MonotonicClock, SlowConsumer
 from subgraph.operations.rebalancing import RebalanceAnswer, RebalanceRequest, staleness, with_max_churn
+from subgraph.operations.supervision import run_together
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +74,7 @@ class ControlLoop:
     async def run(self) -> None:
         """Lead whenever nobody else does, until cancelled."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._wake_on_changes())
-                tasks.create_task(self._turns())
+            await run_together(self._wake_on_changes(), self._turns())
         finally:
             with contextlib.suppress(Unavailable):
                 await self.candidacy.give_up()

@@ -18,6 +18,7 @@ from subgraph.domain.loads import LoadMetric
 from subgraph.operations.broadcast import Broadcast
 from subgraph.operations.live_fleet import Beat, LiveFleet, LoadReading
 from subgraph.operations.ports import MonotonicClock, SlowConsumer
+from subgraph.operations.supervision import run_together
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +70,9 @@ class FleetView:
 
     async def run(self) -> None:
         """Follow changes, loads and the pulse until cancelled, each again after every failure."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._again_for_ever(self._follow_changes, self._follow_beat))
-            tasks.create_task(self._again_for_ever(self._follow_loads))
+        await run_together(
+            self._again_for_ever(self._follow_changes, self._follow_beat), self._again_for_ever(self._follow_loads)
+        )
 
     def current(self) -> Fleet:
         """The fleet, fit to answer questions of ownership.
@@ -235,9 +236,7 @@ class FleetView:
         """Run the followers together; when one fails, all of them begin anew."""
         while True:
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    for follower in followers:
-                        tasks.create_task(follower())
-            except* (Unavailable, SlowConsumer, GapInChanges) as failures:
-                logger.warning("following the fleet was interrupted, starting anew: %s", failures.exceptions[0])
+                await run_together(*(follower() for follower in followers))
+            except (Unavailable, SlowConsumer, GapInChanges) as failure:
+                logger.warning("following the fleet was interrupted, starting anew: %s", failure)
             await asyncio.sleep(RETRY_SECONDS)

@@ -1,8 +1,9 @@
-"""Owns the background tasks of a process: a task that ends is known by name, and the process says so in its health."""
+"""Owns how tasks run beside each other: those of a process, known by name, and a few that end together."""
 
 import asyncio
 import logging
 from collections.abc import Coroutine
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -35,3 +36,21 @@ class Supervisor:
         error = None if task.cancelled() else task.exception()
         self.failures[task.get_name()] = f"{type(error).__name__}: {error}" if error else "it ended"
         logger.critical("background task %s has died: this process needs a restart", task.get_name(), exc_info=error)
+
+
+async def run_together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run works beside each other until one of them ends or fails; then the others are cancelled.
+
+    A failure comes out as itself. Unlike a task group's, it never comes in the place of a cancellation: who is told to
+    stop stops, also in the moment of a failure.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome

@@ -129,3 +129,19 @@ async def test_a_pod_that_leaves_waits_for_its_tiles_to_go() -> None:
         assert running.done()
         running.result()
         assert manager.acknowledged[-1] == ("a", 1, "RELEASED")
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_pod_stops_when_told_to_also_in_the_moment_its_lease_is_lost(turns: int) -> None:
+    manager, clock = ScriptedManager(snapshot(1, a_1="ACTIVE")), Clock()
+    async with living(manager, clock) as (client, running):
+        await eventually(lambda: client.may_work("a", 1), "it works")
+        manager.refuses = True
+        while not manager.refusals:
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=5)
+        assert done
+        assert len(manager.registered) == 1

@@ -34,6 +34,7 @@ class ScriptedManager:
         self.reported: list[TileLoad] = []
         self.followed_after: list[int | None] = []
         self.heartbeats = 0
+        self.refusals = 0
         self.refuses = False
         """Whether the instance that runs is refused; registering again ends it."""
         self.fails_with: Exception | None = None
@@ -78,6 +79,7 @@ class ScriptedManager:
     def _check(self, token: str) -> None:
         self._answer()
         if self.refuses or token != f"token-{len(self.registered)}":
+            self.refusals += 1
             raise LeaseRefused("no instance of the pod runs")
 
     def _answer(self) -> None:
