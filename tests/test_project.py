@@ -32,7 +32,7 @@ COMMAND_SECONDS_MAX = 60
 MAY_IMPORT = {
     "domain": {"domain"},
     "operations": {"operations", "domain"},
-    "adapters": {"adapters", "operations", "domain"},
+    "adapters": {"adapters", "operations", "domain", "client"},
     "api": {"api", "operations", "domain"},
     "client": {"client"},
     "demo": {"demo", "client", "adapters", "domain"},

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from subgraph.client.connection import Connection
 from subgraph.client.manager import CallRefused, OwnedTerm, Superseded, TileLoad
 from subgraph.client.pod import PodClient, PodRegistration
+from subgraph.client.redis_connection import connect
 from subgraph.client.sink import (
     RECORDS_PER_WRITE_MAX,
     WRITES_PER_CALL_MAX,
@@ -128,7 +129,7 @@ class FlightCounter:
 
 async def run_pod(url: str, redis_url: str, registration: PodRegistration, access_token: str | None) -> None:
     """Be a pod until SIGTERM, which makes it hand its tiles over and leave."""
-    async with Connection(url, access_token) as manager, Redis.from_url(redis_url) as redis:
+    async with Connection(url, access_token) as manager, connect(redis_url) as redis:
         worker = FlightCounter(redis, registration.pod_id)
         client = PodClient(manager, registration, worker)
         worker.client = client

@@ -13,6 +13,7 @@ from gql.transport.httpx import HTTPXAsyncTransport
 from redis.asyncio import Redis
 
 from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
+from subgraph.client.redis_connection import connect
 from subgraph.demo.channel import TileChannel
 from subgraph.demo.feeder import Feeder
 from subgraph.demo.flights import load_flights
@@ -67,7 +68,7 @@ async def live_world(
             await valkey.start()
         except EmbeddedValkeyFailed as error:
             raise DemoFailed(str(error)) from error
-        redis = Redis.from_url(valkey.url)
+        redis = connect(valkey.url)
         cleanups.push_async_callback(redis.aclose)
         processes = cleanups.enter_context(Processes(data_dir, valkey.url, port))
         await processes.server_ready()

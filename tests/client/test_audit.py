@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from subgraph.client.audit import AuditFindings, AuditInterrupted, SinkAudit
+from subgraph.client.redis_connection import connect
 from subgraph.client.sink import FencedSink, SinkRecord, sink_key
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +19,7 @@ OTHER_TILE = "session:8528347bfffffff"
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with connect(valkey_url) as client:
         yield client
 
 

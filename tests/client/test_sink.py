@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from subgraph.client import sink as sink_module
 from subgraph.client.audit import AuditFindings, SinkAudit
+from subgraph.client.redis_connection import connect
 from subgraph.client.sink import (
     EpochRefused,
     FencedSink,
@@ -31,7 +32,7 @@ OTHER_TILE = "session:8528347bfffffff"
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with connect(valkey_url) as client:
         yield client
 
 
@@ -250,7 +251,7 @@ def test_random_histories_of_two_writers_agree_with_the_model_and_the_audit(
 ) -> None:
     async def play() -> None:
         name, model = f"sink-{uuid4()}", ModelSink()
-        async with Redis.from_url(valkey_url) as redis:
+        async with connect(valkey_url) as redis:
             sinks = {writer: FencedSink(redis, name, writer) for writer in ("first", "second")}
             for call in calls:
                 for writer in sinks:

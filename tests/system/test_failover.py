@@ -16,6 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from subgraph.client.audit import SinkAudit
+from subgraph.client.redis_connection import connect
 from subgraph.client.sink import EpochRefused, FencedSink, SinkRecord
 from subgraph.demo.channel import RECORD, TileChannel
 from subgraph.demo.pod import SINK_NAME
@@ -76,7 +77,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 @asynccontextmanager
 async def fleet_of(tmp_path: Path, *pods: str) -> AsyncIterator[Fleet]:
     with running_server(tmp_path / "data") as server:
-        redis = Redis.from_url(server.redis_url)
+        redis = connect(server.redis_url)
         fleet = Fleet(server, "", redis)
         try:
             for pod_id in pods:

@@ -1,20 +1,17 @@
-"""Owns how Redis is reached and how its failures are told: one client a process, and errors as Unavailable."""
+"""Owns how the failures of Redis are told: at start in one line, later as Unavailable. Connecting is the client's."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio import Redis
 from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from subgraph.client.redis_connection import connect, one_connection
 from subgraph.domain.errors import Unavailable
 
-CONNECTIONS_MAX = 64
-ANSWER_TIMEOUT_SECONDS = 5.0
+__all__ = ["RedisUnreachable", "check_reachable", "connect", "one_connection", "told_as_unavailable"]
 
 _PASSING = (ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 """Answers of a Redis that is full, a replica (a failover is under way), or part of a cluster in trouble."""
@@ -25,64 +22,6 @@ _PASSING_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ", "UNBLOCKED ", "MASTERDOWN 
 
 class RedisUnreachable(Exception):
     """Redis did not answer at start: one line that says where it was sought and why it failed."""
-
-
-def connect(url: str) -> Redis:
-    """A client on a bounded pool; a caller waits for a connection when all are in use."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS_MAX,
-        timeout=ANSWER_TIMEOUT_SECONDS,
-        socket_timeout=None,
-        socket_connect_timeout=ANSWER_TIMEOUT_SECONDS,
-    )
-    pool.connection_class = type("BoundedConnection", (_Bounded, pool.connection_class), {})
-    return Redis.from_pool(pool)
-
-
-@asynccontextmanager
-async def one_connection(redis: Redis) -> AsyncIterator[Redis]:
-    """A client to the same Redis with one connection of its own: for who waits on it for long."""
-    pool = redis.connection_pool
-    own = ConnectionPool(connection_class=pool.connection_class, max_connections=1, **pool.connection_kwargs)
-    async with Redis.from_pool(own) as client:
-        yield client
-
-
-class _Bounded(AbstractConnection):
-    """Bounds writes and reads in time, as `socket_timeout` would, and without its `asyncio.wait_for`.
-
-    On Python 3.11 that swallows a cancellation which meets the end of what is waited for: a task that was told to stop
-    would go on, and whoever waits for its end would wait for ever.
-
-    Tasks that share a connection (the listener and those who subscribe) also take turns to connect it.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._connect_turn = asyncio.Lock()
-        self._connecting: asyncio.Task[Any] | None = None
-
-    async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
-        if self._connecting is asyncio.current_task():
-            # What is done on a new connection (subscribing again) asks for the connection in turn.
-            await super().connect_check_health(*args, **kwargs)
-            return
-        async with self._connect_turn:
-            self._connecting = asyncio.current_task()
-            try:
-                await super().connect_check_health(*args, **kwargs)
-            finally:
-                self._connecting = None
-
-    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
-            await super().send_packed_command(*args, **kwargs)
-
-    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        # A caller with a time-out of its own (a subscription waits for as long as it takes) passes it by name.
-        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS if kwargs.get("timeout") is None else None):
-            return await super().read_response(*args, **kwargs)
 
 
 async def check_reachable(redis: Redis, url: str) -> None:
