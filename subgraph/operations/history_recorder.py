@@ -16,7 +16,7 @@ from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.history_comparison import TermColumns, compare, facts_of_living, living_columns
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.ports import MonotonicClock
-from subgraph.operations.term_history import LOGGED_PER_READ_MAX, TERMS_PER_WRITE_MAX, TermHistory, TermLog
+from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, TermHistory, TermLog
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class HistoryRecorder:
                 return
             await self.history.record([fact for change in stretch.changes for fact in change.facts()])
             await self.log.forget(stretch.end)
-            if len(stretch.changes) < LOGGED_PER_READ_MAX:
+            if not stretch.has_more:
                 return
             await self._rest()
 

@@ -13,7 +13,6 @@ from subgraph.domain.ids import PodId, SessionId, TenantId, TileId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, TileRecord
 from subgraph.operations.ports import Page
 
-LOGGED_PER_READ_MAX = 1_000
 TERMS_PER_WRITE_MAX = 1_000
 """Terms in one transaction: other writers of the database wait no longer than these take."""
 
@@ -39,20 +38,21 @@ class LoggedChange:
 
 @dataclass(frozen=True, slots=True)
 class LoggedStretch:
-    """The oldest part of the log. `end` names its last entry; None: the log is empty."""
+    """The oldest part of the log, some thousand changes at most. `end` tells where it ends; None: the log is empty."""
 
     changes: tuple[LoggedChange, ...]
-    end: str | None
+    end: int | None
+    has_more: bool
 
 
 class TermLog(Protocol):
     """Changes of tiles with terms, in the order they were committed. Raises Unavailable when it does not answer."""
 
-    async def read(self, changes_max: int = LOGGED_PER_READ_MAX) -> LoggedStretch:
-        """The oldest changes that are not forgotten. An entry that is malformed is passed over, and part of `end`."""
+    async def read(self) -> LoggedStretch:
+        """The oldest changes that are not forgotten. An entry that is malformed is passed over, and before `end`."""
         ...
 
-    async def forget(self, end: str) -> None:
+    async def forget(self, end: int) -> None:
         """Forget everything up to the end of a stretch. Twice is harmless."""
         ...
 

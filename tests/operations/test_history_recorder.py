@@ -60,6 +60,12 @@ def recorded(database: Database) -> SqlTermHistory:
     return SqlTermHistory(database, "fleet")
 
 
+@pytest.fixture
+def start(recorded: SqlTermHistory, start: Starts) -> Starts:
+    """As elsewhere; but processes end before the database that they record in is closed."""
+    return start
+
+
 class Held:
     """A history whose next writes wait until they are let go, as those of a process that is about to die."""
 

@@ -21,6 +21,7 @@ _tile_decoder = msgspec.json.Decoder(TileRecord)
 _pod_decoder = msgspec.json.Decoder(PodRecord)
 _requirement_decoder = msgspec.json.Decoder(SessionRequirement)
 _message_decoder = msgspec.msgpack.Decoder()
+_notes_decoder = msgspec.msgpack.Decoder(tuple[str, str, list[str]])
 
 
 class Unreadable(Unavailable):
@@ -76,17 +77,14 @@ def decode_message(message: bytes) -> FleetChange | CycleReport:
         )
 
 
-def decode_logged(fields: Mapping[bytes, bytes]) -> LoggedChange:
-    """An entry of the log of terms."""
+def decode_notes(fields: Mapping[bytes, bytes]) -> list[LoggedChange]:
+    """An entry of the log of terms: what one change made of some tiles."""
     with _told_as_unreadable("an entry of the log of terms"):
-        before, after = fields[b"before"], fields[b"after"]
-        return LoggedChange(
-            version=int(fields[b"version"]),
-            at_ms=int(fields[b"at"]),
-            tile_id=_tile_id(fields[b"tile"].decode()),
-            before=_tile_decoder.decode(before) if before else None,
-            after=_tile_decoder.decode(after) if after else None,
-        )
+        version, at_ms, notes = _notes_decoder.decode(fields[b"changes"])
+        return [
+            LoggedChange(int(version), int(at_ms), _tile_id(tile_id), _noted(before.partition("|")[2]), _noted(after))
+            for tile_id, before, after in zip(notes[::3], notes[1::3], notes[2::3], strict=True)
+        ]
 
 
 def decode_beat(answer: list[Any]) -> Beat:
@@ -130,6 +128,10 @@ def _told_as_unreadable(what: str) -> Iterator[None]:
         yield
     except (msgspec.MsgspecError, InvalidInput, LookupError, TypeError, ValueError) as error:
         raise Unreadable(f"{what} cannot be read: {error}") from error
+
+
+def _noted(record: str) -> TileRecord | None:
+    return _tile_decoder.decode(record) if record else None
 
 
 def _tile_id(text: str) -> TileId:

@@ -3,17 +3,16 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from typing import Any, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
 from redis.exceptions import ResponseError
 
 from subgraph.adapters.redis import codec
 from subgraph.adapters.redis.connection import told_as_unavailable
 from subgraph.adapters.redis.event_bus import RedisEventBus
+from subgraph.adapters.redis.fleet_scripts import fleet_script
 from subgraph.adapters.redis.keys import fleet_key, fleet_keys
 from subgraph.adapters.redis.leader_requests import LeaderRequests, open_requests
 from subgraph.adapters.redis.load_reports import RedisLoadReports
@@ -43,7 +42,7 @@ logger = logging.getLogger(__name__)
 CHANGES_BUFFERED_MAX = 20_000
 TILES_PER_SCAN = 2_000
 UNRECORDED_CHANGES_MAX = 200_000
-"""About 100 MB: what history can catch up with after SQL was away. The oldest of more are dropped, and counted."""
+"""About 50 MB: what history can catch up with after SQL was away. The oldest of more are dropped, and counted."""
 
 _SCRIPTS = (
     "announce_cycle",
@@ -77,11 +76,7 @@ class RedisLiveFleet:
         self._meta, self._tiles, self._pods = by_name["meta"], by_name["tiles"], by_name["pods"]
         self._channel = by_name["changes"]
         self._requirements = by_name["requirements"]
-        sources = files("subgraph.adapters.redis") / "scripts"
-        prelude = (sources / "prelude.lua").read_text()
-        self._scripts: dict[str, AsyncScript] = {
-            name: redis.register_script(prelude + (sources / f"{name}.lua").read_text()) for name in _SCRIPTS
-        }
+        self._scripts = {name: fleet_script(redis, name) for name in _SCRIPTS}
 
     async def follow(self) -> AsyncIterator[FleetSnapshot | FleetChange | CycleReport]:
         """First a snapshot, then every change in order and the cycle reports."""

@@ -1,4 +1,4 @@
-"""Owns the log of changes that history has not recorded: a stream that every commit of tiles appends to."""
+"""Owns the log of changes that history has not recorded: a stream of notes that every commit of tiles appends to."""
 
 import logging
 from typing import cast
@@ -7,10 +7,14 @@ from redis.asyncio import Redis
 
 from subgraph.adapters.redis import codec
 from subgraph.adapters.redis.connection import told_as_unavailable
-from subgraph.adapters.redis.keys import fleet_key
-from subgraph.operations.term_history import LOGGED_PER_READ_MAX, LoggedChange, LoggedStretch
+from subgraph.adapters.redis.fleet_scripts import fleet_script
+from subgraph.adapters.redis.keys import fleet_key, fleet_keys
+from subgraph.operations.term_history import LoggedChange, LoggedStretch
 
 logger = logging.getLogger(__name__)
+
+ENTRIES_PER_READ = 50
+"""An entry holds at most 100 changes; mostly it holds few."""
 
 _Entry = tuple[bytes, dict[bytes, bytes]]
 
@@ -20,23 +24,24 @@ class RedisTermLog:
 
     def __init__(self, redis: Redis, fleet_id: str) -> None:
         self._redis = redis
-        self._key = fleet_key(fleet_id, "terms")
+        self._key, self._keys = fleet_key(fleet_id, "terms"), fleet_keys(fleet_id)
+        self._forget = fleet_script(redis, "forget_terms")
 
-    async def read(self, changes_max: int = LOGGED_PER_READ_MAX) -> LoggedStretch:
+    async def read(self) -> LoggedStretch:
         """The oldest changes that are not forgotten."""
         with told_as_unavailable():
-            entries = cast("list[_Entry]", await self._redis.xrange(self._key, count=changes_max))
+            entries = cast("list[_Entry]", await self._redis.xrange(self._key, count=ENTRIES_PER_READ))
         changes: list[LoggedChange] = []
         for entry_id, fields in entries:
             try:
-                changes.append(codec.decode_logged(fields))
+                changes += codec.decode_notes(fields)
             except codec.Unreadable as error:
                 # Whoever else writes into the stream must not end the process that reads it.
-                logger.warning("%s is passed over: %s", entry_id.decode(), error)
-        return LoggedStretch(tuple(changes), entries[-1][0].decode() if entries else None)
+                logger.warning("notes up to %s are passed over: %s", entry_id.decode(), error)
+        end = int(entries[-1][0].partition(b"-")[0]) if entries else None
+        return LoggedStretch(tuple(changes), end, len(entries) == ENTRIES_PER_READ)
 
-    async def forget(self, end: str) -> None:
+    async def forget(self, end: int) -> None:
         """Forget everything up to the end of a stretch."""
-        milliseconds, _, sequence = end.partition("-")
         with told_as_unavailable():
-            await self._redis.xtrim(self._key, minid=f"{milliseconds}-{int(sequence) + 1}", approximate=False)
+            await self._forget(keys=self._keys, args=[end])

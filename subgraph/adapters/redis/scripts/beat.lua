@@ -11,6 +11,6 @@ return {
   redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES'),
   redis.call('HGETALL', APPLIED),
   redis.call('GET', PAUSE) or '',
-  redis.call('XLEN', TERMS),
+  digits(tonumber(redis.call('HGET', META, 'terms_noted') or '0') - changes_done()),
   redis.call('HGET', META, 'terms_dropped') or '0',
 }

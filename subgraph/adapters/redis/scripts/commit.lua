@@ -4,6 +4,7 @@
 --   pod count, then per pod (id, expected version, '1' if only with an ended lease, record or ''), then per tile
 --   (id, expected version, record or '', number of its group or '0').
 -- Returns: {version ('0' if nothing was written), ids of pods not written, ids of tiles not written}
+local NOTES_PER_ENTRY = 100
 local guard, guard_id, token = ARGV[1], ARGV[2], ARGV[3]
 if guard == 'leader' and not leads(guard_id, token) then return NOT_LEADING end
 if guard == 'pod' and not is_instance(guard_id, token) then return lease_lost(guard_id) end
@@ -39,7 +40,7 @@ for at = tiles_from, #ARGV, 4 do
   else
     table.insert(tiles, id)
     table.insert(tiles, record)
-    table.insert(formers, stored[at] and string.match(stored[at], '|(.*)$') or '')
+    formers[#tiles / 2] = stored[at]
   end
 end
 if #pods == 0 and #tiles == 0 then return {'0', pod_conflicts, tile_conflicts} end
@@ -59,20 +60,34 @@ write(PODS, pods)
 write(TILES, tiles)
 publish_change(version, tiles, pods)
 -- A term is a list that begins with the pod's id; where other lists of names look the same, a note too many is made.
-local function has_terms(record)
-  return string.find(record, ',["', 1, true)
+local function has_terms(stored)
+  return string.find(stored, ',["', 1, true)
 end
-local noted = 0
+local notes = {}
 for at = 1, #tiles, 2 do
-  local id, former, record = tiles[at], formers[(at + 1) / 2], tiles[at + 1]
+  local former, record = formers[(at + 1) / 2] or '', tiles[at + 1]
   if has_terms(former) or has_terms(record) then
-    local facts = {'version', digits(version), 'at', digits(now), 'tile', id, 'before', former, 'after', record}
-    redis.call('XADD', TERMS, '*', unpack(facts))
-    noted = noted + 1
+    local last = #notes
+    notes[last + 1], notes[last + 2], notes[last + 3] = tiles[at], former, record
   end
 end
-if noted > 0 then
-  local dropped = redis.call('XTRIM', TERMS, 'MAXLEN', noted_max)
-  if dropped > 0 then redis.call('HINCRBY', META, 'terms_dropped', dropped) end
+if #notes > 0 then
+  local noted
+  for at = 1, #notes, 3 * NOTES_PER_ENTRY do
+    local some = {unpack(notes, at, math.min(at + 3 * NOTES_PER_ENTRY - 1, #notes))}
+    noted = redis.call('HINCRBY', META, 'terms_noted', #some / 3)
+    redis.call('XADD', TERMS, digits(noted), 'changes', cmsgpack.pack({digits(version), digits(now), some}))
+  end
+  local done = changes_done()
+  if noted - done > noted_max then
+    local oldest_kept = redis.call('XRANGE', TERMS, digits(noted - noted_max + 1), '+', 'COUNT', 1)[1][1]
+    local last = redis.call('XREVRANGE', TERMS, '(' .. oldest_kept, '-', 'COUNT', 1)[1]
+    if last then
+      local last_dropped = string.match(last[1], '^%d+')
+      redis.call('XTRIM', TERMS, 'MINID', oldest_kept)
+      redis.call('HSET', META, 'terms_done', last_dropped)
+      redis.call('HINCRBY', META, 'terms_dropped', digits(tonumber(last_dropped) - done))
+    end
+  end
 end
 return {digits(version), pod_conflicts, tile_conflicts}

@@ -1,6 +1,7 @@
 -- What every script of the fleet shares. All keys of a fleet have one hash tag, so a script may touch any of them.
 --   META     hash    incarnation, run_id (of the server it began on), counter (of versions given out), published
---                    (version of the newest change), terms_dropped (changes history will never hear of)
+--                    (version of the newest change); of the changes of tiles with terms, how many were noted for history
+--                    (terms_noted), are recorded or dropped (terms_done), and were dropped (terms_dropped)
 --   TILES    hash    tile id -> "version|record as JSON"
 --   PODS     hash    pod id  -> "version|record as JSON"
 --   TOKENS   hash    pod id  -> "lease token|lease in ms"; present while an instance is live
@@ -11,7 +12,8 @@
 --   CYCLE    string  report of the last control cycle
 --   PAUSE    string  who paused rebalancing, until when and why; lives until then
 --   REQUIREMENTS  hash  session id -> "revision of the session|what it requires of all its tiles, as JSON"
---   TERMS    stream  changes of tiles with terms that history has not recorded yet
+--   TERMS    stream  notes for history of changes of tiles with terms; the id of an entry is how many changes were
+--                    noted up to and with it
 --   CHANNEL  channel on which changes and cycle reports are published
 local META, TILES, PODS, TOKENS, LEASES, APPLIED, LEADER, LOADS, CYCLE, PAUSE, REQUIREMENTS, TERMS, CHANNEL = unpack(KEYS)
 
@@ -43,6 +45,10 @@ local function publish_change(version, tiles, pods, requirements)
   redis.call('HSET', META, 'published', digits(version))
   redis.call('PUBLISH', CHANNEL,
     cmsgpack.pack({'change', previous, digits(version), tiles, pods, requirements or {}, digits(now_ms())}))
+end
+
+local function changes_done()
+  return tonumber(redis.call('HGET', META, 'terms_done') or '0')
 end
 
 local function run_id()
