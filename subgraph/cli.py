@@ -46,6 +46,13 @@ def serve(**given: Any) -> None:
 @click.option("--pods", type=click.IntRange(2, 50), default=5, show_default=True, help="Pod processes.")
 @click.option("--pace", type=click.FloatRange(1, 3600), default=60, show_default=True, help="Simulated s per real s.")
 @click.option("--start", "start_time", default="11:30", show_default=True, help="Time of day to start at, HH:MM.")
+@click.option(
+    "--resolution",
+    type=click.IntRange(0, 5),
+    default=3,
+    show_default=True,
+    help="H3 resolution of the tiles; at 1 or 0 the busy ones are too hot to stay whole, and split.",
+)
 @click.option("--seconds", type=click.FloatRange(min=1), help="End by itself after this time.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=4001, show_default=True, help="The server's port.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Keep the stores here; default: a temporary place.")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from subgraph.client.manager import ChangeTold, OwnedTerm
+from subgraph.client.manager import ChangeTold, OwnedTerm, Takeover
 from subgraph.client.worker import TileWorker
 
 ENDED = ("RELEASED", "LOST", "ABORTED")
@@ -50,7 +50,9 @@ class Assignments:
             ended |= self._in_hand - _terms_of(change)
         await self._drop(ended)
         await self._release(by_state.get("DRAINING", ()))
-        await self._activate(by_state.get("ACTIVE", ()), change.is_snapshot)
+        begun = [Takeover(one.tile_id, one.epoch, one.replaces) for one in change.terms if one.state == "ACTIVE"]
+        # After releasing: a tile that splits drains on the pod that goes on with its parts.
+        await self._activate(begun, change.is_snapshot)
         await self._prepare(by_state.get("PREPARING", ()), change.is_snapshot)
         self.applied_version = max(self.applied_version, change.version)
         if self._in_hand:
@@ -72,13 +74,16 @@ class Assignments:
             self._forget(terms)
             await self._acknowledge(terms, "RELEASED")
 
-    async def _activate(self, terms: Sequence[OwnedTerm], is_snapshot: bool) -> None:
-        if new := [term for term in terms if not self.owns(*term)]:
+    async def _activate(self, takeovers: Sequence[Takeover], is_snapshot: bool) -> None:
+        begun = [one for one in takeovers if not self.owns(one.tile_id, one.epoch)]
+        new = [(one.tile_id, one.epoch) for one in begun]
+        if new:
             self._in_hand.update(new)
-            await self._worker.activate(new)
+            await self._worker.activate(begun)
             self._owned.update(new)
             self._ready.difference_update(new)
         # An acknowledgement may have been lost with the lease; repeating those of a snapshot is harmless.
+        terms = [(one.tile_id, one.epoch) for one in takeovers]
         await self._acknowledge(terms if is_snapshot else new, "ACTIVE")
 
     async def _prepare(self, terms: Sequence[OwnedTerm], is_snapshot: bool) -> None:

@@ -25,7 +25,7 @@ from subgraph.client.manager import (
 ANSWER_SECONDS_MAX = 2.0
 
 _ERRORS = "errors { message code ... on PodLeaseLost { superseded } }"
-_TERM = "tileId epoch state"
+_TERM = "tileId epoch state replaces"
 _REGISTER = gql(
     f"mutation Register($input: RegisterPodInput!) {{ registerPod(input: $input) {{ leaseToken version "
     f"assignments {{ {_TERM} }} {_ERRORS} }} }}"
@@ -165,4 +165,4 @@ def _raise_if_refused(error: TransportQueryError) -> None:
 
 
 def _terms(told: Sequence[dict[str, Any]]) -> tuple[TermTold, ...]:
-    return tuple(TermTold(term["tileId"], term["epoch"], term["state"]) for term in told)
+    return tuple(TermTold(term["tileId"], term["epoch"], term["state"], tuple(term["replaces"])) for term in told)

@@ -2,10 +2,22 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 OwnedTerm = tuple[str, int]
 """A tile's id, and the epoch at which it is owned."""
+
+
+class Takeover(NamedTuple):
+    """A tile to begin to work on, at its epoch.
+
+    `replaces`: tiles it came from in a split or merge, whose former owners may still write. They are shut out like
+    those of the tile itself, by raising this epoch for them at every sink.
+    """
+
+    tile_id: str
+    epoch: int
+    replaces: tuple[str, ...] = ()
 
 
 class Unreachable(Exception):
@@ -31,6 +43,7 @@ class TermTold:
     tile_id: str
     epoch: int
     state: str
+    replaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,25 @@ record once. The records of a tile carry a sequence that counts up from 1 and co
 accepted is a duplicate, and one that jumps ahead gives up those in between as missed. A new owner raises the epoch
 before it works, and so learns where to go on.
 
+After a split or merge of tiles, the owner of a successor raises its epoch for each tile that this one replaces as well:
+former owners of those may be paused, and would write on where nobody else does any more. An owner's epoch is above all
+epochs that its predecessors ever had. It does so before it works and before it acknowledges ACTIVE; from then on nobody
+else has to. This holds for every sink that a service writes to, this one or another.
+
 This sink lives in Redis, and its fence lasts as long as what that Redis keeps. Of the payloads it holds only the newest
 of each tile: it shows the fence and is no database. A service with a store of its own keeps epoch and sequence in that
 store, in the transaction that writes its records.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
+
+from subgraph.client.manager import Takeover
 
 RECORDS_PER_WRITE_MAX = 1_000
 """Most records of one tile in one write; a larger batch is refused unsent."""
@@ -122,6 +130,34 @@ class FencedSink:
         receipt = await self.write(tile_id, epoch, ())
         return SinkPosition(epoch, receipt.last_sequence)
 
+    async def take_over(self, takeovers: Sequence[Takeover]) -> list[SinkPosition | EpochRefused]:
+        """Raise the epochs of tiles, and of the tiles they replace, each tile with its own as one step.
+
+        Returns:
+            Where each tile stands; or, where its own epoch was refused, that. A tile that is replaced may have a higher
+            epoch already, from another successor or because it is there again: both shut its former owner out.
+        """
+        answers: list[SinkPosition | EpochRefused] = []
+        for calls in _in_calls(takeovers):
+            raised = await self.write_many(
+                [SinkWrite(tile_id, one.epoch, ()) for one in calls for tile_id in (*one.replaces, one.tile_id)]
+            )
+            own = accumulate(len(one.replaces) + 1 for one in calls)
+            for one, after in zip(calls, own, strict=True):
+                answer = raised[after - 1]
+                if isinstance(answer, SinkReceipt):
+                    answers.append(SinkPosition(one.epoch, answer.last_sequence))
+                else:
+                    answers.append(answer)
+        return answers
+
+    async def positions(self, tile_ids: Sequence[str]) -> list[SinkPosition]:
+        """Where tiles stand, without raising anything."""
+        if not tile_ids:
+            return []
+        stored = await self._redis.hmget(self._keys[0], list(tile_ids))
+        return [_position(found) for found in stored]
+
     async def write(self, tile_id: str, epoch: int, records: Sequence[SinkRecord]) -> SinkReceipt:
         """Write records of a tile, all or none of them past the fence; writing them again is safe.
 
@@ -162,6 +198,24 @@ class FencedSink:
         """What this sink has taken and turned away since ever, from all writers."""
         counts = await self._redis.hmget(self._keys[2], ["accepted", "duplicates", "refused", "missed"])
         return SinkTotals(*(int(count or 0) for count in counts))
+
+
+def _in_calls(takeovers: Sequence[Takeover]) -> Iterator[list[Takeover]]:
+    """The takeovers, in lots that one call may have; what one of them raises is never torn apart."""
+    lot: list[Takeover] = []
+    for one in takeovers:
+        if lot and sum(len(other.replaces) + 1 for other in (*lot, one)) > WRITES_PER_CALL_MAX:
+            yield lot
+            lot = []
+        lot.append(one)
+    if lot:
+        yield lot
+
+
+def _position(stored: bytes | str | None) -> SinkPosition:
+    text = stored.decode() if isinstance(stored, bytes) else stored or "0|0"
+    epoch, _, last = text.partition("|")
+    return SinkPosition(int(epoch), int(last))
 
 
 def _arguments(write: SinkWrite) -> list[str | int | bytes]:

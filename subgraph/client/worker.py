@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from subgraph.client.manager import OwnedTerm, TileLoad
+from subgraph.client.manager import OwnedTerm, Takeover, TileLoad
 
 
 class TileWorker(Protocol):
@@ -16,8 +16,12 @@ class TileWorker(Protocol):
         """Get ready to take over, while another pod works on. READY is acknowledged after it."""
         ...
 
-    async def activate(self, terms: Sequence[OwnedTerm]) -> None:
-        """Raise the epoch at every sink, re-read the tail, begin to work. ACTIVE is acknowledged after it."""
+    async def activate(self, takeovers: Sequence[Takeover]) -> None:
+        """Raise the epoch at every sink, re-read the tail, begin to work. ACTIVE is acknowledged after it.
+
+        The epoch is raised for each tile and for every tile it replaces. What was on its way to these, and nobody has
+        worked on, is now for the tiles in their place.
+        """
         ...
 
     async def release(self, terms: Sequence[OwnedTerm]) -> None:

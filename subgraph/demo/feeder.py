@@ -9,22 +9,35 @@ import numpy as np
 from gql import GraphQLRequest, gql
 from gql.client import AsyncClientSession
 
-from subgraph.demo.channel import RECORD, TileChannel
+from subgraph.demo.channel import RECORD, Records, TileChannel
 from subgraph.demo.replay import PositionRecords, Replay
 from subgraph.domain.coverage import Coverage
 
 TILE_RESOLUTION = 3
 STEP_SECONDS = 0.25
+HELD_SECONDS_MAX = 30.0
+"""For how long records wait until their tile's stream is open, or it is known which tiles are in its place."""
+RETRY_SECONDS = 0.05
 
 _REGISTER = gql(
-    "mutation Register($input: RegisterTilesInput!) { registerTiles(input: $input) { registered errors { message } } }"
+    "mutation Register($input: RegisterTilesInput!) { registerTiles(input: $input) { "
+    "tiles { h3Index } errors { message } } }"
 )
+_REPLACED = gql("query Replaced($id: ID!) { tile(id: $id) { replacedBy { h3Index } } }")
 
 
 class Feeder:
     """Sends every aircraft's positions to the stream of the tile they belong to."""
 
-    def __init__(self, session: AsyncClientSession, session_id: str, channel: TileChannel, replay: Replay) -> None:
+    def __init__(
+        self,
+        session: AsyncClientSession,
+        session_id: str,
+        channel: TileChannel,
+        replay: Replay,
+        resolution: int = TILE_RESOLUTION,
+    ) -> None:
+        self._resolution = resolution
         self._session = session
         self._session_id = session_id
         self._channel = channel
@@ -50,26 +63,48 @@ class Feeder:
 
     async def _send(self, records: PositionRecords) -> None:
         self.aircraft = len(self.replay.flights.aloft(self.replay.second_of_day))
-        lats, lngs = records.lat.tolist(), records.lng.tolist()
+        packed = np.empty(len(records), RECORD)
+        packed["flight"], packed["second_of_day"] = records.flight, records.second_of_day
+        packed["lat"], packed["lng"] = records.lat, records.lng
+        give_up_at = time.monotonic() + HELD_SECONDS_MAX
+        while len(packed):
+            batches = await self._by_tile(packed)
+            closed = await self._channel.send({self._tile_id(cell): batch for cell, batch in batches.items()})
+            held = [(cell, batch) for cell, batch in batches.items() if self._tile_id(cell) in closed]
+            packed = np.concatenate([np.empty(0, RECORD), *(batch for _, batch in held)])
+            for cell, _ in held:
+                await self._follow(cell)
+            if len(packed) and time.monotonic() > give_up_at:
+                raise RuntimeError(f"nobody has taken over {self._tile_id(held[0][0])} for {HELD_SECONDS_MAX:g} s")
+
+    async def _by_tile(self, packed: Records) -> dict[int, Records]:
+        """The records by the cells of their tiles; tiles are registered where there is none."""
+        # By the places as they are on the wire: whoever reads them must come to the same tile.
+        lats, lngs = packed["lat"].tolist(), packed["lng"].tolist()
         tiles = self._coverage.tiles_at(lats, lngs)
         outside = np.flatnonzero(tiles == 0).tolist()
         if outside:
             # The ancestor of the finest cell, as the tile of a place is defined; not the coarse cell of the place.
             finest = (h3.latlng_to_cell(lats[i], lngs[i], 15) for i in outside)
-            await self._register({h3.cell_to_parent(cell, TILE_RESOLUTION) for cell in finest})
+            await self._register({h3.cell_to_parent(cell, self._resolution) for cell in finest})
             tiles = self._coverage.tiles_at(lats, lngs)
-        packed = np.empty(len(records), RECORD)
-        packed["flight"], packed["second_of_day"] = records.flight, records.second_of_day
-        packed["lat"], packed["lng"] = records.lat, records.lng
         order = np.argsort(tiles, kind="stable")
         found, starts = np.unique(tiles[order], return_index=True)
-        groups = np.split(packed[order], starts[1:])
-        await self._channel.send(
-            {
-                f"{self._session_id}:{h3.int_to_str(cell)}": group
-                for cell, group in zip(found.tolist(), groups, strict=True)
-            }
-        )
+        return dict(zip(found.tolist(), np.split(packed[order], starts[1:]), strict=True))
+
+    async def _follow(self, cell: int) -> None:
+        """Learn which tiles are in the place of one whose stream is closed; it may also be about to be opened again."""
+        request = GraphQLRequest(_REPLACED, variable_values={"id": self._tile_id(cell)})
+        tile = (await self._session.execute(request))["tile"]
+        now = [h3.str_to_int(one["h3Index"]) for one in tile["replacedBy"]] if tile else []
+        if now:
+            self._coverage.remove([cell, *(inner for one in now for inner in self._coverage.tiles_within(one))])
+            self._coverage.add(now)
+        else:
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _tile_id(self, cell: int) -> str:
+        return f"{self._session_id}:{h3.int_to_str(cell)}"
 
     async def _register(self, cells: set[int]) -> None:
         wanted: dict[str, Any] = {
@@ -81,4 +116,7 @@ class Feeder:
         ]
         if answer["errors"]:
             raise RuntimeError(answer["errors"][0]["message"])
-        self._coverage.add(cells)
+        # Not those asked for: where a tile has split since, its parts cover the place.
+        tiles = [h3.str_to_int(tile["h3Index"]) for tile in answer["tiles"]]
+        self._coverage.remove([inner for tile in tiles for inner in self._coverage.tiles_within(tile)])
+        self._coverage.add(tiles)

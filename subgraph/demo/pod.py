@@ -11,24 +11,27 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from subgraph.client.connection import Connection
-from subgraph.client.manager import CallRefused, OwnedTerm, Superseded, TileLoad
+from subgraph.client.manager import CallRefused, OwnedTerm, Superseded, Takeover, TileLoad
 from subgraph.client.pod import PodClient, PodRegistration
 from subgraph.client.redis_connection import connect
 from subgraph.client.sink import (
     RECORDS_PER_WRITE_MAX,
-    WRITES_PER_CALL_MAX,
     EpochRefused,
     FencedSink,
     SinkReceipt,
     SinkWrite,
 )
 from subgraph.demo.channel import RECORD, TileChannel
+from subgraph.demo.handover import Handover
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class FlightCounter:
     def __init__(self, redis: Redis, pod_id: str) -> None:
         self._sink = FencedSink(redis, SINK_NAME, pod_id)
         self._channel = TileChannel(redis)
+        self._handover = Handover(redis)
         self._epochs: dict[str, int] = {}
         self._positions: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
@@ -53,14 +57,18 @@ class FlightCounter:
     async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
         """Nothing is to be warmed up for counting."""
 
-    async def activate(self, terms: Sequence[OwnedTerm]) -> None:
-        """Fence off the former owners, and go on where the sink says they stopped."""
-        for start in range(0, len(terms), WRITES_PER_CALL_MAX):
-            raised = [SinkWrite(tile_id, epoch, ()) for tile_id, epoch in terms[start : start + WRITES_PER_CALL_MAX]]
-            for write, receipt in zip(raised, await self._write(raised), strict=True):
-                if not isinstance(receipt, EpochRefused):
-                    self._epochs[write.tile_id] = write.epoch
-                    self._positions[write.tile_id] = receipt.last_sequence
+    async def activate(self, takeovers: Sequence[Takeover]) -> None:
+        """Fence off the former owners, and go on where the sink says they stopped; also with what tiles split left."""
+        positions = await self._answered(lambda: self._sink.take_over(takeovers))
+        taken = [
+            (one, position)
+            for one, position in zip(takeovers, positions, strict=True)
+            if not isinstance(position, EpochRefused)
+        ]
+        await self._answered(lambda: self._hand_over([one for one, _ in taken if one.replaces]))
+        for one, position in taken:
+            self._epochs[one.tile_id] = one.epoch
+            self._positions[one.tile_id] = position.last_sequence
 
     async def release(self, terms: Sequence[OwnedTerm]) -> None:
         """Stop; the turn under way is finished first."""
@@ -112,13 +120,22 @@ class FlightCounter:
                     self._positions[write.tile_id] = receipt.last_sequence
                     self._counts[write.tile_id] += receipt.accepted
 
+    async def _hand_over(self, takeovers: Sequence[Takeover]) -> None:
+        replaced = list(dict.fromkeys(tile_id for one in takeovers for tile_id in one.replaces))
+        positions = await self._sink.positions(replaced)
+        accepted = {tile_id: one.last_sequence for tile_id, one in zip(replaced, positions, strict=True)}
+        await self._handover.take_over(takeovers, accepted)
+
     async def _write(self, writes: Sequence[SinkWrite]) -> list[SinkReceipt | EpochRefused]:
-        # Writing again is safe, so a sink that is away is only waited for; the fence decides when it is back.
+        return await self._answered(lambda: self._sink.write_many(writes))
+
+    async def _answered(self, call: Callable[[], Awaitable[T]]) -> T:
+        # Every call may be made again, so what is away is only waited for; the fence decides when it is back.
         while True:
             try:
-                return await self._sink.write_many(writes)
+                return await call()
             except (RedisError, OSError) as error:
-                logger.warning("the sink does not answer: %s", error)
+                logger.warning("Redis does not answer: %s", error)
                 await asyncio.sleep(IDLE_SECONDS)
 
     def _forget(self, tile_id: str) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 
 from subgraph.adapters.data_directory import DataDirectory, DataDirectoryUnusable
+from subgraph.demo.feeder import TILE_RESOLUTION
 from subgraph.demo.processes import DemoFailed
 from subgraph.demo.screen import Moment, line, screen
 from subgraph.demo.world import LiveWorld, live_world
@@ -27,6 +28,7 @@ class DemoOptions:
     port: int = 4001
     pace: float = 60.0
     start_second_of_day: float = 11.5 * 3_600
+    resolution: int = TILE_RESOLUTION
     seconds: float | None = None
     data_dir: Path | None = None
     plain: bool = False
@@ -59,6 +61,7 @@ async def _run(options: DemoOptions, data_dir: Path) -> None:
         pods=options.pods,
         pace=options.pace,
         start_second_of_day=options.start_second_of_day,
+        resolution=options.resolution,
     ) as world:
         hints = _hints(world)
         showing = asyncio.create_task(_show(console, options, world, hints))

@@ -17,6 +17,7 @@ from subgraph.client.audit import AuditFindings, SinkAudit
 from subgraph.client.sink import FencedSink, SinkTotals
 
 EVENTS_SHOWN_MAX = 200
+IN_PLACE_OF_OTHERS = {"TILE_SPLIT": "in the place of hot ones that split", "TILE_MERGED": "that cold ones merged into"}
 RETRY_SECONDS = 0.5
 AUDIT_SECONDS = 0.5
 
@@ -89,9 +90,15 @@ class World:
                 known.pop(tile_id, None)
         for (_, _, reason), count in moves.items():
             self.moves_by_reason[reason] += count
-        placed = sum(count for (source, _, _), count in moves.items() if source is None)
-        if placed:
-            self.note(f"{_tiles(placed)} reached by traffic and placed")
+        new = Counter[str]()
+        for (source, _, reason), count in moves.items():
+            if source is None:
+                new[reason] += count
+        for reason, text in IN_PLACE_OF_OTHERS.items():
+            if count := new.pop(reason, 0):
+                self.note(f"{_tiles(count)} {text}")
+        if new:
+            self.note(f"{_tiles(new.total())} reached by traffic and placed")
         for (source, target, reason), count in moves.items():
             if source is not None:
                 self.note(f"{_tiles(count)} moved from {source} to {target}: {reason}")

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
 from subgraph.client.redis_connection import connect
 from subgraph.demo.channel import TileChannel
-from subgraph.demo.feeder import Feeder
+from subgraph.demo.feeder import TILE_RESOLUTION, Feeder
 from subgraph.demo.flights import load_flights
 from subgraph.demo.pod import SINK_NAME
 from subgraph.demo.processes import POLL_SECONDS, READY_SECONDS_MAX, DemoFailed, Processes
@@ -47,7 +47,13 @@ class LiveWorld:
 
 @contextlib.asynccontextmanager
 async def live_world(
-    data_dir: Path, *, port: int, pods: int, pace: float, start_second_of_day: float
+    data_dir: Path,
+    *,
+    port: int,
+    pods: int,
+    pace: float,
+    start_second_of_day: float,
+    resolution: int = TILE_RESOLUTION,
 ) -> AsyncIterator[LiveWorld]:
     """A world whose traffic flows; it ends at exit with all its processes.
 
@@ -57,6 +63,7 @@ async def live_world(
         pods: how many pod processes.
         pace: simulated seconds per real second.
         start_second_of_day: when the replay begins.
+        resolution: of the tiles that are registered; coarse ones split where the traffic is heavy.
 
     Raises:
         DemoFailed: a part of it did not come up.
@@ -81,7 +88,7 @@ async def live_world(
         channel = TileChannel(redis)
         cleanups.push_async_callback(channel.delete)
         replay = Replay(load_flights(), start_second_of_day, REPORT_EVERY_SECONDS, pace)
-        feeder = Feeder(session, session_id, channel, replay)
+        feeder = Feeder(session, session_id, channel, replay, resolution)
         watch = Watch(processes.url, redis, SINK_NAME, session_id)
         problem = asyncio.gather(feeder.run(), watch.run(), processes.watch_server())
         cleanups.push_async_callback(_cancelled, problem)

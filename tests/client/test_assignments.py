@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from subgraph.client.assignments import Assignments
-from subgraph.client.manager import OwnedTerm, TileLoad
+from subgraph.client.manager import OwnedTerm, Takeover, TileLoad
 from tests.support.scripted_manager import change, snapshot
 
 pytestmark = pytest.mark.anyio
@@ -19,13 +19,15 @@ class Worker:
         self.calls: list[tuple[str, list[OwnedTerm]]] = []
         self.hangs_in = ""
         self.seen: list[bool] = []
+        self.replaced: dict[str, tuple[str, ...]] = {}
         self.assignments: Assignments | None = None
 
     async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
         await self._note("prepare", terms)
 
-    async def activate(self, terms: Sequence[OwnedTerm]) -> None:
-        await self._note("activate", terms)
+    async def activate(self, takeovers: Sequence[Takeover]) -> None:
+        self.replaced |= {one.tile_id: one.replaces for one in takeovers if one.replaces}
+        await self._note("activate", [(one.tile_id, one.epoch) for one in takeovers])
 
     async def release(self, terms: Sequence[OwnedTerm]) -> None:
         await self._note("release", terms)
@@ -159,3 +161,23 @@ async def test_what_is_cut_short_at_its_beginning_is_begun_again_or_released(
     assert assignments.owned == {}
     await assignments.apply(snapshot(2, a_1=state))
     assert worker.calls[1:] == [("release", [("b", 1)]), (call, [("a", 1)])]
+
+
+async def test_a_tile_that_splits_is_released_before_its_parts_are_begun_and_they_tell_what_they_replace(
+    assignments: Assignments, worker: Worker, said: list[tuple[str, list[OwnedTerm]]]
+) -> None:
+    await assignments.apply(snapshot(1, a_1="ACTIVE"))
+    await assignments.apply(change(2, 1, b_2="ACTIVE of a", c_3="ACTIVE of a", a_1="DRAINING"))
+    assert worker.calls[1:] == [("release", [("a", 1)]), ("activate", [("b", 2), ("c", 3)])]
+    assert worker.replaced == {"b": ("a",), "c": ("a",)}
+    assert said[1:] == [("RELEASED", [("a", 1)]), ("ACTIVE", [("b", 2), ("c", 3)])]
+    assert assignments.owned == {"b": 2, "c": 3}
+
+
+async def test_what_a_takeover_replaces_is_told_again_if_it_was_cut_short(
+    assignments: Assignments, worker: Worker
+) -> None:
+    await cut_short(assignments, worker, "activate", snapshot(1, b_2="ACTIVE of a"))
+    worker.replaced.clear()
+    await assignments.apply(snapshot(2, b_2="ACTIVE of a"))
+    assert worker.replaced == {"b": ("a",)}

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from subgraph.client.manager import LeaseRefused, OwnedTerm, Superseded, TileLoad, Unreachable
+from subgraph.client.manager import LeaseRefused, OwnedTerm, Superseded, Takeover, TileLoad, Unreachable
 from subgraph.client.pod import PodClient, PodRegistration
 from tests.support.polling import eventually
 from tests.support.scripted_manager import ScriptedManager, change, snapshot
@@ -35,8 +35,8 @@ class Worker:
     async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
         pass
 
-    async def activate(self, terms: Sequence[OwnedTerm]) -> None:
-        self.tiles.update(terms)
+    async def activate(self, takeovers: Sequence[Takeover]) -> None:
+        self.tiles.update((one.tile_id, one.epoch) for one in takeovers)
 
     async def release(self, terms: Sequence[OwnedTerm]) -> None:
         for tile_id, _ in terms:

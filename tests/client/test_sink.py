@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from subgraph.client import sink as sink_module
 from subgraph.client.audit import AuditFindings, SinkAudit
+from subgraph.client.manager import Takeover
 from subgraph.client.redis_connection import connect
 from subgraph.client.sink import (
     EpochRefused,
@@ -205,6 +206,59 @@ async def test_owners_racing_for_a_tile_never_get_a_record_in_twice(redis: Redis
     assert audit.findings == AuditFindings(totals.accepted, 0, 0, 0, 0)
     assert totals.accepted >= 20
     assert totals.duplicates == 0
+
+
+PARTS = [f"session:part-{n}" for n in range(7)]
+
+
+async def test_taking_over_a_part_shuts_out_the_owner_of_the_whole(redis: Redis, name: str) -> None:
+    former, new = FencedSink(redis, name, "former"), FencedSink(redis, name, "new")
+    await former.write(TILE, 7, records(1, 2))
+    taken = await new.take_over([Takeover(part, epoch, (TILE,)) for epoch, part in enumerate(PARTS, 8)])
+    assert taken == [SinkPosition(epoch, 0) for epoch in range(8, 15)]
+    with pytest.raises(EpochRefused) as refusal:
+        await former.write(TILE, 7, records(3))
+    assert refusal.value.highest_epoch == 14
+    assert await new.positions([TILE, *PARTS[:2], OTHER_TILE]) == [
+        SinkPosition(14, 2),
+        SinkPosition(8, 0),
+        SinkPosition(9, 0),
+        SinkPosition(0, 0),
+    ]
+
+
+async def test_a_part_that_another_part_has_overtaken_is_taken_over_all_the_same(redis: Redis, name: str) -> None:
+    sink = FencedSink(redis, name, "writer")
+    await sink.take_over([Takeover(PARTS[1], 9, (TILE,))])
+    assert await sink.take_over([Takeover(PARTS[0], 8, (TILE,))]) == [SinkPosition(8, 0)]
+    assert await sink.positions([TILE]) == [SinkPosition(9, 0)]
+
+
+async def test_taking_over_the_whole_shuts_out_the_owners_of_its_parts(redis: Redis, name: str) -> None:
+    former, new = FencedSink(redis, name, "former"), FencedSink(redis, name, "new")
+    await former.write(TILE, 7, records(1, 2))
+    await former.take_over([Takeover(part, epoch, (TILE,)) for epoch, part in enumerate(PARTS, 8)])
+    assert await new.take_over([Takeover(TILE, 20, tuple(PARTS))]) == [SinkPosition(20, 2)]
+    for epoch, part in enumerate(PARTS, 8):
+        with pytest.raises(EpochRefused):
+            await former.write(part, epoch, records(1))
+    # Nor does a late takeover of a part get past the whole that is there again.
+    late, next_one = await former.take_over([Takeover(PARTS[0], 8, (TILE,)), Takeover(OTHER_TILE, 1)])
+    assert isinstance(late, EpochRefused)
+    assert next_one == SinkPosition(1, 0)
+    assert await new.positions([TILE]) == [SinkPosition(20, 2)]
+
+
+async def test_many_takeovers_are_made_in_calls_that_fit(
+    redis: Redis, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink_module, "WRITES_PER_CALL_MAX", 8)
+    sink = FencedSink(redis, name, "writer")
+    takeovers = [Takeover(part, epoch, (TILE, OTHER_TILE)) for epoch, part in enumerate(PARTS, 1)]
+    assert await sink.take_over(takeovers) == [SinkPosition(epoch, 0) for epoch in range(1, 8)]
+    assert await sink.positions([TILE, OTHER_TILE]) == [SinkPosition(7, 0)] * 2
+    assert await sink.take_over([]) == []
+    assert await sink.positions([]) == []
 
 
 class ModelSink:

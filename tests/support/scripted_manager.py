@@ -8,9 +8,13 @@ from subgraph.client.manager import ChangeTold, LeaseRefused, OwnedTerm, TermTol
 
 
 def terms(**states: str) -> tuple[TermTold, ...]:
-    """Terms from `tile_epoch=state`, such as `a_1="ACTIVE"`."""
-    pairs = ((name.partition("_"), state) for name, state in states.items())
-    return tuple(TermTold(tile, int(epoch), state) for (tile, _, epoch), state in pairs)
+    """Terms from `tile_epoch=state`, such as `a_1="ACTIVE"`; `"ACTIVE of x y"` replaces the tiles x and y."""
+    told = []
+    for name, words in states.items():
+        tile, _, epoch = name.partition("_")
+        state, _, replaces = words.partition(" of ")
+        told.append(TermTold(tile, int(epoch), state, tuple(replaces.split())))
+    return tuple(told)
 
 
 def snapshot(version: int, **states: str) -> ChangeTold:
