@@ -19,7 +19,7 @@ class LeaseClock:
     """Whether a pod may still work. A renewal counts from when it was sent: the server cannot have begun earlier."""
 
     def __init__(self, lease_seconds: float, clock: Callable[[], float] = boot_clock_seconds) -> None:
-        self._lease_seconds = lease_seconds
+        self.lease_seconds = lease_seconds
         self._clock = clock
         self._stop_at_seconds = float("-inf")
 
@@ -29,12 +29,17 @@ class LeaseClock:
 
     def renewed(self, asked_at_seconds: float) -> None:
         """The server renewed the lease on a request sent at that time."""
-        stop_at = asked_at_seconds + self._lease_seconds * (1 - SAFETY_MARGIN_SHARE)
+        stop_at = asked_at_seconds + self.lease_seconds * (1 - SAFETY_MARGIN_SHARE)
         self._stop_at_seconds = max(self._stop_at_seconds, stop_at)
 
     def lost(self) -> None:
         """The server said that the lease is not ours."""
         self._stop_at_seconds = float("-inf")
+
+    @property
+    def renewed_seconds_ago(self) -> float:
+        """How long ago the last renewal that counts was asked for."""
+        return self.lease_seconds * (1 - SAFETY_MARGIN_SHARE) - self.seconds_left
 
     @property
     def seconds_left(self) -> float:

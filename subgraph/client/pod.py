@@ -14,14 +14,21 @@ from typing import Any
 from subgraph.client.assignments import Assignments
 from subgraph.client.following import RETRY_SECONDS, Following
 from subgraph.client.lease import LeaseClock, boot_clock_seconds
-from subgraph.client.manager import ChangeTold, LeaseRefused, OwnedTerm, SessionManager, Superseded, Unreachable
+from subgraph.client.manager import (
+    ChangeTold,
+    LeaseRefused,
+    OwnedTerm,
+    SessionManager,
+    Superseded,
+    TileLoad,
+    Unreachable,
+)
+from subgraph.client.renewal import DirectLink, Renewal
 from subgraph.client.worker import TileWorker
 
 logger = logging.getLogger(__name__)
 
-RENEWALS_PER_LEASE = 4
 ACKNOWLEDGEMENTS_PER_CALL = 1_000
-LOADS_PER_CALL = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,10 @@ class PodRegistration:
 
 
 class PodClient:
-    """One pod. `run` until it is cancelled, or `leave` was called and done."""
+    """One pod. `run` until it is cancelled, or `leave` was called and done.
+
+    With `direct`, such as a `FleetRedis`, it renews its lease and reports its loads past the session manager.
+    """
 
     def __init__(
         self,
@@ -59,10 +69,12 @@ class PodClient:
         registration: PodRegistration,
         worker: TileWorker,
         *,
+        direct: DirectLink | None = None,
         report_seconds: float = 1.0,
         clock: Callable[[], float] = boot_clock_seconds,
     ) -> None:
         self._manager = manager
+        self._direct = direct
         self._registration = registration
         self._pod_id = registration.pod_id
         self._worker = worker
@@ -117,37 +129,26 @@ class PodClient:
 
     async def _live(self, first: ChangeTold) -> None:
         following = Following(lambda after: self._manager.follow(self._pod_id, self._token, after), first)
+        renewal = Renewal(
+            self._manager,
+            self._direct,
+            self._lease,
+            self._pod_id,
+            self._token,
+            lambda: self._assignments.applied_version,
+        )
         with contextlib.suppress(_Left):
             await _run_together(
-                self._renew(following),
-                self._report(),
+                renewal.heartbeats(following.hear_of),
+                *([renewal.renewals()] if self._direct else []),
+                renewal.reports(self._loads, self._report_seconds),
                 following.run(),
                 self._apply_all(following),
                 self._leave_when_told(),
             )
 
-    async def _renew(self, following: Following) -> None:
-        while True:
-            asked_at = self._lease.now()
-            try:
-                newest = await self._manager.heartbeat(self._pod_id, self._token, self._assignments.applied_version)
-                self._lease.renewed(asked_at)
-                following.hear_of(newest)
-            except Unreachable as error:
-                logger.warning("%s could not renew its lease: %s", self._pod_id, error)
-            await asyncio.sleep(self._registration.lease_seconds / RENEWALS_PER_LEASE)
-
-    async def _report(self) -> None:
-        while True:
-            await asyncio.sleep(self._report_seconds)
-            loads = [load for load in self._worker.loads() if self._assignments.owns(load.tile_id, load.epoch)]
-            for start in range(0, len(loads), LOADS_PER_CALL):
-                asked_at = self._lease.now()
-                try:
-                    await self._manager.report(self._pod_id, self._token, loads[start : start + LOADS_PER_CALL])
-                    self._lease.renewed(asked_at)
-                except Unreachable as error:
-                    logger.warning("%s could not report: %s", self._pod_id, error)
+    def _loads(self) -> list[TileLoad]:
+        return [load for load in self._worker.loads() if self._assignments.owns(load.tile_id, load.epoch)]
 
     async def _apply_all(self, following: Following) -> None:
         while True:

@@ -12,12 +12,14 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from subgraph.client.connection import Connection
+from subgraph.client.fleet_redis import FleetRedis
 from subgraph.client.manager import CallRefused, OwnedTerm, Superseded, Takeover, TileLoad
 from subgraph.client.pod import PodClient, PodRegistration
 from subgraph.client.redis_connection import connect
@@ -144,11 +146,26 @@ class FlightCounter:
         self._counts.pop(tile_id, None)
 
 
-async def run_pod(url: str, redis_url: str, registration: PodRegistration, access_token: str | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a pod finds the session manager, the records and the sink, and (if it renews there) the fleet's Redis."""
+
+    url: str
+    redis_url: str
+    fleet_redis_url: str | None = None
+    fleet: str = "default"
+
+
+async def run_pod(places: Places, registration: PodRegistration, access_token: str | None) -> None:
     """Be a pod until SIGTERM, which makes it hand its tiles over and leave."""
-    async with Connection(url, access_token) as manager, connect(redis_url) as redis:
+    async with contextlib.AsyncExitStack() as closing:
+        manager = await closing.enter_async_context(Connection(places.url, access_token))
+        redis = await closing.enter_async_context(connect(places.redis_url))
+        direct = None
+        if places.fleet_redis_url is not None:
+            direct = await closing.enter_async_context(FleetRedis(places.fleet_redis_url, places.fleet))
         worker = FlightCounter(redis, registration.pod_id)
-        client = PodClient(manager, registration, worker)
+        client = PodClient(manager, registration, worker, direct=direct)
         worker.client = client
         loop = asyncio.get_running_loop()
         # Ctrl-C reaches the whole terminal; who leaves, and when, is for the demo to say.
@@ -176,15 +193,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A pod of the flight demo.")
     parser.add_argument("--url", required=True, help="the session manager's GraphQL endpoint")
     parser.add_argument("--redis-url", required=True, help="where the records and the sink are")
+    parser.add_argument("--fleet-redis-url", help="the fleet's Redis: renew the lease and report there, past GraphQL")
+    parser.add_argument("--fleet", default="default", help="the fleet's id")
     parser.add_argument("--id", required=True, help="the pod's id")
     parser.add_argument("--capacity", type=float, required=True, help="records a second it can bear")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format=f"{chosen.id} %(levelname)s %(message)s")
     logging.getLogger("gql").setLevel(logging.ERROR)
     registration = PodRegistration(chosen.id, "flight-counter", chosen.capacity)
+    places = Places(chosen.url, chosen.redis_url, chosen.fleet_redis_url, chosen.fleet)
     token = os.environ.get("SESSION_MANAGER_ACCESS_TOKEN")
     try:
-        asyncio.run(run_pod(chosen.url, chosen.redis_url, registration, token))
+        asyncio.run(run_pod(places, registration, token))
     except (Superseded, CallRefused) as error:
         raise SystemExit(f"{chosen.id}: {error}") from None
 

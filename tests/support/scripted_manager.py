@@ -36,6 +36,8 @@ class ScriptedManager:
         self.registered: list[dict[str, Any]] = []
         self.acknowledged: list[tuple[str, int, str]] = []
         self.reported: list[TileLoad] = []
+        self.reports_of: list[int] = []
+        """How many loads each report held."""
         self.followed_after: list[int | None] = []
         self.heartbeats = 0
         self.refusals = 0
@@ -62,6 +64,7 @@ class ScriptedManager:
 
     async def report(self, pod_id: str, token: str, loads: Sequence[TileLoad]) -> None:
         self._check(token)
+        self.reports_of.append(len(loads))
         self.reported += loads
 
     async def acknowledge(self, pod_id: str, token: str, acknowledged: Sequence[OwnedTerm], phase: str) -> None:
