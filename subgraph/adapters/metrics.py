@@ -34,6 +34,7 @@ class Metrics:
         self._skips = counter("session_manager_skips", "Cycles that moved nothing, by reason.", "reason")
         self._lost = counter("session_manager_pods_lost", "Pods declared lost.")
         self._conflicts = counter("session_manager_commit_conflicts", "Tiles that changed under a decision.")
+        self._quarantines = counter("session_manager_quarantines", "Quarantines imposed on tiles whose pods died.")
         self._cycle_seconds = Histogram(
             "session_manager_cycle_seconds",
             "Duration of control cycles.",
@@ -57,6 +58,7 @@ class Metrics:
             self._skips.labels(**self._labels, reason=facts.report.skip).inc()
         self._lost.labels(**self._labels).inc(len(facts.lost_pods))
         self._conflicts.labels(**self._labels).inc(facts.conflicts)
+        self._quarantines.labels(**self._labels).inc(facts.quarantines)
 
     def observe_request(self, status: int) -> None:
         """Count an answered HTTP request."""
@@ -89,10 +91,11 @@ class _FleetCollector(Collector):
             fleet, now_ms = self._view.current(), self._view.now_ms()
         except Unavailable:
             return
-        totals = sums(fleet)
+        totals = sums(fleet, now_ms)
         yield gauge("lag_seconds", "For how long changes may have gone unseen.", self._view.lag_ms / 1_000)
         yield gauge("pods", "Pods known.", totals.pod_count)
         yield gauge("moves_in_flight", "Tiles in the middle of a handoff.", totals.moves_in_flight)
+        yield gauge("quarantined_tiles", "Tiles that must wait without an owner.", totals.quarantined_tiles)
         yield gauge("load", "Sum of smoothed tile loads.", totals.total_load)
         yield gauge("capacity", "Sum of READY pods' capacities.", totals.total_capacity)
         yield gauge("imbalance_ratio", "Highest over mean utilization.", totals.imbalance)

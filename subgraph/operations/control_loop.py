@@ -18,10 +18,12 @@ from subgraph.domain.fleet.changes import CycleReport
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import FleetMove, FleetPlan, PlacementPolicy, needs_planning, plan_fleet
 from subgraph.domain.fleet.pod_table import PodRow
+from subgraph.domain.fleet.quarantine import Imposed, with_quarantines
 from subgraph.domain.fleet.settle import HandoffPolicy, pods_to_forget, pods_to_lose, settle
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodStatus
+from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
 from subgraph.operations.commits import commits_of
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.leadership import Candidacy, Term
@@ -52,6 +54,7 @@ class CycleFacts:
     conflicts: int
     splits: int = 0
     merges: int = 0
+    quarantines: int = 0
 
 
 @dataclass(slots=True)
@@ -66,6 +69,7 @@ class ControlLoop:
     interval_seconds: float
     observe_cycle: Callable[[CycleFacts], None]
     clock: MonotonicClock
+    quarantine: QuarantinePolicy = DEFAULT_QUARANTINE
     _cycle_number: int = field(default=0, init=False)
     _failed_cycles: int = field(default=0, init=False)
     _due: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -138,7 +142,7 @@ class ControlLoop:
 
         lost = await self._lose_pods(term, fleet, beat.now_ms)
         await self._forget_pods(term, fleet, beat.now_ms)
-        settled = settle(fleet, beat.now_ms, lost, self.handoff)
+        settled, imposed = self._settled(fleet, beat.now_ms, lost, forgives=is_regular)
         plan = self._plan(term, fleet, beat.now_ms, settled, lost, is_regular)
         conflicts = await self._carry_out(term, fleet, beat.now_ms, settled, plan)
         await self._serve_requests(term)
@@ -149,7 +153,7 @@ class ControlLoop:
             skip = plan.skipped if plan else None
             report = CycleReport(self._cycle_number, self.candidacy.name, beat.now_ms, duration_ms, skip)
             await self.live.announce_cycle(term.leadership, report)
-            self.observe_cycle(_facts(report, lost, settled, plan, conflicts))
+            self.observe_cycle(_facts(report, lost, settled, len(imposed.records), plan, conflicts))
 
     def _plan(
         self,
@@ -160,7 +164,7 @@ class ControlLoop:
         lost: frozenset[PodId],
         is_regular: bool,
     ) -> FleetPlan | None:
-        if not is_regular and not needs_planning(fleet, settled):
+        if not is_regular and not needs_planning(fleet, settled, now_ms):
             return None
         # A new leader takes nothing from anyone for one maximum lease; tiles that nobody owns need not wait.
         balances = is_regular and now_ms >= term.grace_ends_at_ms
@@ -172,6 +176,25 @@ class ControlLoop:
             balance = replace(policy.balance, trigger=float("inf"))
             policy = replace(policy, balance=balance, resolution=replace(policy.resolution, enabled=False))
         return plan_fleet(fleet, "", now_ms, policy, settled=settled, lost=lost)
+
+    def _settled(
+        self, fleet: Fleet, now_ms: int, lost: frozenset[PodId], *, forgives: bool
+    ) -> tuple[Mapping[TileId, TileRecord | None], Imposed]:
+        """What is due to become of tiles anyway, and the quarantines among it."""
+        due = settle(fleet, now_ms, lost, self.handoff, self.quarantine)
+        settled, imposed = with_quarantines(fleet, due, now_ms, self.quarantine, forgives=forgives)
+        for tile_id, record in imposed.records.items():
+            assert record.suspicion is not None
+            seconds = (record.suspicion.quarantined_until_ms - now_ms) / 1_000
+            pods = ", ".join(loss.pod_id for loss in record.suspicion.losses)
+            logger.warning("tile %s is quarantined for %g s: it took these pods with it: %s", tile_id, seconds, pods)
+        if imposed.spared or imposed.displaced:
+            logger.warning(
+                "no more tiles may be quarantined: %d suspects are not, %d are released for worse ones",
+                imposed.spared,
+                len(imposed.displaced),
+            )
+        return settled, imposed
 
     async def _lose_pods(self, term: Term, fleet: Fleet, now_ms: int) -> frozenset[PodId]:
         ended = pods_to_lose(fleet, now_ms, term.grace_ends_at_ms)
@@ -235,7 +258,7 @@ class ControlLoop:
         if request.plan_id is not None and plan is None:
             return RebalanceAnswer(refused="the plan has expired")
         # A pod may have left since this cycle settled its tiles: what is due is written with the moves.
-        settled = settle(fleet, beat.now_ms, frozenset(), self.handoff)
+        settled, _ = self._settled(fleet, beat.now_ms, frozenset(), forgives=False)
         if plan is None:
             policy = with_max_churn(self.placement, request.max_churn)
             plan = plan_fleet(
@@ -257,10 +280,11 @@ def _facts(
     report: CycleReport,
     lost: frozenset[PodId],
     settled: Mapping[TileId, TileRecord | None],
+    quarantines: int,
     plan: FleetPlan | None,
     conflicts: int,
 ) -> CycleFacts:
+    facts = CycleFacts(report, tuple(lost), len(settled), (), conflicts, quarantines=quarantines)
     if plan is None:
-        return CycleFacts(report, tuple(lost), len(settled), (), conflicts)
-    moves, splits, merges = tuple(plan.moves), len(plan.splits), len(plan.merges)
-    return CycleFacts(report, tuple(lost), len(settled), moves, conflicts, splits, merges)
+        return facts
+    return replace(facts, moves=tuple(plan.moves), splits=len(plan.splits), merges=len(plan.merges))

@@ -14,6 +14,7 @@ from subgraph.domain.load_report import LoadReport, pack_report
 from subgraph.domain.loads import LoadBatch, check_batch
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState, TileRecord, terms_of
 from subgraph.domain.pods import PodRecord, PodStatus, check_registration
+from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, PodLease, TileWrite
 from subgraph.operations.ports import NewToken
@@ -59,6 +60,15 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
+class _Former:
+    """The instances of a pod before the one that registered; `died_at_ms`: None if they left, or were drained."""
+
+    pod_id: PodId
+    registered_at: int
+    died_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Pods:
     """The pods of a fleet."""
 
@@ -67,6 +77,7 @@ class Pods:
     lease_ms_default: int
     lease_ms_max: int
     new_token: NewToken
+    quarantine: QuarantinePolicy = DEFAULT_QUARANTINE
 
     async def register(self, wanted: NewPod) -> Registered:
         """Make the caller the pod's one instance; a former one is fenced. Tiles it does not hold any more are let go.
@@ -89,6 +100,7 @@ class Pods:
         if len(held) > HELD_TILES_MAX:
             raise InvalidInput(f"at most {HELD_TILES_MAX:,} tiles held", ("held",), f"{HELD_TILES_MAX}")
         token = self.new_token()
+        former = self.view.current().pods.get(wanted.id)
         version, _ = await self.live.register_pod(
             wanted.id,
             PodRecord(
@@ -102,7 +114,8 @@ class Pods:
                 tiles_max=wanted.tiles_max,
             ),
         )
-        await self._let_go(PodLease(wanted.id, token), held, version)
+        died = former is not None and former.record.died_at_work
+        await self._let_go(PodLease(wanted.id, token), held, version, former_died=died)
         fleet = self.view.current()
         return Registered(token, fleet.version, tuple(fleet.terms_of_pod(wanted.id)))
 
@@ -187,7 +200,9 @@ class Pods:
         version = await self.live.end_pod(lease, gone)
         await self.view.caught_up(version, CATCH_UP_SECONDS)
 
-    async def _let_go(self, lease: PodLease, held: Mapping[TileId, int], registered_at: int) -> None:
+    async def _let_go(
+        self, lease: PodLease, held: Mapping[TileId, int], registered_at: int, *, former_died: bool
+    ) -> None:
         # A new instance works on nothing it does not say it holds: those terms end before it hears of any other. What
         # it was given since it registered, at an epoch above that version, is its own.
         for _ in range(COMMIT_ATTEMPTS_MAX):
@@ -201,9 +216,11 @@ class Pods:
                 return
             for start in range(0, len(tile_ids), TILES_PER_COMMIT_MAX):
                 stored = await self.live.read_tiles(tile_ids[start : start + TILES_PER_COMMIT_MAX])
+                # A process that starts anew before its lease has ended died as well, if it had not left.
+                died_at_ms = self.view.now_ms() if former_died else None
+                former = _Former(lease.pod_id, registered_at, died_at_ms)
                 after = {
-                    tile_id: _without_former(found.record, lease.pod_id, held.get(tile_id), registered_at)
-                    for tile_id, found in stored.items()
+                    tile_id: self._without(former, found.record, held.get(tile_id)) for tile_id, found in stored.items()
                 }
                 writes = [
                     TileWrite(tile_id, stored[tile_id].version, record)
@@ -212,6 +229,23 @@ class Pods:
                 ]
                 await self.live.commit(lease, writes)
         raise Unavailable(f"the tiles of pod {lease.pod_id!r} kept changing; register again", retry_after_seconds=1.0)
+
+    def _without(self, former: _Former, record: TileRecord, held_epoch: int | None) -> TileRecord | None:
+        """The record without the terms of the pod's former instances, but for the one that is held."""
+        after: TileRecord | None = record
+        for term, state in terms_of(record):
+            is_formers = term.pod_id == former.pod_id and term.epoch <= former.registered_at
+            if not is_formers or term.epoch == held_epoch or after is None:
+                continue
+            if state is AssignmentState.ACTIVE:
+                if former.died_at_ms is not None:
+                    after = ownership.suspect(after, former.died_at_ms, self.quarantine)
+                after = ownership.drop_owner(after)
+            elif state is AssignmentState.PREPARING:
+                after = ownership.abort(after)
+            else:
+                after = ownership.drop_draining(after)
+        return after
 
     async def _acknowledge_chunk(
         self,
@@ -274,21 +308,6 @@ def _conflicts(failure: SessionManagerFailure, conflicts: frozenset[TileId]) -> 
 def _term_of(ack: Acknowledgement, record: TileRecord | None) -> list[TermChange]:
     living = living_terms(ack.tile_id, record) if record else []
     return [change for change in living if change.term.epoch == ack.epoch]
-
-
-def _without_former(record: TileRecord, pod_id: PodId, held_epoch: int | None, registered_at: int) -> TileRecord | None:
-    """The record without the terms of the pod's former instances, but for the one that is held."""
-    after: TileRecord | None = record
-    for term, state in terms_of(record):
-        if term.pod_id != pod_id or term.epoch == held_epoch or term.epoch > registered_at or after is None:
-            continue
-        if state is AssignmentState.ACTIVE:
-            after = ownership.drop_owner(after)
-        elif state is AssignmentState.PREPARING:
-            after = ownership.abort(after)
-        else:
-            after = ownership.drop_draining(after)
-    return after
 
 
 def _packed(fleet: Fleet, batch: LoadBatch, indices: Sequence[int], rows: Sequence[int]) -> LoadReport:

@@ -9,6 +9,7 @@ import numpy as np
 from subgraph.domain.fleet.health import HEALTHS, TileHealth, capacities, health_codes, utilizations
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
+from subgraph.domain.fleet.quarantine import quarantined_rows
 from subgraph.domain.fleet.terms import TermChange, living_terms
 from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id
 from subgraph.domain.ownership import TileRecord
@@ -18,7 +19,8 @@ from subgraph.domain.ownership import TileRecord
 class TileReading:
     """A tile at one moment. `smoothed` and `reported_at_ms` are None while nothing was reported.
 
-    `required`: the labels its pod must bear, its own and its session's.
+    `required`: the labels its pod must bear, its own and its session's. `quarantined_until_ms`: None where it need not
+    wait for an owner.
     """
 
     id: TileId
@@ -35,6 +37,7 @@ class TileReading:
     smoothed: float | None
     reported_at_ms: int | None
     required: tuple[tuple[str, str], ...]
+    quarantined_until_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class FleetSums:
     pod_count: int
     tile_count: int
     unassigned_tiles: int
+    quarantined_tiles: int
     moves_in_flight: int
     total_load: float
     total_capacity: float
@@ -66,6 +70,7 @@ def read_rows(fleet: Fleet, rows: Sequence[int], now_ms: int, report_interval_ms
     if not rows:
         return []
     tiles, at = fleet.tiles, np.asarray(rows)
+    waiting = set(quarantined_rows(fleet, now_ms))
     columns = zip(
         rows,
         health_codes(fleet, at, now_ms, report_interval_ms).tolist(),
@@ -96,6 +101,7 @@ def read_rows(fleet: Fleet, rows: Sequence[int], now_ms: int, report_interval_ms
             None if math.isnan(smoothed) else smoothed,
             reported_at_ms or None,
             tuple(sorted(tiles.requirements.of(row))),
+            tiles.quarantines[row] if row in waiting else None,
         )
         for row, health, capacity, used, cell, records, byte_rate, backlog, volume, smoothed, reported_at_ms in columns
     ]
@@ -122,6 +128,7 @@ def read_retired(fleet: Fleet, tenant_id: TenantId, tile_id: TileId) -> TileRead
         smoothed=None,
         reported_at_ms=None,
         required=(),
+        quarantined_until_ms=None,
     )
 
 
@@ -150,7 +157,7 @@ def read_pods(fleet: Fleet, pods: Sequence[PodRow]) -> list[PodReading]:
     return readings
 
 
-def sums(fleet: Fleet) -> FleetSums:
+def sums(fleet: Fleet, now_ms: int) -> FleetSums:
     """The fleet's totals at this moment."""
     ready = read_pods(fleet, fleet.ready_pods())
     used = [reading.load / reading.pod.record.capacity for reading in ready]
@@ -164,6 +171,7 @@ def sums(fleet: Fleet) -> FleetSums:
         pod_count=len(fleet.pods),
         tile_count=len(tiles) - len(tiles.retiring),
         unassigned_tiles=unassigned,
+        quarantined_tiles=len(quarantined_rows(fleet, now_ms)),
         moves_in_flight=len(tiles.next) + len(tiles.draining),
         total_load=float(fleet.pod_loads().sum()),
         total_capacity=total_capacity,

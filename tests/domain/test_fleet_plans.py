@@ -176,11 +176,11 @@ def test_a_plan_is_read_as_it_was_kept() -> None:
     ],
 )
 def test_what_cannot_wait_for_the_next_round(record: TileRecord, pods: dict[PodId, PodRecord], expected: bool) -> None:
-    assert needs_planning(fleet_of({T1: record}, pods), {}) is expected
+    assert needs_planning(fleet_of({T1: record}, pods), {}, NOW_MS) is expected
 
 
 def test_a_tile_that_loses_its_owner_in_this_cycle_cannot_wait() -> None:
     fleet = fleet_of({T1: tile(owner=held(A, 7))}, {A: LOST})
-    assert needs_planning(fleet, {T1: tile(last_epoch=7)})
-    assert not needs_planning(fleet, {T1: None})
-    assert not needs_planning(fleet, {T1: tile(retiring=True, draining=held(A, 7))})
+    assert needs_planning(fleet, {T1: tile(last_epoch=7)}, NOW_MS)
+    assert not needs_planning(fleet, {T1: None}, NOW_MS)
+    assert not needs_planning(fleet, {T1: tile(retiring=True, draining=held(A, 7))}, NOW_MS)

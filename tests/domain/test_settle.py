@@ -11,7 +11,7 @@ from tests.support.fleets import T1, T2, T3, A, B, C, fleet_of, held, pod, term,
 
 NOW_MS = 100_000
 POLICY = HandoffPolicy(prepare_timeout_ms=1_000, drain_timeout_ms=2_000, forget_pods_after_ms=60_000)
-LOST = pod(status=PodStatus.LOST)
+LOST = pod(status=PodStatus.LOST, status_at_ms=NOW_MS)
 GONE = pod(status=PodStatus.GONE)
 
 

@@ -17,6 +17,7 @@ from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.fleet.settle import HandoffPolicy
 from subgraph.domain.loads import LoadMetric
+from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
 from subgraph.operations.control_loop import ControlLoop, CycleFacts
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.history_recorder import HistoryRecorder
@@ -53,6 +54,7 @@ class Pace:
     cycle_seconds: float = 0.1
     handoff: HandoffPolicy = PATIENT
     placement: PlacementPolicy = WITHOUT_COOL_DOWN
+    quarantine: QuarantinePolicy = DEFAULT_QUARANTINE
 
 
 class FleetProcess:
@@ -75,7 +77,7 @@ class FleetProcess:
         self.bus = RedisEventBus(self.redis)
         self.live = RedisLiveFleet(self.redis, self.bus, fleet_id, unrecorded_changes_max)
         self.view = FleetView(self.live, pace.pod_lease_ms, LoadMetric.RECORDS, time.monotonic)
-        self.pods = Pods(self.live, self.view, pace.pod_lease_ms, pace.pod_lease_ms, token_urlsafe)
+        self.pods = Pods(self.live, self.view, pace.pod_lease_ms, pace.pod_lease_ms, token_urlsafe, pace.quarantine)
         self.cycles: list[CycleFacts] = []
         leading = wrap(self.live)
         self.candidacy = Candidacy(
@@ -90,6 +92,7 @@ class FleetProcess:
             pace.cycle_seconds,
             self.cycles.append,
             time.monotonic,
+            pace.quarantine,
         )
         self.log = RedisTermLog(self.redis, fleet_id)
         self.recorder = (

@@ -60,6 +60,9 @@ class Fleet:
     pod_count: int = strawberry.field(description="Pods known, of every status.")
     tile_count: int = strawberry.field(description="Tiles of all sessions.")
     unassigned_tiles: int = strawberry.field(description="Tiles without an owner.")
+    quarantined_tiles: int = strawberry.field(
+        description="Tiles that must wait without an owner for a while: pod after pod died soon after taking them up."
+    )
     moves_in_flight: int = strawberry.field(description="Tiles in the middle of a handoff.")
     total_load: float = strawberry.field(description="Sum of the tiles' smoothed loads.")
     total_capacity: float = strawberry.field(description="Sum of the READY pods' capacities.")
@@ -280,7 +283,7 @@ def to_fleet(info: Info) -> Fleet:
     """The fleet as GraphQL shows it."""
     services = info.context.services
     fleet = services.view.current()
-    totals, cycle, pause = sums(fleet), fleet.last_cycle, services.view.pause
+    totals, cycle, pause = sums(fleet, services.view.now_ms()), fleet.last_cycle, services.view.pause
     return Fleet(
         id=strawberry.ID(services.fleet_id),
         version=Long(fleet.version),
@@ -288,6 +291,7 @@ def to_fleet(info: Info) -> Fleet:
         pod_count=totals.pod_count,
         tile_count=totals.tile_count,
         unassigned_tiles=totals.unassigned_tiles,
+        quarantined_tiles=totals.quarantined_tiles,
         moves_in_flight=totals.moves_in_flight,
         total_load=totals.total_load,
         total_capacity=totals.total_capacity,

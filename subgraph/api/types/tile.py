@@ -77,6 +77,14 @@ class TileLoad:
     reported_at: datetime | None = strawberry.field(description="When the last report came; null before the first.")
 
 
+@strawberry.type(description="A pod that died soon after it had taken a tile up.")
+class TileLoss:
+    """A loss."""
+
+    pod_id: strawberry.ID = strawberry.field(description="The pod.")
+    at: datetime = strawberry.field(description="When it was lost.")
+
+
 @strawberry.federation.type(
     keys=["id", "sessionId h3Index"],
     description="A hexagon of a session's data, processed by one pod at a time.",
@@ -206,6 +214,28 @@ class Tile:
     def forbidden_pod_ids(self) -> list[strawberry.ID]:
         """The forbidden pods."""
         return [strawberry.ID(pod_id) for pod_id in self.reading.record.forbidden]
+
+    @strawberry.field(
+        description=(
+            "Until when it must wait without an owner, because pod after pod died soon after taking it up; null: it "
+            "need not. `releaseTile` ends it, and so does `moveTile`."
+        )
+    )
+    def quarantined_until(self) -> datetime | None:
+        """The end of its quarantine."""
+        until_ms = self.reading.quarantined_until_ms
+        return None if until_ms is None else at_ms(until_ms)
+
+    @strawberry.field(
+        description="Pods that died soon after they had taken it up, of late; a long time with one pod clears them."
+    )
+    def early_losses(self) -> list["TileLoss"]:
+        """The losses that speak against it."""
+        suspicion = self.reading.record.suspicion
+        return [
+            TileLoss(pod_id=strawberry.ID(loss.pod_id), at=at_ms(loss.at_ms))
+            for loss in (suspicion.losses if suspicion else ())
+        ]
 
     @strawberry.field(description="The current owner's term; null while nobody owns the tile.")
     def assignment(self) -> PodAssignment | None:

@@ -80,7 +80,7 @@ def fleet_columns(
     rested |= np.isin(tiles.owner_reason[:used], SUCCESSORS)
     movable = tiles.owner_acknowledged_ms[:used] > 0
     waits = np.zeros(used, np.bool_)
-    waits[[row for row, one in tiles.suspicions.items() if one.is_quarantined(now_ms)]] = True
+    waits[[row for row, until_ms in tiles.quarantines.items() if now_ms < until_ms]] = True
     for row, term in tiles.next.items():
         owner[row] = fleet.pods.row_or_new(term.pod_id)
     movable[[*tiles.next, *tiles.draining]] = False

@@ -18,6 +18,7 @@ from subgraph.domain.fleet.planned_divisions import (
     refused_splits,
 )
 from subgraph.domain.fleet.pod_table import PodRow
+from subgraph.domain.fleet.quarantine import quarantined_rows
 from subgraph.domain.fleet.rejections import FORBIDDEN, Rejection, Rejections
 from subgraph.domain.fleet.tile_table import NOBODY
 from subgraph.domain.ids import PodId, TileId
@@ -195,16 +196,24 @@ def _outcome(outcome: PlanOutcome) -> Outcome:
     return Outcome(outcome.imbalance, outcome.max_utilization, outcome.unassigned_tiles, outcome.cut_edges)
 
 
-def needs_planning(fleet: Fleet, settled: Mapping[TileId, TileRecord | None]) -> bool:
-    """Whether something cannot wait for the next regular round: a tile without an owner, or a draining pod's."""
+def needs_planning(fleet: Fleet, settled: Mapping[TileId, TileRecord | None], now_ms: int) -> bool:
+    """Whether something cannot wait for the next regular round: a tile without an owner, or a draining pod's.
+
+    A tile in quarantine can: it has no owner, and gets none.
+    """
     tiles = fleet.tiles
     unowned = tiles.exists[: tiles.rows_used] & (tiles.owner[: tiles.rows_used] == NOBODY)
-    if np.count_nonzero(unowned) > len(tiles.retiring):
+    if np.count_nonzero(unowned) > len(tiles.retiring) + len(quarantined_rows(fleet, now_ms)):
         return True
-    if any(record is not None and record.owner is None and not record.retiring for record in settled.values()):
+    if any(record is not None and _is_homeless(record, now_ms) for record in settled.values()):
         return True
     draining = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if pod.record.status is PodStatus.DRAINING]
     return bool(draining) and bool(np.isin(tiles.owner[: tiles.rows_used], draining).any())
+
+
+def _is_homeless(record: TileRecord, now_ms: int) -> bool:
+    waits = record.suspicion is not None and record.suspicion.is_quarantined(now_ms)
+    return record.owner is None and not record.retiring and not waits
 
 
 def _unplaceable(fleet: Fleet, columns: FleetColumns, plan: Plan, told: Rejections | None) -> list[Unplaceable]:

@@ -14,6 +14,7 @@ from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodStatus
+from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,13 @@ def pods_to_forget(fleet: Fleet, now_ms: int, policy: HandoffPolicy) -> list[Pod
     return [pod for pod in candidates if not fleet.terms_of_pod(pod.id)]
 
 
-def settle(fleet: Fleet, now_ms: int, lost: Set[PodId], policy: HandoffPolicy) -> dict[TileId, TileRecord | None]:
+def settle(
+    fleet: Fleet,
+    now_ms: int,
+    lost: Set[PodId],
+    policy: HandoffPolicy,
+    quarantine: QuarantinePolicy = DEFAULT_QUARANTINE,
+) -> dict[TileId, TileRecord | None]:
     """What every tile touched by a lost pod, a handoff or a stopped session becomes now; None: the tile goes.
 
     Args:
@@ -52,17 +59,32 @@ def settle(fleet: Fleet, now_ms: int, lost: Set[PodId], policy: HandoffPolicy) -
         now_ms: the live store's time.
         lost: pods declared lost in this cycle, whose records may not show it yet.
         policy: the phases' time-outs.
+        quarantine: when the death of its owner counts against a tile.
     """
     dead = {pod.id for pod in fleet.pods if not pod.record.status.is_live} | lost
+    died_at_ms = _deaths(fleet, lost, now_ms)
     settled: dict[TileId, TileRecord | None] = {}
     for row in _rows_concerned(fleet, dead):
         tile_id = fleet.tiles.id_of(row)
         before = fleet.record(tile_id)
         assert before is not None
-        after = _settle_tile(before, now_ms, dead, policy)
+        owner_id = before.owner.pod_id if before.owner else None
+        if owner_id in died_at_ms:
+            after = _settle_tile(ownership.suspect(before, died_at_ms[owner_id], quarantine), now_ms, dead, policy)
+        else:
+            after = _settle_tile(before, now_ms, dead, policy)
         if after != before:
             settled[tile_id] = after
     return settled
+
+
+def _deaths(fleet: Fleet, lost: Set[PodId], now_ms: int) -> dict[PodId, int]:
+    """When pods died at work. Those that left or were drained are dead too, but not of their tiles."""
+    return {
+        pod.id: now_ms if pod.record.status.is_live else pod.record.status_at_ms
+        for pod in fleet.pods
+        if (pod.record.status is PodStatus.LOST or pod.id in lost) and pod.record.died_at_work
+    }
 
 
 def _settle_tile(before: TileRecord, now_ms: int, dead: Set[PodId], policy: HandoffPolicy) -> TileRecord | None:

@@ -84,6 +84,8 @@ class TileTable:
         self.pins: dict[int, PodId] = {}
         self.forbidden: dict[int, tuple[PodId, ...]] = {}
         self.suspicions: dict[int, Suspicion] = {}
+        self.quarantines: dict[int, int] = {}
+        """Of suspects that were ever quarantined: until when, in milliseconds."""
         self.replaces: dict[int, tuple[TileId, ...]] = {}
         """Of successors whose owner has not said yet that it works: the tiles they came from."""
         self.retired_at_ms: dict[int, int] = {}
@@ -192,6 +194,7 @@ class TileTable:
         _put_or_drop(self.pins, row, record.pin)
         _put_or_drop(self.forbidden, row, record.forbidden or None)
         _put_or_drop(self.suspicions, row, record.suspicion)
+        _put_or_drop(self.quarantines, row, (record.suspicion and record.suspicion.quarantined_until_ms) or None)
         self.requirements.put(row, self.session_of(row), record.required)
         _put_or_drop(self.replaces, row, record.replaces or None)
         _put_or_drop(self.retired_at_ms, row, record.retired_at_ms)
@@ -259,6 +262,7 @@ class TileTable:
             self.pins,
             self.forbidden,
             self.suspicions,
+            self.quarantines,
             self.replaces,
             self.retired_at_ms,
         ):
