@@ -47,8 +47,8 @@ async def make_pod() -> AsyncIterator[MakesPod]:
     """Makes pods; silences those that are left."""
     async with AsyncExitStack() as ends:
 
-        async def make(process: FleetProcess, pod_id: PodId, *, lives: bool = True) -> SimulatedPod:
-            pod = SimulatedPod(process, pod_id)
+        async def make(process: FleetProcess, pod_id: PodId, *, lives: bool = True, **given: Any) -> SimulatedPod:
+            pod = SimulatedPod(process, pod_id, **given)
             ends.push_async_callback(pod.die)
             return await pod.live() if lives else pod
 

@@ -30,6 +30,11 @@ async def test_whatever_happens_no_epoch_has_two_owners_and_the_fleet_comes_to_r
     worked = [one for instance in life.all_instances for one in instance.worked]
     assert worked
     assert len(set(worked)) == len(worked), "two instances worked on a tile at the same epoch"
+    fleet = life.processes[-1].view.current()
+    for tile, epoch in worked:
+        record = fleet.record(tile)
+        if record is not None and epoch < record.epoch_in_force:
+            assert not life.sink.takes(tile, epoch), "a former owner can still write"
     for process in life.processes:
         assert not any(task.done() for task in process.tasks)
 

@@ -388,21 +388,24 @@ async def test_whatever_happens_the_record_is_what_was(
     await life.come_to_rest()
     fleet = life.processes[-1].view.current()
 
-    async def is_complete() -> bool:
+    async def complete() -> tuple[int, dict[int, TermChange]] | None:
+        version = fleet.version
         if (await life.processes[-1].live.beat()).unrecorded_changes:
-            return False
-        living = {one.term.epoch for one in await terms(recorded) if one.ended_at_ms is None}
+            return None
+        found = {one.term.epoch: one for one in await terms(recorded)}
+        living = {epoch for epoch, one in found.items() if one.ended_at_ms is None}
         records = {one: fleet.record(one) for one, _ in fleet.tiles.items()}
-        return living == {
+        is_complete = living == {
             change.term.epoch for one, record in records.items() if record for change in living_terms(one, record)
         }
+        # The fleet goes on: what it is compared with must be of the same moment.
+        return (version, found) if is_complete and fleet.version == version else None
 
-    await eventually(is_complete, "all that lives, and nothing else, is recorded as living")
-    found = {one.term.epoch: one for one in await terms(recorded)}
+    version, found = await eventually(complete, "all that lives, and nothing else, is recorded as living")
     in_force = {
         moment.record.owner.epoch: (moment.tile_id, moment.record.owner)
         for moment in history.moments
-        if moment.record and moment.record.owner
+        if moment.version <= version and moment.record and moment.record.owner
     }
     assert in_force
     for epoch, (tile_id, owner) in in_force.items():

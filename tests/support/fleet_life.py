@@ -1,21 +1,25 @@
-"""Owns random lives of a fleet: processes are killed, pods die, come, leave and drain, sessions start and stop."""
+"""Owns random lives of a fleet: processes die, pods come and go, sessions start and stop, tiles split and merge."""
 
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from subgraph.domain.errors import LeaseLost, NotFound, Unavailable
+from subgraph.domain.errors import LeaseLost, NotFound, PlanStale, Unavailable
 from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.fleet.planned_divisions import merge_of, split_of
+from subgraph.domain.fleet.plans import plan_by_hand
 from subgraph.domain.fleet.settle import HandoffPolicy
-from subgraph.domain.ids import PodId, SessionId
+from subgraph.domain.ids import PodId, SessionId, parse_tile_id
 from subgraph.domain.pods import PodStatus
+from subgraph.domain.succession import children_of, parent_of
 from subgraph.operations.live_fleet import TileWrite
 from subgraph.operations.operator import Operator
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.retirement import Retirement
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
 from tests.support.fleets import tile, tile_ids
+from tests.support.model_sink import ModelSink
 from tests.support.simulated_pod import SimulatedPod
 
 TILES_PER_SESSION = 12
@@ -37,6 +41,7 @@ class Life:
         self.processes: list[FleetProcess] = []
         self.instances: dict[PodId, SimulatedPod] = {}
         self.all_instances: list[SimulatedPod] = []
+        self.sink = ModelSink()
 
     async def begin(self) -> None:
         """Two processes, a pod and a session."""
@@ -47,7 +52,7 @@ class Life:
     async def come_to_rest(self) -> SimulatedPod:
         """A last pod and a last tile come; returns the pod once all tiles are worked on and nothing is under way."""
         process = self.processes[-1]
-        last = await self.make_pod(process, PodId("last"))
+        last = await self.make_pod(process, PodId("last"), sink=self.sink)
         (new,) = tile_ids(1, SessionId("last"))
         await process.live.commit(None, [TileWrite(new, 0, tile())])
         await process.until(
@@ -59,9 +64,10 @@ class Life:
         """Something happens; what cannot happen now does not."""
         acts = [self.kill_leader, self.pod_dies, self.pod_comes, self.pod_comes, self.pod_drains, self.pod_leaves]
         acts += [self.session_starts, self.session_starts, self.session_stops, self.rebalance]
+        acts += [self.tile_splits, self.tile_splits, self.tiles_merge, self.tiles_merge]
         try:
             await self.random.choice(acts)()
-        except (LeaseLost, NotFound, Unavailable):
+        except (LeaseLost, NotFound, PlanStale, Unavailable):
             return
 
     @property
@@ -86,7 +92,7 @@ class Life:
 
     async def pod_comes(self) -> None:
         pod_id = self.random.choice(PODS)
-        new = await self.make_pod(self.process, pod_id)
+        new = await self.make_pod(self.process, pod_id, sink=self.sink)
         # The former instance goes on until it is told that it is fenced.
         self.instances[pod_id] = new
         self.all_instances.append(new)
@@ -101,13 +107,39 @@ class Life:
         await pod.process.pods.deregister(pod.lease)
 
     async def session_starts(self) -> None:
-        writes = [TileWrite(one, 0, tile()) for one in tile_ids(TILES_PER_SESSION, self.random.choice(SESSIONS))]
-        await self.process.live.commit(None, writes)
+        process, session_id = self.process, self.random.choice(SESSIONS)
+        _, fleet = await process.view.observe(timeout_seconds=5)
+        coverage = fleet.tiles.coverage(session_id)
+        ids = {one: parse_tile_id(one)[1] for one in tile_ids(TILES_PER_SESSION, session_id)}
+        missing = [one for one, cell in ids.items() if not coverage.covers(cell) and not coverage.tiles_within(cell)]
+        await process.live.commit(None, [TileWrite(one, 0, tile()) for one in missing])
 
     async def session_stops(self) -> None:
         process = self.process
         retirement = Retirement(process.live, process.view)
         await retirement.retire_session(self.random.choice(SESSIONS))
+
+    async def tile_splits(self) -> None:
+        process = self.process
+        fleet = process.view.current()
+        tiles = [one for one, row in fleet.tiles.items() if row not in fleet.tiles.retiring]
+        if tiles:
+            await self._carry_out(process, splits=(split_of(fleet, self.random.choice(tiles)),))
+
+    async def tiles_merge(self) -> None:
+        process = self.process
+        fleet = process.view.current()
+        tiles = {one for one, row in fleet.tiles.items() if row not in fleet.tiles.retiring}
+        parents = sorted(
+            {parent for parent in map(parent_of, tiles) if parent and tiles.issuperset(children_of(parent))}
+        )
+        if parents:
+            await self._carry_out(process, merges=(merge_of(fleet, self.random.choice(parents)),))
+
+    async def _carry_out(self, process: FleetProcess, **steps: Any) -> None:
+        plan = plan_by_hand(str(self.random.random()), process.view.current().version, process.view.now_ms(), **steps)
+        await process.live.keep_plan(plan)
+        await Rebalancing(process.live, process.view, WITHOUT_COOL_DOWN).apply(plan.id, None)
 
     async def rebalance(self) -> None:
         process = self.process

@@ -1,10 +1,13 @@
 """Owns everything that was ever announced of the tiles of a fleet, and the promises that hold for any such history."""
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import groupby
 
+from subgraph.domain.coverage import Coverage
 from subgraph.domain.fleet.changes import FleetChange, FleetSnapshot
-from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.ids import PodId, SessionId, TileId, parse_tile_id
 from subgraph.domain.ownership import TileRecord
 from subgraph.operations.live_fleet import LiveFleet
 
@@ -45,7 +48,8 @@ class OwnershipHistory:
         return [moment for moment in self.moments if moment.tile_id == tile_id]
 
     def check(self) -> None:
-        """No epoch ever had two owners, and whoever came later came at a higher one."""
+        """No epoch ever had two owners, whoever came later came at a higher one, and no place ever had two tiles."""
+        self._check_places()
         owner_of: dict[tuple[TileId, int], PodId] = {}
         newest: dict[TileId, int] = {}
         for moment in self.moments:
@@ -55,6 +59,25 @@ class OwnershipHistory:
             assert owner_of.setdefault((moment.tile_id, owner.epoch), owner.pod_id) == owner.pod_id, moment
             assert owner.epoch >= newest.get(moment.tile_id, 0), moment
             newest[moment.tile_id] = owner.epoch
+
+    def _check_places(self) -> None:
+        """Of the tiles in force none contains another, and what replaces a tile has all of its place at once."""
+        coverages: defaultdict[SessionId, Coverage] = defaultdict(Coverage)
+        for _, moments in groupby(self.moments, key=lambda moment: moment.version):
+            left: list[tuple[SessionId, int]] = []
+            came: list[tuple[SessionId, int]] = []
+            for moment in moments:
+                session_id, cell = parse_tile_id(moment.tile_id)
+                if moment.record is not None and not moment.record.retiring:
+                    came.append((session_id, cell))
+                    continue
+                if cell in coverages[session_id] and moment.record is not None and moment.record.retired_at_ms:
+                    left.append((session_id, cell))
+                coverages[session_id].remove([cell])
+            for session_id, cell in came:
+                coverages[session_id].add([cell])  # a ValueError where it lies inside another, or around it
+            for session_id, cell in left:
+                assert coverages[session_id].covers(cell) or coverages[session_id].fills(cell), (session_id, cell)
 
     async def _follow(self) -> None:
         previous = 0

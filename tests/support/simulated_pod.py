@@ -11,6 +11,7 @@ from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState
 from subgraph.operations.live_fleet import PodLease
 from subgraph.operations.pods import Acknowledgement, NewPod, Registered
 from tests.support.fleet_process import FleetProcess
+from tests.support.model_sink import ModelSink
 
 TURN_SECONDS = 0.03
 PHASE_AFTER = {
@@ -22,9 +23,15 @@ EVERYTHING = frozenset(PHASE_AFTER)
 
 
 class SimulatedPod:
-    """One instance of a pod. Between `live` and `die` it renews its lease and does what `does` allows."""
+    """One instance of a pod. Between `live` and `die` it renews its lease and does what `does` allows.
 
-    def __init__(self, process: FleetProcess, pod_id: PodId, capacity: float = 100.0) -> None:
+    At the sink it raises epochs as any pod must: of a tile and of all that it replaces, before it says that it works.
+    """
+
+    def __init__(
+        self, process: FleetProcess, pod_id: PodId, capacity: float = 100.0, sink: ModelSink | None = None
+    ) -> None:
+        self.sink = sink or ModelSink()
         self.process = process
         self.id = pod_id
         self.capacity = capacity
@@ -61,6 +68,9 @@ class SimulatedPod:
     async def acknowledge(self, *states: AssignmentState) -> list[TermChange]:
         """Do what the terms in some states ask for, and say so."""
         terms = [one for one in self.terms(*states) if _is_open(one)]
+        for one in terms:
+            if one.state is AssignmentState.ACTIVE:
+                self.sink.raise_epochs((one.tile_id, *one.replaces), one.term.epoch)
         acknowledgements = [Acknowledgement(one.tile_id, one.term.epoch, PHASE_AFTER[one.state]) for one in terms]
         noted, _ = await self.process.pods.acknowledge(self.lease, acknowledgements)
         self.worked |= {(one.tile_id, one.term.epoch) for one in noted if one.state is AssignmentState.ACTIVE}
