@@ -19,7 +19,7 @@ from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import FleetMove, FleetPlan, PlacementPolicy, needs_planning, plan_fleet
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.quarantine import Imposed, with_quarantines
-from subgraph.domain.fleet.settle import HandoffPolicy, pods_to_forget, pods_to_lose, settle
+from subgraph.domain.fleet.settle import HandoffPolicy, lost_owners, pods_to_forget, pods_to_lose, settle
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodStatus
@@ -227,12 +227,13 @@ class ControlLoop:
         # would undo what came in between otherwise.
         records = {tile_id: fleet.record(tile_id) for tile_id in tiles_of(plan)} if plan else {}
         versions = {tile_id: self._version(fleet, tile_id) for tile_id in (*records, *settled)}
+        lost = lost_owners(fleet, settled)
         count = epochs_of(plan) if plan else 0
         first_epoch = await self.live.reserve_versions(term.leadership, count) if count else 0
         loads = {move.tile_id: fleet.reported_load(move.tile_id) for move in plan.moves} if plan else {}
         done = carry_out(plan, records, settled, first_epoch, now_ms, loads)
         conflicts = done.passed_over
-        for alone, groups in commits_of(done, versions, TILES_PER_COMMIT_MAX):
+        for alone, groups in commits_of(done, versions, lost, TILES_PER_COMMIT_MAX):
             committed = await self.live.commit(term.leadership, alone, groups=groups)
             # All the tiles of a large fleet take longer to write than the lease lasts.
             await self.live.keep_leading(term.leadership, self.candidacy.lease_ms)

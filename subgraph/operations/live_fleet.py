@@ -41,11 +41,16 @@ Guard = Leadership | PodLease | None
 
 @dataclass(frozen=True, slots=True)
 class TileWrite:
-    """Replace a tile's record if it is still of version `expected` (0: it must be absent). None removes it."""
+    """Replace a tile's record if it is still of version `expected` (0: it must be absent). None removes it.
+
+    `lost_owner`: whom it takes the tile from as lost. Should an instance of that pod run again, it may hold the tile,
+    which is then left to it.
+    """
 
     tile_id: TileId
     expected: int
     record: TileRecord | None
+    lost_owner: PodId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,20 @@ async def test_a_pod_that_renews_between_the_look_and_the_verdict_is_not_lost(
     assert (await live.commit(leadership, (), [lost])).pod_conflicts == {A}
 
 
+async def test_a_tile_is_taken_from_a_lost_owner_only_while_no_instance_of_it_runs(
+    live: RedisLiveFleet, leadership: Leadership
+) -> None:
+    version = (await live.commit(None, new(T1, T2))).version
+    _, record = await live.register_pod(A, pod(lease_token="t"))
+    taken = [TileWrite(T1, version, tile(last_epoch=1), lost_owner=A), TileWrite(T2, version, tile(last_epoch=1))]
+    committed = await live.commit(leadership, taken[:1], groups=[[taken[1], TileWrite(T3, 0, tile(), lost_owner=A)]])
+    assert committed == Committed(0, frozenset({T1, T2, T3}))
+    await live.end_pod(PodLease(A, "t"), record.with_status(PodStatus.GONE, 1))
+    committed = await live.commit(leadership, taken)
+    assert committed.tile_conflicts == frozenset()
+    assert (await live.read_tiles([T1]))[T1].record == tile(last_epoch=1)
+
+
 async def test_pods_compare_too_and_a_forgotten_one_leaves_nothing(
     live: RedisLiveFleet, leadership: Leadership
 ) -> None:

@@ -202,3 +202,23 @@ async def test_a_pod_keeps_what_it_is_given_while_it_registers(
     registered = await pods.register(NewPod(A, "test", 100.0))
     assert [one.tile_id for one in registered.assignments] == [tile]
     assert len([moment for moment in history.of(tile) if moment.record and moment.record.owner]) == 1
+
+
+async def test_a_tile_is_not_taken_from_a_lost_pod_that_is_back_with_it(
+    start: Starts, make_pod: MakesPod, history: OwnershipHistory
+) -> None:
+    process, live = await interrupted(start)
+    (tile,) = await add_tiles(process, 1)
+    a = await make_pod(process, A)
+    await process.until(lambda fleet: _is_working(process, tile, a), "A works")
+    await make_pod(process, B)
+    (term,) = a.terms()
+    live.before["reserve_versions"] = lambda: a.live(held={tile: term.term.epoch})
+    await a.die()
+    await eventually(lambda: not live.before, "A is lost, and comes back while its tile is given away")
+    cycles = len(process.cycles)
+    await eventually(lambda: len(process.cycles) > cycles + 1, "the loop goes on")
+    record = process.view.current().record(tile)
+    assert record is not None
+    assert record.owner is not None
+    assert (record.owner.pod_id, record.owner.epoch) == (A, term.term.epoch)

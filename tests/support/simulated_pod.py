@@ -48,9 +48,9 @@ class SimulatedPod:
         self.lease = PodLease(self.id, registered.lease_token)
         return registered
 
-    async def live(self) -> "SimulatedPod":
-        """Register, and work from now on."""
-        await self.register()
+    async def live(self, held: Mapping[TileId, int] | None = None) -> "SimulatedPod":
+        """Register, with what it holds, and work from now on."""
+        await self.register(held)
         self._living = asyncio.create_task(self._turns())
         return self
 

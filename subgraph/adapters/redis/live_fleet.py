@@ -152,7 +152,7 @@ class RedisLiveFleet:
         for pod in pods:
             arguments += [pod.pod_id, pod.expected, int(pod.if_lease_ended), codec.encode_record(pod.record)]
         for number, tile in grouped:
-            arguments += [tile.tile_id, tile.expected, codec.encode_record(tile.record), number]
+            arguments += [tile.tile_id, tile.expected, codec.encode_record(tile.record), number, tile.lost_owner or ""]
         with _told_as_lease_lost(guard):
             version, pod_conflicts, tile_conflicts = await self._run("commit", arguments)
         return Committed(

@@ -3,7 +3,7 @@
 The cost grows with the tiles concerned, not with the tiles there are.
 """
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,12 +70,25 @@ def settle(
         assert before is not None
         owner_id = before.owner.pod_id if before.owner else None
         if owner_id in died_at_ms:
-            after = _settle_tile(ownership.suspect(before, died_at_ms[owner_id], quarantine), now_ms, dead, policy)
+            after = settle_tile(ownership.suspect(before, died_at_ms[owner_id], quarantine), now_ms, dead, policy)
         else:
-            after = _settle_tile(before, now_ms, dead, policy)
+            after = settle_tile(before, now_ms, dead, policy)
         if after != before:
             settled[tile_id] = after
     return settled
+
+
+def lost_owners(fleet: Fleet, settled: Mapping[TileId, TileRecord | None]) -> dict[TileId, PodId]:
+    """Whom settling takes tiles from as lost or gone, by tile. Should such a pod run again, it may hold them."""
+    lost: dict[TileId, PodId] = {}
+    for tile_id, after in settled.items():
+        row = fleet.tiles.row(tile_id)
+        owner_id = None if row is None else fleet.owner_id(row)
+        if row is not None and owner_id is not None:
+            epoch = int(fleet.tiles.owner_epoch[row])
+            if after is None or all(term.epoch != epoch for term, _ in ownership.terms_of(after)):
+                lost[tile_id] = owner_id
+    return lost
 
 
 def _deaths(fleet: Fleet, lost: Set[PodId], now_ms: int) -> dict[PodId, int]:
@@ -87,7 +100,8 @@ def _deaths(fleet: Fleet, lost: Set[PodId], now_ms: int) -> dict[PodId, int]:
     }
 
 
-def _settle_tile(before: TileRecord, now_ms: int, dead: Set[PodId], policy: HandoffPolicy) -> TileRecord | None:
+def settle_tile(before: TileRecord, now_ms: int, dead: Set[PodId], policy: HandoffPolicy) -> TileRecord | None:
+    """What a tile becomes now, as far as its own record says, and which pods are dead; None: the tile goes."""
     record = before
     if record.owner and record.owner.pod_id in dead:
         record = ownership.drop_owner(record)

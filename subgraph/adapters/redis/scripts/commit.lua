@@ -2,7 +2,7 @@
 -- tiles with terms is noted for history.
 -- ARGV: guard ('leader' incarnation token | 'pod' pod_id token | 'none' '' ''), most changes to keep for history,
 --   pod count, then per pod (id, expected version, '1' if only with an ended lease, record or ''), then per tile
---   (id, expected version, record or '', number of its group or '0').
+--   (id, expected version, record or '', number of its group or '0', pod of which no instance may run or '').
 -- Returns: {version ('0' if nothing was written), ids of pods not written, ids of tiles not written}
 local NOTES_PER_ENTRY = 100
 local guard, guard_id, token = ARGV[1], ARGV[2], ARGV[3]
@@ -27,13 +27,14 @@ for at = 6, tiles_from - 1, 4 do
 end
 local broken, stored = {}, {}
 local function is_changed(at)
+  local lost = ARGV[at + 4]
   stored[at] = redis.call('HGET', TILES, ARGV[at])
-  return version_of(stored[at]) ~= ARGV[at + 1]
+  return version_of(stored[at]) ~= ARGV[at + 1] or (lost ~= '' and redis.call('HEXISTS', TOKENS, lost) == 1)
 end
-for at = tiles_from, #ARGV, 4 do
+for at = tiles_from, #ARGV, 5 do
   if ARGV[at + 3] ~= '0' and is_changed(at) then broken[ARGV[at + 3]] = true end
 end
-for at = tiles_from, #ARGV, 4 do
+for at = tiles_from, #ARGV, 5 do
   local id, record, group = ARGV[at], ARGV[at + 2], ARGV[at + 3]
   if broken[group] or (group == '0' and is_changed(at)) then
     table.insert(tile_conflicts, id)
