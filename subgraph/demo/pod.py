@@ -23,10 +23,10 @@ from subgraph.client.fleet_redis import FleetRedis
 from subgraph.client.manager import CallRefused, OwnedTerm, Superseded, Takeover, TileLoad
 from subgraph.client.pod import PodClient, PodRegistration
 from subgraph.client.redis_connection import connect
+from subgraph.client.redis_sink import RedisSink
 from subgraph.client.sink import (
     RECORDS_PER_WRITE_MAX,
     EpochRefused,
-    FencedSink,
     SinkReceipt,
     SinkWrite,
 )
@@ -46,7 +46,7 @@ class FlightCounter:
     """The work: read each owned tile's records, write them to the sink under the tile's epoch, count them."""
 
     def __init__(self, redis: Redis, pod_id: str) -> None:
-        self._sink = FencedSink(redis, SINK_NAME, pod_id)
+        self._sink = RedisSink(redis, SINK_NAME, pod_id)
         self._channel = TileChannel(redis)
         self._handover = Handover(redis)
         self._epochs: dict[str, int] = {}

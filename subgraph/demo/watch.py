@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from websockets.exceptions import WebSocketException
 
 from subgraph.client.audit import AuditFindings, SinkAudit
-from subgraph.client.sink import FencedSink, SinkTotals
+from subgraph.client.redis_sink import RedisSink
+from subgraph.client.sink import SinkTotals
 
 EVENTS_SHOWN_MAX = 200
 IN_PLACE_OF_OTHERS = {"TILE_SPLIT": "in the place of hot ones that split", "TILE_MERGED": "that cold ones merged into"}
@@ -120,7 +121,7 @@ class Watch:
         self._websocket_url = "ws" + url.removeprefix("http")
         self._session_id = session_id
         self._audit = SinkAudit(redis, sink_name)
-        self._sink = FencedSink(redis, sink_name, "watch")
+        self._sink = RedisSink(redis, sink_name, "watch")
 
     async def run(self) -> None:
         """Follow the fleet, the tiles and the sink."""

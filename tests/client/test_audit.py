@@ -9,7 +9,8 @@ from redis.exceptions import ResponseError
 
 from subgraph.client.audit import AuditFindings, AuditInterrupted, SinkAudit
 from subgraph.client.redis_connection import connect
-from subgraph.client.sink import FencedSink, SinkRecord, sink_key
+from subgraph.client.redis_sink import RedisSink, sink_key
+from subgraph.client.sink import SinkRecord
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +50,7 @@ async def test_a_sink_nobody_wrote_to_has_nothing_to_find(redis: Redis, name: st
 
 
 async def test_a_sound_history_shows_its_accepted_records_and_its_gaps(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+    sink = RedisSink(redis, name, "writer")
     await sink.write(TILE, 1, records(1, 2, 3, 6))
     await sink.write(TILE, 1, records(2, 3, 6, 7))
     await sink.write(OTHER_TILE, 1, records(1))
@@ -62,7 +63,7 @@ async def test_a_sound_history_shows_its_accepted_records_and_its_gaps(redis: Re
 
 
 async def test_a_planted_double_accept_is_found_record_by_record(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+    sink = RedisSink(redis, name, "writer")
     await sink.write(TILE, 1, records(1, 2, 3, 4, 5))
     await plant(redis, name, TILE, first=4, count=4, epoch=1)
     await plant(redis, name, OTHER_TILE, first=4, count=4, epoch=1)
@@ -70,7 +71,7 @@ async def test_a_planted_double_accept_is_found_record_by_record(redis: Redis, n
 
 
 async def test_a_planted_regression_of_the_epoch_is_found(redis: Redis, name: str) -> None:
-    await FencedSink(redis, name, "writer").write(TILE, 5, records(1))
+    await RedisSink(redis, name, "writer").write(TILE, 5, records(1))
     await plant(redis, name, TILE, first=2, count=1, epoch=4)
     await plant(redis, name, TILE, first=3, count=1, epoch=4)
     await plant(redis, name, TILE, first=4, count=1, epoch=5)
@@ -79,7 +80,7 @@ async def test_a_planted_regression_of_the_epoch_is_found(redis: Redis, name: st
 
 
 async def test_a_write_after_a_mere_raise_is_a_regression_too(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+    sink = RedisSink(redis, name, "writer")
     await sink.write(TILE, 1, records(1))
     await sink.raise_epoch(TILE, 2)
     await plant(redis, name, TILE, first=2, count=1, epoch=1)
@@ -87,14 +88,14 @@ async def test_a_write_after_a_mere_raise_is_a_regression_too(redis: Redis, name
 
 
 async def test_a_raise_that_raises_nothing_leaves_no_entry(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+    sink = RedisSink(redis, name, "writer")
     for _ in range(3):
         await sink.raise_epoch(TILE, 2)
     assert await redis.xlen(sink_key(name, "accepted")) == 1
 
 
 async def test_entries_name_their_writer(redis: Redis, name: str) -> None:
-    await FencedSink(redis, name, "pod-7").write(TILE, 3, records(5, 6, 9))
+    await RedisSink(redis, name, "pod-7").write(TILE, 3, records(5, 6, 9))
     entries = await redis.xrange(sink_key(name, "accepted"))
     assert entries is not None
     assert [fields for _, fields in entries] == [
@@ -104,7 +105,7 @@ async def test_entries_name_their_writer(redis: Redis, name: str) -> None:
 
 
 async def test_the_audit_reads_on_where_it_stopped(redis: Redis, name: str) -> None:
-    sink, audit = FencedSink(redis, name, "writer"), SinkAudit(redis, name)
+    sink, audit = RedisSink(redis, name, "writer"), SinkAudit(redis, name)
     assert await audit.follow() == 0
     for sequence in range(1, 6):
         await sink.write(TILE, 1, records(sequence))
@@ -116,7 +117,7 @@ async def test_the_audit_reads_on_where_it_stopped(redis: Redis, name: str) -> N
 
 
 async def test_entries_trimmed_unread_are_counted_as_lost(redis: Redis, name: str) -> None:
-    sink, audit = FencedSink(redis, name, "writer"), SinkAudit(redis, name)
+    sink, audit = RedisSink(redis, name, "writer"), SinkAudit(redis, name)
     for sequence in range(1, 11):
         await sink.write(TILE, 1, records(sequence))
     assert await audit.follow(entries_max=3) == 3
@@ -127,7 +128,7 @@ async def test_entries_trimmed_unread_are_counted_as_lost(redis: Redis, name: st
 
 
 async def test_the_stream_is_trimmed_to_about_its_length(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer", accepted_length_max=100)
+    sink = RedisSink(redis, name, "writer", accepted_length_max=100)
     for start in range(1, 3_001, 1_000):
         await sink.write(TILE, 1, records(*range(start * 2, start * 2 + 2_000, 2)))
     length = await redis.xlen(sink_key(name, "accepted"))
@@ -138,7 +139,7 @@ async def test_the_stream_is_trimmed_to_about_its_length(redis: Redis, name: str
 
 async def test_a_stream_that_was_lost_stops_the_audit(redis: Redis, name: str) -> None:
     audit = SinkAudit(redis, name)
-    await FencedSink(redis, name, "writer").write(TILE, 1, records(1, 2, 5))
+    await RedisSink(redis, name, "writer").write(TILE, 1, records(1, 2, 5))
     await audit.follow()
     await redis.delete(sink_key(name, "accepted"))
     with pytest.raises(AuditInterrupted, match="has had 0 entries, but 2 were seen"):

@@ -1,29 +1,26 @@
-"""The fence at the sink, against a real Valkey: who may write, what counts once, and what the totals say."""
+"""The promises of every sink, kept by each on its real store: who may write, what counts once, what the totals say."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from uuid import uuid4
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from redis.asyncio import Redis
 
 from subgraph.client import sink as sink_module
-from subgraph.client.audit import AuditFindings, SinkAudit
 from subgraph.client.manager import Takeover
-from subgraph.client.redis_connection import connect
 from subgraph.client.sink import (
     EpochRefused,
-    FencedSink,
     SinkPosition,
     SinkReceipt,
     SinkRecord,
     SinkTotals,
     SinkWrite,
     WriteTooLarge,
-    sink_key,
 )
+from tests.client.conftest import OpensStore
+from tests.support.sinks import OpensSink
 
 pytestmark = pytest.mark.anyio
 
@@ -32,9 +29,9 @@ OTHER_TILE = "session:8528347bfffffff"
 
 
 @pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with connect(valkey_url) as client:
-        yield client
+async def open_sink(store: OpensStore) -> AsyncIterator[OpensSink]:
+    async with store() as opens:
+        yield opens
 
 
 @pytest.fixture
@@ -46,8 +43,8 @@ def records(*sequences: int) -> list[SinkRecord]:
     return [SinkRecord(sequence, b"payload %d" % sequence) for sequence in sequences]
 
 
-async def test_a_lower_epoch_than_seen_is_refused_and_changes_nothing(redis: Redis, name: str) -> None:
-    old, new = FencedSink(redis, name, "old"), FencedSink(redis, name, "new")
+async def test_a_lower_epoch_than_seen_is_refused_and_changes_nothing(open_sink: OpensSink, name: str) -> None:
+    old, new = open_sink(name, "old"), open_sink(name, "new")
     await old.write(TILE, 7, records(1, 2))
     await new.write(TILE, 8, records(3))
     with pytest.raises(EpochRefused) as refusal:
@@ -58,8 +55,8 @@ async def test_a_lower_epoch_than_seen_is_refused_and_changes_nothing(redis: Red
     assert await new.totals() == SinkTotals(accepted=3, duplicates=0, refused=3, missed=0)
 
 
-async def test_a_paused_owner_is_shut_out_by_the_raise_alone(redis: Redis, name: str) -> None:
-    old, new = FencedSink(redis, name, "old"), FencedSink(redis, name, "new")
+async def test_a_paused_owner_is_shut_out_by_the_raise_alone(open_sink: OpensSink, name: str) -> None:
+    old, new = open_sink(name, "old"), open_sink(name, "new")
     await old.write(TILE, 7, records(1, 2))
     assert await new.raise_epoch(TILE, 8) == SinkPosition(8, 2)
     with pytest.raises(EpochRefused):
@@ -69,8 +66,8 @@ async def test_a_paused_owner_is_shut_out_by_the_raise_alone(redis: Redis, name:
     assert await new.raise_epoch(TILE, 8) == SinkPosition(8, 2)
 
 
-async def test_an_equal_and_a_higher_epoch_are_accepted(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+async def test_an_equal_and_a_higher_epoch_are_accepted(open_sink: OpensSink, name: str) -> None:
+    sink = open_sink(name, "writer")
     assert await sink.raise_epoch(TILE, 7) == SinkPosition(7, 0)
     assert await sink.write(TILE, 7, records(1)) == SinkReceipt(1, 0, 0, 1)
     assert await sink.write(TILE, 9, records(2)) == SinkReceipt(1, 0, 0, 2)
@@ -78,38 +75,38 @@ async def test_an_equal_and_a_higher_epoch_are_accepted(redis: Redis, name: str)
         await sink.write(TILE, 8, records(3))
 
 
-async def test_tiles_and_sinks_have_fences_of_their_own(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+async def test_tiles_and_sinks_have_fences_of_their_own(open_sink: OpensSink, name: str) -> None:
+    sink = open_sink(name, "writer")
     await sink.raise_epoch(TILE, 9)
     assert await sink.write(OTHER_TILE, 1, records(1)) == SinkReceipt(1, 0, 0, 1)
-    assert await FencedSink(redis, name + "-other", "writer").raise_epoch(TILE, 1) == SinkPosition(1, 0)
+    assert await open_sink(name + "-other", "writer").raise_epoch(TILE, 1) == SinkPosition(1, 0)
 
 
-async def test_a_record_is_taken_once_however_often_it_is_written(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+async def test_a_record_is_taken_once_however_often_it_is_written(open_sink: OpensSink, name: str) -> None:
+    sink = open_sink(name, "writer")
     await sink.write(TILE, 1, records(1, 2, 3))
     assert await sink.write(TILE, 1, records(1, 2, 3)) == SinkReceipt(0, 3, 0, 3)
     assert await sink.write(TILE, 2, records(2, 3, 4, 4, 5)) == SinkReceipt(2, 3, 0, 5)
     assert await sink.totals() == SinkTotals(accepted=5, duplicates=6, refused=0, missed=0)
 
 
-async def test_sequences_jumped_over_are_missed_and_come_too_late(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+async def test_sequences_jumped_over_are_missed_and_come_too_late(open_sink: OpensSink, name: str) -> None:
+    sink = open_sink(name, "writer")
     assert await sink.write(TILE, 1, records(3, 4, 7)) == SinkReceipt(3, 0, 4, 7)
     assert await sink.write(TILE, 1, records(5, 6, 10)) == SinkReceipt(1, 2, 2, 10)
     assert await sink.totals() == SinkTotals(accepted=4, duplicates=2, refused=0, missed=6)
 
 
-async def test_only_an_accepted_payload_replaces_the_newest(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+async def test_only_an_accepted_payload_replaces_the_newest(open_sink: OpensSink, name: str) -> None:
+    sink = open_sink(name, "writer")
     assert await sink.newest_payload(TILE) is None
     await sink.write(TILE, 1, [SinkRecord(1, b"a"), SinkRecord(2, b"\x00\xff")])
     await sink.write(TILE, 1, [SinkRecord(1, b"late"), SinkRecord(2, b"again")])
     assert await sink.newest_payload(TILE) == b"\x00\xff"
 
 
-async def test_many_writes_are_answered_in_place_and_refusals_hinder_no_other(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+async def test_many_writes_are_answered_in_place_and_refusals_hinder_no_other(open_sink: OpensSink, name: str) -> None:
+    sink = open_sink(name, "writer")
     await sink.raise_epoch(TILE, 5)
     first, refused, again = await sink.write_many(
         [
@@ -125,8 +122,8 @@ async def test_many_writes_are_answered_in_place_and_refusals_hinder_no_other(re
     assert await sink.write_many([]) == []
 
 
-async def test_epochs_and_sequences_are_exact_up_to_the_bound(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+async def test_epochs_and_sequences_are_exact_up_to_the_bound(open_sink: OpensSink, name: str) -> None:
+    sink = open_sink(name, "writer")
     highest = 2**53 - 1
     assert await sink.raise_epoch(TILE, highest) == SinkPosition(highest, 0)
     with pytest.raises(EpochRefused) as refusal:
@@ -138,9 +135,9 @@ async def test_epochs_and_sequences_are_exact_up_to_the_bound(redis: Redis, name
 
 
 async def test_what_is_beyond_a_bound_is_refused_unsent(
-    redis: Redis, name: str, monkeypatch: pytest.MonkeyPatch
+    open_sink: OpensSink, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sink = FencedSink(redis, name, "writer")
+    sink = open_sink(name, "writer")
     with pytest.raises(WriteTooLarge, match="at most 1,000 records a write, not 1,001"):
         await sink.write(TILE, 1, records(*range(1, 1_002)))
     with pytest.raises(WriteTooLarge, match="at most 1,000 writes a call, not 1,001"):
@@ -150,13 +147,14 @@ async def test_what_is_beyond_a_bound_is_refused_unsent(
     monkeypatch.setattr(sink_module, "PAYLOAD_BYTES_MAX", 3)
     with pytest.raises(WriteTooLarge, match="at most 3 bytes, not 4"):
         await sink.write_many([SinkWrite(TILE, 1, ()), SinkWrite(TILE, 1, [SinkRecord(1, b"four")])])
-    assert await redis.exists(*(sink_key(name, part) for part in ("positions", "totals", "accepted"))) == 0
+    assert await sink.totals() == SinkTotals(0, 0, 0, 0)
+    assert await sink.positions([TILE]) == [SinkPosition(0, 0)]
 
 
 async def test_a_write_of_the_largest_size_is_taken_even_if_every_sequence_stands_alone(
-    redis: Redis, name: str
+    open_sink: OpensSink, name: str
 ) -> None:
-    sink = FencedSink(redis, name, "writer")
+    sink = open_sink(name, "writer")
     assert await sink.write(TILE, 1, records(*range(1, 2_001, 2))) == SinkReceipt(1_000, 0, 999, 1_999)
 
 
@@ -165,32 +163,23 @@ async def test_a_write_of_the_largest_size_is_taken_even_if_every_sequence_stand
     [("", 1, 1), ("t" * 257, 1, 1), (TILE, 0, 1), (TILE, 2**53, 1), (TILE, 1, 0), (TILE, 1, 2**53)],
 )
 async def test_malformed_writes_are_refused_unsent(
-    redis: Redis, name: str, tile_id: str, epoch: int, sequence: int
+    open_sink: OpensSink, name: str, tile_id: str, epoch: int, sequence: int
 ) -> None:
+    sink = open_sink(name, "writer")
     with pytest.raises(ValueError, match="tile"):
-        await FencedSink(redis, name, "writer").write(tile_id, epoch, records(sequence))
-    assert await redis.exists(sink_key(name, "positions")) == 0
+        await sink.write(tile_id, epoch, records(sequence))
+    assert await sink.positions([TILE]) == [SinkPosition(0, 0)]
 
 
-@pytest.mark.parametrize(
-    ("sink_name", "writer", "length"),
-    [("", "w", 1), ("a{b", "w", 1), ("a}b", "w", 1), ("a", "w" * 257, 1), ("a", "w", 0)],
-)
-async def test_a_malformed_sink_is_refused(redis: Redis, sink_name: str, writer: str, length: int) -> None:
-    with pytest.raises(ValueError, match=r"name|label|stream"):
-        FencedSink(redis, sink_name, writer, length)
+@pytest.mark.parametrize(("sink_name", "writer"), [("", "w"), ("s" * 257, "w"), ("a", "w" * 257)])
+async def test_a_malformed_sink_is_refused(open_sink: OpensSink, sink_name: str, writer: str) -> None:
+    with pytest.raises(ValueError, match=r"name|label"):
+        open_sink(sink_name, writer)
 
 
-async def test_the_sink_survives_a_server_that_forgot_its_scripts(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
-    await sink.write(TILE, 1, records(1))
-    await redis.script_flush()
-    assert await sink.write(TILE, 1, records(2)) == SinkReceipt(1, 0, 0, 2)
-
-
-async def test_owners_racing_for_a_tile_never_get_a_record_in_twice(redis: Redis, name: str) -> None:
+async def test_owners_racing_for_a_tile_never_get_a_record_in_twice(open_sink: OpensSink, name: str) -> None:
     async def own(epoch: int) -> None:
-        sink = FencedSink(redis, name, f"owner-{epoch}")
+        sink = open_sink(name, f"owner-{epoch}")
         try:
             position = await sink.raise_epoch(TILE, epoch)
             for sequence in range(position.last_sequence + 1, position.last_sequence + 21):
@@ -199,20 +188,33 @@ async def test_owners_racing_for_a_tile_never_get_a_record_in_twice(redis: Redis
             pass
 
     await asyncio.gather(*(own(epoch) for epoch in (3, 1, 4, 2, 5)))
-    audit = SinkAudit(redis, name)
-    while await audit.follow():
-        pass
-    totals = await FencedSink(redis, name, "reader").totals()
-    assert audit.findings == AuditFindings(totals.accepted, 0, 0, 0, 0)
+    reader = open_sink(name, "reader")
+    totals, (position,) = await reader.totals(), await reader.positions([TILE])
+    assert (position.epoch, position.last_sequence) == (5, totals.accepted)
     assert totals.accepted >= 20
-    assert totals.duplicates == 0
+    assert (totals.duplicates, totals.missed) == (0, 0)
+
+
+async def test_writers_to_the_same_tiles_in_any_order_do_not_wait_for_each_other_for_ever(
+    open_sink: OpensSink, name: str
+) -> None:
+    tiles = [f"session:{n}" for n in range(20)]
+
+    async def write(order: list[str], writer: str) -> None:
+        sink = open_sink(name, writer)
+        for sequence in range(1, 6):
+            await sink.write_many([SinkWrite(tile, 1, records(sequence)) for tile in order])
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(write(tiles, "up"), write(tiles[::-1], "down"), write(tiles[7:] + tiles[:7], "round"))
+    assert await open_sink(name, "reader").totals() == SinkTotals(accepted=100, duplicates=200, refused=0, missed=0)
 
 
 PARTS = [f"session:part-{n}" for n in range(7)]
 
 
-async def test_taking_over_a_part_shuts_out_the_owner_of_the_whole(redis: Redis, name: str) -> None:
-    former, new = FencedSink(redis, name, "former"), FencedSink(redis, name, "new")
+async def test_taking_over_a_part_shuts_out_the_owner_of_the_whole(open_sink: OpensSink, name: str) -> None:
+    former, new = open_sink(name, "former"), open_sink(name, "new")
     await former.write(TILE, 7, records(1, 2))
     taken = await new.take_over([Takeover(part, epoch, (TILE,)) for epoch, part in enumerate(PARTS, 8)])
     assert taken == [SinkPosition(epoch, 0) for epoch in range(8, 15)]
@@ -227,15 +229,15 @@ async def test_taking_over_a_part_shuts_out_the_owner_of_the_whole(redis: Redis,
     ]
 
 
-async def test_a_part_that_another_part_has_overtaken_is_taken_over_all_the_same(redis: Redis, name: str) -> None:
-    sink = FencedSink(redis, name, "writer")
+async def test_a_part_that_another_has_overtaken_is_taken_over_all_the_same(open_sink: OpensSink, name: str) -> None:
+    sink = open_sink(name, "writer")
     await sink.take_over([Takeover(PARTS[1], 9, (TILE,))])
     assert await sink.take_over([Takeover(PARTS[0], 8, (TILE,))]) == [SinkPosition(8, 0)]
     assert await sink.positions([TILE]) == [SinkPosition(9, 0)]
 
 
-async def test_taking_over_the_whole_shuts_out_the_owners_of_its_parts(redis: Redis, name: str) -> None:
-    former, new = FencedSink(redis, name, "former"), FencedSink(redis, name, "new")
+async def test_taking_over_the_whole_shuts_out_the_owners_of_its_parts(open_sink: OpensSink, name: str) -> None:
+    former, new = open_sink(name, "former"), open_sink(name, "new")
     await former.write(TILE, 7, records(1, 2))
     await former.take_over([Takeover(part, epoch, (TILE,)) for epoch, part in enumerate(PARTS, 8)])
     assert await new.take_over([Takeover(TILE, 20, tuple(PARTS))]) == [SinkPosition(20, 2)]
@@ -250,10 +252,10 @@ async def test_taking_over_the_whole_shuts_out_the_owners_of_its_parts(redis: Re
 
 
 async def test_many_takeovers_are_made_in_calls_that_fit(
-    redis: Redis, name: str, monkeypatch: pytest.MonkeyPatch
+    open_sink: OpensSink, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sink_module, "WRITES_PER_CALL_MAX", 8)
-    sink = FencedSink(redis, name, "writer")
+    sink = open_sink(name, "writer")
     takeovers = [Takeover(part, epoch, (TILE, OTHER_TILE)) for epoch, part in enumerate(PARTS, 1)]
     assert await sink.take_over(takeovers) == [SinkPosition(epoch, 0) for epoch in range(1, 8)]
     assert await sink.positions([TILE, OTHER_TILE]) == [SinkPosition(7, 0)] * 2
@@ -267,7 +269,6 @@ class ModelSink:
     def __init__(self) -> None:
         self.positions: dict[str, tuple[int, int]] = {}
         self.accepted = self.duplicates = self.refused = self.missed = 0
-        self.sequences: dict[str, set[int]] = {}
 
     def write(self, tile_id: str, epoch: int, sequences: Iterable[int]) -> SinkReceipt | int:
         highest, last = self.positions.get(tile_id, (0, 0))
@@ -282,7 +283,6 @@ class ModelSink:
                 missed += sequence - last - 1
                 accepted += 1
                 last = sequence
-                self.sequences.setdefault(tile_id, set()).add(sequence)
         self.positions[tile_id] = (epoch, last)
         self.accepted += accepted
         self.duplicates += duplicates
@@ -298,15 +298,16 @@ WRITES = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(st.lists(WRITES, max_size=4), max_size=8))
-def test_random_histories_of_two_writers_agree_with_the_model_and_the_audit(
-    valkey_url: str, calls: list[list[tuple[str, str, int, list[int]]]]
+def test_random_histories_of_two_writers_agree_with_the_model(
+    store: OpensStore, calls: list[list[tuple[str, str, int, list[int]]]]
 ) -> None:
     async def play() -> None:
-        name, model = f"sink-{uuid4()}", ModelSink()
-        async with connect(valkey_url) as redis:
-            sinks = {writer: FencedSink(redis, name, writer) for writer in ("first", "second")}
+        model = ModelSink()
+        async with store() as open_sink:
+            name = f"sink-{uuid4()}"
+            sinks = {writer: open_sink(name, writer) for writer in ("first", "second")}
             for call in calls:
                 for writer in sinks:
                     own = [(tile, epoch, sequences) for who, tile, epoch, sequences in call if who == writer]
@@ -321,10 +322,5 @@ def test_random_histories_of_two_writers_agree_with_the_model_and_the_audit(
                 assert await sinks["first"].raise_epoch(tile, epoch) == SinkPosition(epoch, last)
                 newest = b"payload %d" % last if last else None
                 assert await sinks["first"].newest_payload(tile) == newest
-            audit = SinkAudit(redis, name)
-            while await audit.follow(entries_max=3):
-                pass
-            gaps = sum(max(taken) - min(taken) + 1 - len(taken) for taken in model.sequences.values())
-            assert audit.findings == AuditFindings(model.accepted, 0, 0, gaps, 0)
 
     asyncio.run(play())

@@ -17,7 +17,8 @@ from redis.asyncio import Redis
 
 from subgraph.client.audit import SinkAudit
 from subgraph.client.redis_connection import connect
-from subgraph.client.sink import EpochRefused, FencedSink, SinkRecord
+from subgraph.client.redis_sink import RedisSink
+from subgraph.client.sink import EpochRefused, SinkRecord
 from subgraph.demo.channel import RECORD, TileChannel
 from subgraph.demo.pod import SINK_NAME
 from tests.support.server import RunningServer, running_server
@@ -150,7 +151,7 @@ async def test_a_paused_pod_is_fenced_and_comes_back_as_a_pod_without_its_former
         os.kill(fleet.pods["a"].pid, signal.SIGSTOP)
         await fleet.until_settled({"b"})
         tile = next(tile for tile, was in before.items() if was["assignment"]["podId"] == "a")
-        late = FencedSink(fleet.redis, SINK_NAME, "a")
+        late = RedisSink(fleet.redis, SINK_NAME, "a")
         with pytest.raises(EpochRefused):
             await late.write(tile, before[tile]["assignment"]["epoch"], [SinkRecord(10**9, b"late")])
         os.kill(fleet.pods["a"].pid, signal.SIGCONT)

@@ -1,0 +1,35 @@
+"""What the tests of sinks share: the stores they run on."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.own_postgres import missing_postgres, own_postgres
+from tests.support.sinks import OpensSink, redis_sinks, sql_sinks, sqlite_sinks_url
+
+OpensStore = Callable[[], "contextlib.AbstractAsyncContextManager[OpensSink]"]
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL of this worker's own. Tests share it: each names its own sinks and tables."""
+    if why := missing_postgres():
+        pytest.skip(f"PostgreSQL is {why}")
+    with own_postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["redis", "sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> OpensStore:
+    """Opens the store that a test of the contract runs on."""
+    match request.param:
+        case "redis":
+            url = request.getfixturevalue("valkey_url")
+            return lambda: redis_sinks(url)
+        case "sqlite":
+            return lambda: sql_sinks(sqlite_sinks_url(tmp_path))
+        case _:
+            url = request.getfixturevalue("postgres_url")
+            return lambda: sql_sinks(url)
