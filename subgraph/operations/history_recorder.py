@@ -16,7 +16,7 @@ from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.history_comparison import TermColumns, compare, facts_of_living, living_columns
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.ports import MonotonicClock
-from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, TermHistory, TermLog
+from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, TermHistory, TermLog, facts_of
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class HistoryRecorder:
             stretch = await self.log.read()
             if stretch.end is None:
                 return
-            await self.history.record([fact for change in stretch.changes for fact in change.facts()])
+            await self.history.record(await asyncio.to_thread(facts_of, stretch.changes))
             await self.log.forget(stretch.end)
             if not stretch.has_more:
                 return

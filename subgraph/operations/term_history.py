@@ -36,6 +36,11 @@ class LoggedChange:
         return [TermFacts(change, record.tenant_id, self.version) for change in changed]
 
 
+def facts_of(changes: Sequence[LoggedChange]) -> list[TermFacts]:
+    """What changes say of terms, one after the other."""
+    return [fact for change in changes for fact in change.facts()]
+
+
 @dataclass(frozen=True, slots=True)
 class LoggedStretch:
     """The oldest part of the log, some thousand changes at most. `end` tells where it ends; None: the log is empty."""

@@ -28,11 +28,16 @@ from subgraph.adapters.sql.database import (
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import METADATA
+from subgraph.adapters.sql.term_history import SqlTermHistory
 from subgraph.domain import sessions
 from subgraph.domain.errors import Unavailable
+from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import TenantId
 from subgraph.domain.new_session import NewSession
+from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term
+from subgraph.operations.term_history import TermFilter
 from tests.support.databases import python_process
+from tests.support.fleets import T1, A
 
 pytestmark = pytest.mark.anyio
 
@@ -230,6 +235,26 @@ async def test_sessions_of_an_older_database_are_there_after_its_upgrade_and_req
     stored = await SqlSessionStore(database).sessions(TENANT, [session.id])
     await database.close()
     assert stored == {session.id: replace(session, required_labels={})}
+
+
+async def test_a_database_from_before_there_was_a_history_keeps_all_it_had_and_takes_terms(path: Path) -> None:
+    database = await open_database(sqlite_url(path))
+    change = sessions.create(NewSession(), TENANT, "ann", datetime(2026, 3, 1, tzinfo=UTC))
+    await SqlSessionStore(database).commit(change)
+    assert await SqlFleetRegister(database).raise_incarnation("fleet") == 1
+    await database.close()
+    _downgrade(path, "0001_sessions")
+
+    database = await open_database(sqlite_url(path))
+    history = SqlTermHistory(database, "fleet")
+    assert (await history.page(TermFilter(), 10, None)).items == ()
+    term = Term(A, 7, AssignmentReason.INITIAL, assigned_at_ms=1_000)
+    facts = TermFacts(TermChange(T1, term, AssignmentState.ACTIVE), TENANT, version=8)
+    await history.record([facts])
+    assert await history.terms([7]) == {7: facts}
+    assert await SqlSessionStore(database).unrelayed_events(10) == list(change.events)
+    assert await SqlFleetRegister(database).raise_incarnation("fleet") == 2
+    await database.close()
 
 
 def _downgrade(path: Path, revision: str) -> None:

@@ -1,5 +1,6 @@
 """Owns the log of changes that history has not recorded: a stream of notes that every commit of tiles appends to."""
 
+import asyncio
 import logging
 from typing import cast
 
@@ -31,17 +32,25 @@ class RedisTermLog:
         """The oldest changes that are not forgotten."""
         with told_as_unavailable():
             entries = cast("list[_Entry]", await self._redis.xrange(self._key, count=ENTRIES_PER_READ))
-        changes: list[LoggedChange] = []
-        for entry_id, fields in entries:
-            try:
-                changes += codec.decode_notes(fields)
-            except codec.Unreadable as error:
-                # Whoever else writes into the stream must not end the process that reads it.
-                logger.warning("notes up to %s are passed over: %s", entry_id.decode(), error)
-        end = int(entries[-1][0].partition(b"-")[0]) if entries else None
-        return LoggedStretch(tuple(changes), end, len(entries) == ENTRIES_PER_READ)
+        if not entries:
+            return LoggedStretch((), None, has_more=False)
+        end = int(entries[-1][0].partition(b"-")[0])
+        # In a thread, as thousands of changes would keep everything else of the process waiting.
+        changes = await asyncio.to_thread(_decoded, entries)
+        return LoggedStretch(changes, end, len(entries) == ENTRIES_PER_READ)
 
     async def forget(self, end: int) -> None:
         """Forget everything up to the end of a stretch."""
         with told_as_unavailable():
             await self._forget(keys=self._keys, args=[end])
+
+
+def _decoded(entries: list[_Entry]) -> tuple[LoggedChange, ...]:
+    changes: list[LoggedChange] = []
+    for entry_id, fields in entries:
+        try:
+            changes += codec.decode_notes(fields)
+        except codec.Unreadable as error:
+            # Whoever else writes into the stream must not end the process that reads it.
+            logger.warning("notes up to %s are passed over: %s", entry_id.decode(), error)
+    return tuple(changes)

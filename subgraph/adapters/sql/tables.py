@@ -144,18 +144,18 @@ class AssignmentHistoryRow(SqlTable, table=True):
     __tablename__ = "assignment_history"
     __table_args__ = (
         Index("ix_assignment_history_tile", "fleet_id", "session_id", "cell", "epoch"),
-        # The pod is in it for those who want a session's terms on one pod.
-        Index("ix_assignment_history_session", "fleet_id", "session_id", "assigned_at_ms", "epoch", "pod_id"),
+        Index("ix_assignment_history_session", "fleet_id", "session_id", "assigned_at_ms", "epoch"),
         Index("ix_assignment_history_pod", "fleet_id", "pod_id", "assigned_at_ms", "epoch"),
         Index("ix_assignment_history_time", "fleet_id", "assigned_at_ms", "epoch"),
         # Null while a term lives: also what the living ones are found by.
         Index("ix_assignment_history_end", "fleet_id", "ended_at_ms", "epoch"),
-        # Terms come in the order of their epochs, so they are written at the end of the table itself.
+        # Terms come in the order of their epochs, so they are written at the end of the table itself. The fleet comes
+        # second in the key: SQLite would take its first column for selective, and read a tile's terms from it.
         {"sqlite_with_rowid": False},
     )
 
-    fleet_id: str = Field(primary_key=True)
     epoch: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    fleet_id: str = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
     tenant_id: str
     session_id: str

@@ -1,5 +1,6 @@
 """Owns the history of ownership in SQL: terms written in bounded transactions, read in keyset pages, swept by age."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from subgraph.operations.ports import Page
 from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, Churn, TermFilter
 
 _NEVER_IN_FORCE = (AssignmentState.PREPARING.value, AssignmentState.ABORTED.value)
-_KEY = ("fleet_id", "epoch")
+_KEY = ("epoch", "fleet_id")
 _INSERT: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
@@ -36,14 +37,9 @@ class SqlTermHistory:
 
     async def record(self, facts: Sequence[TermFacts]) -> None:
         """Write what is known of terms. What is recorded of a later version stays."""
-        newest: dict[int, TermFacts] = {}
-        for one in facts:
-            known = newest.get(one.change.term.epoch)
-            if known is None or known.version <= one.version:
-                newest[one.change.term.epoch] = one
-        for some in _chunks(list(newest.values())):
+        # In a thread, as thousands of terms would keep everything else of the process waiting.
+        for values in _chunks(await asyncio.to_thread(self._values, facts)):
             async with self._database.writing() as connection:
-                values = [term_values(self._fleet_id, one) for one in some]
                 await connection.execute(_record(connection), values)
 
     async def living_epochs(self, after_epoch: int, epochs_max: int) -> list[tuple[int, AssignmentState]]:
@@ -132,6 +128,14 @@ class SqlTermHistory:
         async with self._database.writing() as connection:
             swept = await connection.execute(delete(HISTORY).where(self._of_fleet, HISTORY.c.epoch.in_(oldest)))
             return swept.rowcount
+
+    def _values(self, facts: Sequence[TermFacts]) -> list[dict[str, object]]:
+        newest: dict[int, TermFacts] = {}
+        for one in facts:
+            known = newest.get(one.change.term.epoch)
+            if known is None or known.version <= one.version:
+                newest[one.change.term.epoch] = one
+        return [term_values(self._fleet_id, one) for one in newest.values()]
 
 
 def _record(connection: AsyncConnection) -> sqlite.Insert | postgresql.Insert:

@@ -13,8 +13,8 @@ def upgrade() -> None:
     """Create the table, empty: the leader records the terms that live at its first look."""
     op.create_table(
         "assignment_history",
-        sa.Column("fleet_id", sa.String(), primary_key=True),
         sa.Column("epoch", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("fleet_id", sa.String(), primary_key=True),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("tenant_id", sa.String(), nullable=False),
         sa.Column("session_id", sa.String(), nullable=False),
@@ -31,7 +31,7 @@ def upgrade() -> None:
     )
     for name, columns in {
         "tile": ["session_id", "cell", "epoch"],
-        "session": ["session_id", "assigned_at_ms", "epoch", "pod_id"],
+        "session": ["session_id", "assigned_at_ms", "epoch"],
         "pod": ["pod_id", "assigned_at_ms", "epoch"],
         "time": ["assigned_at_ms", "epoch"],
         "end": ["ended_at_ms", "epoch"],
