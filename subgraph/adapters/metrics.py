@@ -31,7 +31,7 @@ class Metrics:
         self._load_moved = counter("session_manager_load_moved", "Load given to another pod, by reason.", "reason")
         self._splits = counter("session_manager_tile_splits", "Tiles that began to split into their H3 children.")
         self._merges = counter("session_manager_tile_merges", "Sets of H3 siblings that began to merge.")
-        self._skips = counter("session_manager_skips", "Cycles that moved nothing, by reason.", "reason")
+        self._skips = counter("session_manager_skips", "Regular cycles that moved nothing, by reason.", "reason")
         self._lost = counter("session_manager_pods_lost", "Pods declared lost.")
         self._conflicts = counter("session_manager_commit_conflicts", "Tiles that changed under a decision.")
         self._quarantines = counter("session_manager_quarantines", "Quarantines imposed on tiles whose pods died.")
@@ -54,8 +54,8 @@ class Metrics:
             self._load_moved.labels(**self._labels, reason=move.reason.value).inc(move.load)
         self._splits.labels(**self._labels).inc(facts.splits)
         self._merges.labels(**self._labels).inc(facts.merges)
-        if facts.report.skip:
-            self._skips.labels(**self._labels, reason=facts.report.skip).inc()
+        if facts.skip:
+            self._skips.labels(**self._labels, reason=facts.skip).inc()
         self._lost.labels(**self._labels).inc(len(facts.lost_pods))
         self._conflicts.labels(**self._labels).inc(facts.conflicts)
         self._quarantines.labels(**self._labels).inc(facts.quarantines)

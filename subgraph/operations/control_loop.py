@@ -22,6 +22,7 @@ from subgraph.domain.fleet.quarantine import Imposed, with_quarantines
 from subgraph.domain.fleet.settle import HandoffPolicy, lost_owners, pods_to_forget, pods_to_lose, settle
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
+from subgraph.domain.planning.reasons import SkipReason
 from subgraph.domain.pods import PodStatus
 from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
 from subgraph.operations.commits import commits_of
@@ -45,7 +46,7 @@ RENEWALS_PER_LEASE = 4
 
 @dataclass(frozen=True, slots=True)
 class CycleFacts:
-    """What a cycle did, for metrics and logs. `plan` is None when none was due."""
+    """What a cycle did, for metrics and logs. `skip`: why a regular cycle moved nothing."""
 
     report: CycleReport
     lost_pods: tuple[PodId, ...]
@@ -55,6 +56,7 @@ class CycleFacts:
     splits: int = 0
     merges: int = 0
     quarantines: int = 0
+    skip: str | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +73,7 @@ class ControlLoop:
     clock: MonotonicClock
     quarantine: QuarantinePolicy = DEFAULT_QUARANTINE
     _cycle_number: int = field(default=0, init=False)
+    _last_skip: str | None = field(default=None, init=False)
     _failed_cycles: int = field(default=0, init=False)
     _due: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _regular_at_seconds: float = field(default=0.0, init=False)
@@ -147,13 +150,17 @@ class ControlLoop:
         conflicts = await self._carry_out(term, fleet, beat.now_ms, settled, plan)
         await self._serve_requests(term)
 
-        if is_regular or settled or (plan and tiles_of(plan)):
+        acts = plan is not None and bool(tiles_of(plan))
+        if plan is not None and (is_regular or acts):
+            # Cycles in between that only settle handoffs have nothing to say about it.
+            self._last_skip = plan.skipped
+        if is_regular or settled or acts:
             self._cycle_number += 1
             duration_ms = (self.clock() - started) * 1_000
-            skip = plan.skipped if plan else None
-            report = CycleReport(self._cycle_number, self.candidacy.name, beat.now_ms, duration_ms, skip)
+            report = CycleReport(self._cycle_number, self.candidacy.name, beat.now_ms, duration_ms, self._last_skip)
             await self.live.announce_cycle(term.leadership, report)
-            self.observe_cycle(_facts(report, lost, settled, len(imposed.records), plan, conflicts))
+            skip = self._last_skip if is_regular else None
+            self.observe_cycle(_facts(report, lost, settled, len(imposed.records), plan, conflicts, skip))
 
     def _plan(
         self,
@@ -175,7 +182,10 @@ class ControlLoop:
         elif not balances:
             balance = replace(policy.balance, trigger=float("inf"))
             policy = replace(policy, balance=balance, resolution=replace(policy.resolution, enabled=False))
-        return plan_fleet(fleet, "", now_ms, policy, settled=settled, lost=lost)
+        plan = plan_fleet(fleet, "", now_ms, policy, settled=settled, lost=lost)
+        if is_regular and not balances and plan.skipped == SkipReason.WITHIN_HYSTERESIS:
+            return msgspec.structs.replace(plan, skipped=SkipReason.NEW_LEADER.value)
+        return plan
 
     def _settled(
         self, fleet: Fleet, now_ms: int, lost: frozenset[PodId], *, forgives: bool
@@ -284,8 +294,9 @@ def _facts(
     quarantines: int,
     plan: FleetPlan | None,
     conflicts: int,
+    skip: str | None,
 ) -> CycleFacts:
-    facts = CycleFacts(report, tuple(lost), len(settled), (), conflicts, quarantines=quarantines)
+    facts = CycleFacts(report, tuple(lost), len(settled), (), conflicts, quarantines=quarantines, skip=skip)
     if plan is None:
         return facts
     return replace(facts, moves=tuple(plan.moves), splits=len(plan.splits), merges=len(plan.merges))

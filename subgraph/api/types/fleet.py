@@ -37,7 +37,12 @@ class RebalancingState:
     paused_until: datetime | None = strawberry.field(description="When it goes on by itself.")
     paused_by: strawberry.ID | None = strawberry.field(description="Who paused it.")
     reason: str | None = strawberry.field(description="Why it is paused.")
-    last_skip: str | None = strawberry.field(description="Why the last control cycle moved nothing; null if it did.")
+    last_skip: str | None = strawberry.field(
+        description=(
+            "Why the last round of planning moved nothing: PAUSED, NO_TILES, NO_PODS, NEW_LEADER, BALANCED, "
+            "WITHIN_HYSTERESIS, BUDGET_EXHAUSTED or NOTHING_FITS; null if it moved, split or merged something."
+        )
+    )
 
 
 @strawberry.type(description="How many pods the fleet should have, and why.")

@@ -36,7 +36,10 @@ class Versioned(Generic[T]):
 
 
 class CycleReport(msgspec.Struct, frozen=True, array_like=True):
-    """What the leader tells of a control cycle. Times are Redis time, milliseconds; `skip` says why nothing moved."""
+    """What the leader tells of a control cycle. Times are Redis time, milliseconds.
+
+    `skip`: why the last plan moved nothing.
+    """
 
     number: int
     leader: str

@@ -40,6 +40,7 @@ class SkipReason(StrEnum):
     PAUSED = "PAUSED"
     NO_TILES = "NO_TILES"
     NO_PODS = "NO_PODS"
+    NEW_LEADER = "NEW_LEADER"  # a pod is above the target, but a new leader takes no tile from anyone for one lease
     NO_EMERGENCY = "NO_EMERGENCY"  # asked for an emergency, and nothing is unowned or on a draining pod
     BALANCED = "BALANCED"  # no pod is above the target
     WITHIN_HYSTERESIS = "WITHIN_HYSTERESIS"  # above the target, but no pod above the trigger
