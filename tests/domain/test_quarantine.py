@@ -173,9 +173,10 @@ def test_a_poison_tile_among_many_is_found_before_it_has_killed_the_fleet(
         world.turn(owners)
         world.pods = [one for one in world.pods if one not in owners]
         assert deaths <= deaths_max
-    assert world.poison <= world.quarantined()
-    assert len(world.quarantined()) <= POLICY.tiles_max(tiles)
-    innocent = [record for one, record in world.records.items() if one not in world.quarantined()]
+    quarantined = world.quarantined()
+    assert world.poison <= quarantined
+    assert len(quarantined) <= POLICY.tiles_max(tiles)
+    innocent = [record for one, record in world.records.items() if one not in quarantined]
     assert all(record.owner is not None for record in innocent)
 
 

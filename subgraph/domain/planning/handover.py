@@ -63,7 +63,8 @@ def _chosen(candidates: Candidates, need: Loads, spare: Loads, near: Rows, cost:
     wanted, weight = need[pods[rest]], loads[rest]
     too_much = weight > wanted + np.minimum(over_max, spare[pods[rest]])
     # What it would cost to cover the need with such tiles; those that are too much come last, the lightest first.
-    estimate = np.where(too_much, weight, cost[rest] * np.maximum(wanted / weight, 1.0))
+    with np.errstate(over="ignore"):  # of a next to idle tile it would take more than there are numbers
+        estimate = np.where(too_much, weight, cost[rest] * np.maximum(wanted / weight, 1.0))
     order = rest[np.lexsort((cost[rest], estimate, too_much, pods[rest]))]
     turn = turns(pods[order])
     row = np.cumsum(turn == 0) - 1
