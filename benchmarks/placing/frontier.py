@@ -31,7 +31,7 @@ IMPROVERS = {OURS, IN_CYCLES, "exponential potential", "Slicer's weighted move",
 """Those that improve what is there: they begin with what largest first makes of round 0, the others with their own."""
 
 RIVALS = [name for name in CONTENDERS if not name.startswith(OURS)]
-IDLE_RATIO = 0.001
+IDLE_RATIO = 0.1
 CHURN_MAX = 1.05
 RELATIVE_TOLERANCE = 1e-9
 

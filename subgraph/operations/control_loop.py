@@ -180,7 +180,7 @@ class ControlLoop:
             # What nobody owns is placed all the same, so a lost pod's tiles are never left lying.
             policy = replace(policy, balance=replace(policy.balance, paused=True))
         elif not balances:
-            balance = replace(policy.balance, trigger=float("inf"))
+            balance = policy.balance.without_balancing()
             policy = replace(policy, balance=balance, resolution=replace(policy.resolution, enabled=False))
         plan = plan_fleet(fleet, "", now_ms, policy, settled=settled, lost=lost)
         if is_regular and not balances and plan.skipped == SkipReason.WITHIN_HYSTERESIS:

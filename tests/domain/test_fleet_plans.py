@@ -155,6 +155,25 @@ def test_within_hysteresis_only_an_operator_moves_anything() -> None:
     assert planned(fleet, by_hand=True).moves
 
 
+def test_a_plan_says_what_it_waits_for() -> None:
+    assert planned(uneven(at=NOW_MS - 9_999)).skipped == "COOLING_DOWN"
+    ids = tile_ids(10)
+    fleet = fleet_of({one: tile(owner=term(A, 1)) for one in ids}, {A: pod(), B: pod()})
+    fleet.ingest(reported(NOW_MS, report(A, dict.fromkeys(ids, 1.0))))
+    assert planned(fleet).skipped == "HANDOFFS_IN_FLIGHT"
+
+
+def test_a_pod_that_joined_gets_tiles_also_where_nobody_is_too_hot() -> None:
+    ids = tile_ids(1_200)
+    pods = [PodId(f"pod-{number:02}") for number in range(24)]
+    tiles = {one: tile(owner=held(pods[n % 24], 1)) for n, one in enumerate(ids)}
+    new = PodId("pod-24")
+    records = {**{one: pod() for one in pods}, new: pod(registered_at_ms=NOW_MS - 1_000)}
+    plan = planned(fleet_of(tiles, records))
+    assert {(target, reason) for _, target, reason in moves(plan).values()} == {(new, AssignmentReason.POD_JOINED)}
+    assert (plan.churn, plan.fill_churn) == (0.0, 12.0)
+
+
 def test_nothing_to_plan_is_said_with_its_reason() -> None:
     assert planned(fleet_of({}, {A: pod()})).skipped == "NO_TILES"
     assert planned(fleet_of({T1: tile(owner=held(A, 7))}, {A: pod()})).skipped == "BALANCED"

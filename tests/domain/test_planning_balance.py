@@ -83,7 +83,7 @@ def test_a_heavy_tile_leaves_a_small_pod_for_a_large_one() -> None:
 def test_a_heavy_pod_that_cannot_be_helped_does_not_use_up_the_budget_of_the_others() -> None:
     # Pod 0 is one tile with thrice the load a round may move above the target: there is nothing to give.
     loads, owners = [400] + [1] * 600, [0] + [1] * 200 + [2 + tile % 8 for tile in range(400)]
-    settled, plan = settle(fleet(loads, owners, [1] * 10), POLICY)
+    settled, plan = settle(fleet(loads, owners, [1] * 10), replace(POLICY, floor=0.0))
     assert pod_loads(settled)[:2] == [400.0, 105.0]
     assert plan.skip is SkipReason.NOTHING_FITS
 

@@ -226,7 +226,10 @@ class RebalancePlan:
     move_count: int = strawberry.field(description="How many tiles it gives to another pod.")
     before: PlanOutcome = strawberry.field(description="The balance before.")
     after: PlanOutcome = strawberry.field(description="The balance after.")
-    churn: float = strawberry.field(description="Load it moves for balance.")
+    churn: float = strawberry.field(description="Load it moves off pods that have too much.")
+    fill_churn: float = strawberry.field(
+        description="Load it moves, besides `churn`, to pods that have too little, such as new ones."
+    )
     churn_lower_bound: float = strawberry.field(
         description="The least load that must move to reach the target: sum of max(0, load - target * fair share)."
     )
@@ -331,6 +334,7 @@ def to_plan(plan: FleetPlan) -> RebalancePlan:
         before=_outcome(plan.before),
         after=_outcome(plan.after),
         churn=plan.churn,
+        fill_churn=plan.fill_churn,
         churn_lower_bound=plan.churn_lower_bound,
         compute_ms=plan.compute_ms,
     )

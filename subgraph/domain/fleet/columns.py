@@ -118,6 +118,8 @@ def fleet_columns(
             tile_load=tiles.smoothed[tile_rows] * what_if.load_factor,
             tile_pod=tile_pod,
             tile_movable=movable[tile_rows] & rested,
+            tile_cools=movable[tile_rows] & ~rested,
+            tile_in_handoff=~movable[tile_rows],
             tile_waits=waits[tile_rows],
             pod_capacity=np.array([pod.record.capacity for pod in pods], np.float64),
             pod_accepts=np.array([one is PodStatus.READY for one in status], np.bool_),

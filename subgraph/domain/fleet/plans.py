@@ -97,6 +97,7 @@ class FleetPlan(msgspec.Struct, frozen=True, array_like=True):
     splits: tuple[FleetSplit, ...] = ()
     merges: tuple[FleetMerge, ...] = ()
     unsplit: tuple[tuple[TileId, str], ...] = ()
+    fill_churn: float = 0.0
 
     def rejections_of(self, tile: Unplaceable) -> Sequence[Rejection]:
         """Why pods cannot have an unplaceable tile of this plan; nothing where that is not known."""
@@ -129,8 +130,8 @@ def plan_fleet(
         what_if: what to suppose about pods and loads.
     """
     started = time.perf_counter()
-    trigger = policy.balance.target if by_hand else policy.balance.trigger
-    balance = replace(policy.balance, trigger=trigger, emergency=emergency)
+    balance = policy.balance.without_hysteresis() if by_hand else policy.balance
+    balance = replace(balance, emergency=emergency)
     gone = what_if.removed.union(lost)
     columns = fleet_columns(fleet, settled or {}, gone, now_ms, 0 if by_hand else policy.cool_down_ms, what_if)
     divisions = None
@@ -160,6 +161,7 @@ def plan_fleet(
         splits=tuple(planned_splits(fleet, columns, plan)),
         merges=tuple(planned_merges(fleet, columns, plan, divisions)) if divisions else (),
         unsplit=tuple(refused_splits(fleet, columns, plan)),
+        fill_churn=plan.fill_churn,
     )
 
 
@@ -269,9 +271,9 @@ def _reason(
             return AssignmentReason.POD_DRAINED
         case MoveReason.REPAIRED:
             return AssignmentReason.MANUAL
-        case MoveReason.BALANCED if by_hand:
+        case _ if by_hand:
             return AssignmentReason.MANUAL
-        case MoveReason.BALANCED if now_ms - target.record.registered_at_ms < policy.joined_within_ms:
+        case _ if now_ms - target.record.registered_at_ms < policy.joined_within_ms:
             return AssignmentReason.POD_JOINED
         case _:
             return AssignmentReason.LOAD_BALANCE

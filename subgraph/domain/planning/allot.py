@@ -83,6 +83,6 @@ def _dealt(tiles: Rows, standing: Standing) -> Rows:
     placed = targets != UNOWNED
     room -= np.bincount(targets[placed], weights=loads[placed], minlength=room.size)
     slots = standing.pod_slots - np.bincount(targets[placed], minlength=room.size)
-    left = np.flatnonzero(~placed)
-    targets[left] = fit(loads[left], room, slots)
+    left, capacity = np.flatnonzero(~placed), standing.pod_capacity
+    targets[left] = fit(loads[left], room, slots, capacity - room, capacity)
     return targets

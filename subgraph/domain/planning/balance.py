@@ -68,9 +68,11 @@ def balance(standing: Standing, policy: BalancePolicy, budget: Budget) -> Balanc
 
 
 def _pods_hold_back(now: Standing, policy: BalancePolicy, left: Budget) -> bool:
+    """Whether a pod above the target may give no more, or one below it that has room may take no more."""
+    needs = now.excess(policy.target)
     open_pods = now.pod_receives & (now.pod_slots > 0)
     room = np.where(open_pods, policy.target * now.fair_share - now.pod_load, 0.0)
-    return left.holds_back(now.excess(policy.target), room)
+    return bool(needs.any() and (left.gives_less_than(needs).any() or left.takes_less_than(room).any()))
 
 
 def _with_second_thoughts(standing: Standing, moves: Moves) -> Standing:

@@ -95,18 +95,17 @@ class Budget:
         admitted[order] = turn < self.give_tiles[sources[order]]
         return admitted
 
-    def holds_back(self, needs: Loads, room: Loads) -> bool:
-        """Return whether a pod has to give more than it may still, or has room for more than it may take.
+    def gives_less_than(self, loads: Loads) -> Flags:
+        """Return which pods may not give that load any more. One that was not touched may give a tile of any load."""
+        less = (self.gave & (self.give_load < loads * (1 - TOLERANCE))) | (self.give_load <= 0)
+        given_less: Flags = (loads > 0) & (less | (self.give_tiles <= 0))
+        return given_less
 
-        `needs` is what pods have too much still, `room` what they have room for. An untouched pod is not held back.
-        """
-        if not needs.any():
-            return False
-        gives_less = (self.gave & (self.give_load < needs * (1 - TOLERANCE))) | (self.give_load <= 0)
-        takes_less = (self.took & (self.take_load < room * (1 - TOLERANCE))) | (self.take_load <= 0)
-        gives_less |= self.give_tiles <= 0
-        takes_less |= self.take_tiles <= 0
-        return bool(np.any(gives_less & (needs > 0)) or np.any(takes_less & (room > 0)))
+    def takes_less_than(self, loads: Loads) -> Flags:
+        """Return which pods may not take that load any more. One that was not touched may take a tile of any load."""
+        less = (self.took & (self.take_load < loads * (1 - TOLERANCE))) | (self.take_load <= 0)
+        taken_less: Flags = (loads > 0) & (less | (self.take_tiles <= 0))
+        return taken_less
 
 
 def _load_max(standing: Standing, ratio: Loads) -> Loads:

@@ -24,6 +24,7 @@ class PlanningInput:
     `tile_pod` counts moves in flight as done (the next owner, where one prepares); UNOWNED where there is none, which
     is also how the tiles of a lost pod come in. An unowned tile is placed whether it is movable or not.
     `tile_movable` is False while a handoff of the tile is in flight, while it cools down, and while it is pinned.
+    `tile_cools` and `tile_in_handoff` say which of these it is, where that is known; a reason may name it, no more.
     `tile_waits` is True where a tile must not be given to anyone while it is unowned, None: nowhere.
     A pod that neither accepts nor evacuates is cordoned: it keeps what it has, and may give when it is too hot.
     `tile_group` and `group_allows` (one row a group, one column a pod) say which pods a tile may be on, None: any.
@@ -39,6 +40,8 @@ class PlanningInput:
     pod_evacuates: Flags
     pod_tiles_max: Counts
     tiles_in_flight: int = 0
+    tile_cools: Flags | None = None
+    tile_in_handoff: Flags | None = None
     tile_waits: Flags | None = None
     tile_group: Rows | None = None
     group_allows: Flags | None = None

@@ -37,7 +37,10 @@ def hand_over(
     given, targets = given[fits], targets[fits]
     room = receivers.room - np.bincount(targets, weights=candidates.loads[given], minlength=need.size)
     slots = receivers.slots - np.bincount(targets, minlength=need.size)
-    found = fit_by_rules(candidates.tiles[far], candidates.loads[far], room, slots, around.rules)
+    load = receivers.load + np.bincount(targets, weights=candidates.loads[given], minlength=need.size)
+    found = fit_by_rules(
+        candidates.tiles[far], candidates.loads[far], room, slots, load, receivers.fair_share, around.rules
+    )
     far, found = far[found != UNOWNED], found[found != UNOWNED]
     return np.concatenate((given, far)), np.concatenate((targets, found))
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from subgraph.domain.planning.balance import Balancing, balance
-from subgraph.domain.planning.budget import Budget
+from subgraph.domain.planning.allowance import Allowance
 from subgraph.domain.planning.columns import UNOWNED, Loads, PlanningInput, Rows
 from subgraph.domain.planning.evacuate import Evacuation, evacuate
+from subgraph.domain.planning.even import Evening, even, why_nothing_fits
+from subgraph.domain.planning.gains import gains
 from subgraph.domain.planning.merge import merge
 from subgraph.domain.planning.place import place
 from subgraph.domain.planning.policy import BalancePolicy
@@ -16,7 +17,7 @@ from subgraph.domain.planning.reasons import MoveReason, SkipReason, Unplaceable
 from subgraph.domain.planning.repair import repair
 from subgraph.domain.planning.resolution import Divisions, ResolutionPolicy, split_load
 from subgraph.domain.planning.split import Splitting, after_split, split
-from subgraph.domain.planning.standing import Moves, Standing
+from subgraph.domain.planning.standing import Standing
 from subgraph.domain.planning.whynot import unplaceable_reasons
 
 __all__ = ["MoveReason", "Plan", "PlanOutcome", "SkipReason", "UnplaceableReason", "plan_rebalance"]
@@ -51,7 +52,8 @@ class Plan:
     budget_bound: bool  # a budget kept this round from going further
     before: PlanOutcome
     after: PlanOutcome
-    churn: float  # the load moved to balance
+    churn: float  # the load moved to relieve hot pods
+    fill_churn: float  # the load moved to fill cold ones, which is not counted in `churn`
     churn_lower_bound: float  # the least load that has to move to bring every pod to the target
 
 
@@ -89,16 +91,17 @@ def plan_rebalance(
         splitting = split(standing, columns, divisions, too_hot, allowed)
         settled = after_split(settled, splitting, divisions)
         in_flight += splitting.tiles.size
-    balancing = Balancing.none()
+    allowance, evening = Allowance(load=0.0, moves=0), Evening.none()
     if balances:
-        budget = Budget.of(settled, policy, policy.balance_allowance(tiles, load_total, in_flight))
-        balancing = balance(settled, policy, budget)
-    final = settled.after(balancing.moves)
+        allowance = policy.balance_allowance(tiles, load_total, in_flight)
+        evening = even(settled, policy, allowance)
+    balanced = settled.after(evening.balanced)
+    final = balanced.after(evening.filled)
     if balances and divisions is not None and resolution is not None:
         cold = resolution.merge_ratio * too_hot
         merging = merge(start, final, columns.tile_load, divisions, cold, resolution.merges_max)
-    # A swap may find the way that was closed to a tile before.
-    unplaceable = unplaceable[~np.isin(unplaceable, balancing.moves.tiles)]
+    # Once others have moved, there may be a way that was closed to a tile before.
+    unplaceable = unplaceable[final.tile_pod[unplaceable] == settled.tile_pod[unplaceable]]
     cut_before = start.neighbors.cut_edges(start.tile_pod) if start.neighbors else 0
     cut_after = cut_before + (start.neighbors.cut_change(start.tile_pod, final.tile_pod) if start.neighbors else 0)
 
@@ -106,33 +109,39 @@ def plan_rebalance(
         MoveReason.PLACED: placed,
         MoveReason.EVACUATED: evacuating.moves,
         MoveReason.REPAIRED: repairing.moves,
-        MoveReason.BALANCED: balancing.moves,
+        MoveReason.BALANCED: evening.balanced,
+        MoveReason.FILLED: evening.filled,
     }
+    evened = np.concatenate((gains(settled, evening.balanced), gains(balanced, evening.filled)))
     moved = np.concatenate([moves.tiles for moves in phases.values()])
+    skip = None
+    if not (moved.size or splitting.tiles.size or merging.size):
+        skip = _skip(start, policy, unplaceable, evacuating.budget_bound or repairing.budget_bound, evening)
+        if skip is SkipReason.NOTHING_FITS and np.all(start.tile_waits[unplaceable]):
+            skip = why_nothing_fits(settled, columns, policy, allowance)
     return Plan(
         tiles=moved,
         sources=columns.tile_pod[moved].astype(np.int32),
         targets=np.concatenate([moves.targets for moves in phases.values()]),
         reasons=np.concatenate([np.full(moves.tiles.size, reason, np.int8) for reason, moves in phases.items()]),
         loads=start.tile_load[moved],
-        gains=np.concatenate((np.zeros(moved.size - balancing.moves.tiles.size), _gains(settled, balancing.moves))),
+        gains=np.concatenate((np.zeros(moved.size - evened.size), evened)),
         unplaceable_tiles=unplaceable,
         unplaceable_reasons=unplaceable_reasons(unplaceable, final),
         splitting=splitting,
         merging=merging,
-        skip=None
-        if moved.size or splitting.tiles.size or merging.size
-        else _skip(start, policy, unplaceable, evacuating.budget_bound or repairing.budget_bound, balancing),
-        budget_bound=evacuating.budget_bound or repairing.budget_bound or balancing.budget_bound,
+        skip=skip,
+        budget_bound=evacuating.budget_bound or repairing.budget_bound or evening.budget_bound,
         before=_outcome(start, cut_before),
         after=_outcome(final, cut_after),
-        churn=float(start.tile_load[balancing.moves.tiles].sum()),
+        churn=float(start.tile_load[evening.balanced.tiles].sum()),
+        fill_churn=float(start.tile_load[evening.filled.tiles].sum()),
         churn_lower_bound=float(settled.excess(policy.target).sum()) if has_pods else 0.0,
     )
 
 
 def _skip(
-    start: Standing, policy: BalancePolicy, unplaceable: Rows, budget_bound: bool, balancing: Balancing
+    start: Standing, policy: BalancePolicy, unplaceable: Rows, budget_bound: bool, evening: Evening
 ) -> SkipReason:
     if not start.tile_load.size:
         return SkipReason.NO_TILES
@@ -146,7 +155,7 @@ def _skip(
         return SkipReason.NO_EMERGENCY
     if budget_bound:
         return SkipReason.BUDGET_EXHAUSTED
-    return balancing.skip or SkipReason.BALANCED
+    return evening.skip or SkipReason.BALANCED
 
 
 def _outcome(standing: Standing, cut_edges: int) -> PlanOutcome:
@@ -161,24 +170,3 @@ def _outcome(standing: Standing, cut_edges: int) -> PlanOutcome:
         unassigned_tiles=int(np.count_nonzero(standing.tile_pod == UNOWNED)),
         cut_edges=cut_edges,
     )
-
-
-def _gains(standing: Standing, moves: Moves) -> Loads:
-    """Return by how much each move lowers the hotter of its two pods, one after the other in their order.
-
-    The legs of a swap add up to its gain; one of them alone may be negative.
-    """
-    loads, sources = standing.tile_load[moves.tiles], standing.tile_pod[moves.tiles]
-    # Two events a move, in order: its source loses the load, its target gains it.
-    pods = np.stack((sources, moves.targets), axis=1)
-    change = np.stack((-loads, loads), axis=1)
-    order = np.argsort(pods, axis=None, kind="stable")
-    sums = np.cumsum(change.flat[order])
-    starts = np.flatnonzero(np.diff(pods.flat[order], prepend=-1))
-    sizes = np.diff(starts, append=sums.size)
-    sums -= np.repeat(np.concatenate(([0.0], sums))[starts], sizes)
-    running = np.empty(sums.size)
-    running[order] = sums
-    capacity, later = standing.pod_capacity[pods], standing.pod_load[pods] + running.reshape(pods.shape)
-    gains: Loads = ((later - change) / capacity).max(axis=1) - (later / capacity).max(axis=1)
-    return gains

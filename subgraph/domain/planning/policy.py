@@ -1,7 +1,7 @@
 """Owns how hard the planner balances, and how much a single round may move."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from subgraph.domain.planning.allowance import Allowance
 
@@ -63,6 +63,14 @@ class BalancePolicy:
         counts = [self.moves_max, self.evacuation_moves_max, self.repair_moves_max, self.in_flight_max]
         if min(*counts, self.pod_tiles_moved_max) < 0:
             raise ValueError("a number of moves cannot be negative")
+
+    def without_hysteresis(self) -> "BalancePolicy":
+        """Return the policy of somebody who asks: all that is above the target or below the fill is evened out."""
+        return replace(self, trigger=self.target, floor=self.fill)
+
+    def without_balancing(self) -> "BalancePolicy":
+        """Return the policy under which no pod is ever too hot or too cold."""
+        return replace(self, trigger=math.inf, floor=0.0)
 
     def balance_allowance(self, tiles: int, load_total: float, in_flight: int) -> Allowance:
         """Return what balancing may move in a round while `in_flight` handoffs are under way."""

@@ -10,6 +10,7 @@ class MoveReason(IntEnum):
     EVACUATED = 1  # its pod drains
     BALANCED = 2  # its pod was too hot
     REPAIRED = 3  # a pin or its labels want it elsewhere
+    FILLED = 4  # the pod it goes to holds too little
 
 
 class UnplaceableReason(IntEnum):
@@ -42,7 +43,9 @@ class SkipReason(StrEnum):
     NO_PODS = "NO_PODS"
     NEW_LEADER = "NEW_LEADER"  # a pod is above the target, but a new leader takes no tile from anyone for one lease
     NO_EMERGENCY = "NO_EMERGENCY"  # asked for an emergency, and nothing is unowned or on a draining pod
-    BALANCED = "BALANCED"  # no pod is above the target
+    BALANCED = "BALANCED"  # no pod is above the target, and none below the floor
     WITHIN_HYSTERESIS = "WITHIN_HYSTERESIS"  # above the target, but no pod above the trigger
     BUDGET_EXHAUSTED = "BUDGET_EXHAUSTED"  # there is something to do, and nothing left to do it with this round
+    COOLING_DOWN = "COOLING_DOWN"  # what would help are tiles that rest between two moves
+    HANDOFFS_IN_FLIGHT = "HANDOFFS_IN_FLIGHT"  # what would help are tiles under way, with those that rest
     NOTHING_FITS = "NOTHING_FITS"  # no movable tile would make it better, or there is no room for it

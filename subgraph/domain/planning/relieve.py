@@ -20,12 +20,23 @@ def relieve(standing: Standing, policy: BalancePolicy, budget: Budget) -> tuple[
     hot = standing.excess(policy.target)
     if not hot.any():
         return Moves.none(), False
-    up_to = np.where(standing.pod_receives & (hot <= 0), policy.target * standing.fair_share, 0.0)
+    share, receives = standing.fair_share, standing.pod_receives & (hot <= 0)
     candidates = Candidates.of(standing, hot > 0)
-    room = room_of(up_to - standing.pod_load, standing.pod_slots, budget)
+    room = room_of(policy.target * share - standing.pod_load, np.where(receives, standing.pod_slots, 0), budget)
     candidates = candidates.only(may_fit(standing, candidates, room))
     down_to, bound = _down_to(standing, policy, budget, hot, candidates)
-    moves, trimmed = transfer(standing, candidates, down_to, up_to, policy, budget)
+    # Pods below the floor are filled in any case: what they get of this does not have to move for that.
+    needy = receives & (standing.pod_load < policy.floor * share)
+    moves, trimmed = Moves.none(), False
+    if needy.any():
+        up_to = np.where(needy, policy.fill * share, 0.0)
+        moves, trimmed = transfer(standing, candidates, down_to, up_to, policy, budget)
+    if not trimmed:
+        up_to = np.where(receives, policy.target * share, 0.0)
+        candidates = candidates.only(~np.isin(candidates.tiles, moves.tiles))
+        budget = budget.less(standing, moves)
+        more, trimmed = transfer(standing.after(moves), candidates, down_to, up_to, policy, budget)
+        moves = Moves.joined([moves, more])
     return moves, trimmed or (bound and moves.tiles.size > 0)
 
 

@@ -43,7 +43,9 @@ def transfer(
             given, found = hand_over(candidates, need, spare, around, receivers)
         if not given.size:
             given = shed(candidates, need, spare, share)
-            found = fit_by_rules(candidates.tiles[given], candidates.loads[given], room, slots, standing.rules)
+            found = fit_by_rules(
+                candidates.tiles[given], candidates.loads[given], room, slots, pod_load, share, standing.rules
+            )
             given, found = given[found != UNOWNED], found[found != UNOWNED]
         if not given.size:
             break
