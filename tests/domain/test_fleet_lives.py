@@ -122,7 +122,7 @@ class FleetLife(RuleBasedStateMachine):
             if quiet == 3:
                 break
         assert quiet == 3, "it never comes to rest"
-        waiting = {one for one, _ in plan.unplaceable}
+        waiting = {unplaceable.tile_id for unplaceable in plan.unplaceable}
         for one in self.tiles():
             record = self.fleet.record(one)
             assert record is not None
