@@ -92,7 +92,9 @@ def _first_of_many(candidates: Candidates, need: Loads, near: Rows, cost: Loads)
     mean = np.bincount(pods, weights=loads, minlength=need.size) / np.maximum(np.bincount(pods, minlength=need.size), 1)
     limit = need - SEARCHED_TILES * mean
     may = np.flatnonzero((near != UNOWNED) & (loads <= limit[pods]))
-    order = may[np.lexsort((cost[may] / loads[may], pods[may]))]
+    with np.errstate(over="ignore"):
+        price = cost[may] / loads[may]
+    order = may[np.lexsort((price, pods[may]))]
     chosen = np.zeros(pods.size, np.bool_)
     chosen[order[running_sums(loads[order], pods[order]) <= limit[pods[order]]]] = True
     return chosen
