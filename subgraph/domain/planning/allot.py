@@ -7,17 +7,19 @@ import numpy as np
 from subgraph.domain.planning.columns import UNOWNED, Rows
 from subgraph.domain.planning.deal import deal
 from subgraph.domain.planning.fit import fit
+from subgraph.domain.planning.policy import BalancePolicy
+from subgraph.domain.planning.seed import seed
 from subgraph.domain.planning.standing import TOLERANCE, Standing
 
 
-def allot(tiles: Rows, standing: Standing) -> Rows:
+def allot(tiles: Rows, standing: Standing, policy: BalancePolicy) -> Rows:
     """Return a receiving pod for each of these tiles, UNOWNED where no pod may have it.
 
     A pin decides alone; after the pinned ones come the groups, those with the fewest pods first.
     """
     rules = standing.rules
     if rules is None:
-        return _dealt(tiles, standing)
+        return _dealt(tiles, standing, policy)
     targets = np.full(tiles.size, UNOWNED, np.int32)
     pinned = np.flatnonzero(rules.tile_pin[tiles] != UNOWNED).astype(np.int32)
     if pinned.size:
@@ -27,7 +29,7 @@ def allot(tiles: Rows, standing: Standing) -> Rows:
     for group, positions in rules.by_group(tiles[free]):
         chosen = free[positions]
         slots = np.where(rules.group_allows[group], standing.pod_slots, 0)
-        targets[chosen] = _dealt(tiles[chosen], replace(standing, pod_slots=slots))
+        targets[chosen] = _dealt(tiles[chosen], replace(standing, pod_slots=slots), policy)
         standing = _with(standing, tiles, targets, chosen)
     return targets
 
@@ -37,8 +39,13 @@ def _with(standing: Standing, tiles: Rows, targets: Rows, chosen: Rows) -> Stand
     placed = chosen[targets[chosen] != UNOWNED]
     pods, loads, size = targets[placed], standing.tile_load[tiles[placed]], standing.pod_load.size
     arrived = np.bincount(pods, minlength=size)
+    tile_pod = standing.tile_pod
+    if standing.neighbors is not None:
+        tile_pod = tile_pod.copy()
+        tile_pod[tiles[placed]] = pods
     return replace(
         standing,
+        tile_pod=tile_pod,
         pod_load=standing.pod_load + np.bincount(pods, weights=loads, minlength=size),
         pod_slots=np.where(standing.pod_receives, standing.pod_slots - arrived, 0),
         pod_tiles=standing.pod_tiles + arrived,
@@ -65,14 +72,14 @@ def _to_pins(tiles: Rows, standing: Standing) -> Rows:
     return targets
 
 
-def _dealt(tiles: Rows, standing: Standing) -> Rows:
+def _dealt(tiles: Rows, standing: Standing, policy: BalancePolicy) -> Rows:
     """Return what dealing gives; where capacity is a hard limit, what does not fit in is fitted in elsewhere."""
     loads = standing.tile_load[tiles]
     if not standing.capacity_hard:
-        return deal(loads, standing)
+        return _spread(tiles, standing, policy)
     room = (standing.pod_capacity - standing.pod_load) * (1 + TOLERANCE)
     open_slots = np.where(room > 0, standing.pod_slots, 0)
-    targets = deal(loads, replace(standing, pod_slots=open_slots))
+    targets = _spread(tiles, replace(standing, pod_slots=open_slots), policy)
     order = np.lexsort((-loads, targets))
     sums = np.cumsum(loads[order])
     starts = np.flatnonzero(np.diff(targets[order], prepend=UNOWNED - 1))
@@ -86,3 +93,10 @@ def _dealt(tiles: Rows, standing: Standing) -> Rows:
     left, capacity = np.flatnonzero(~placed), standing.pod_capacity
     targets[left] = fit(loads[left], room, slots, capacity - room, capacity)
     return targets
+
+
+def _spread(tiles: Rows, standing: Standing, policy: BalancePolicy) -> Rows:
+    """Return a pod for each of these tiles, whatever its capacity: by neighbours, where they are known and matter."""
+    if standing.neighbors is None or policy.locality_ratio == 0:
+        return deal(standing.tile_load[tiles], standing)
+    return seed(tiles, standing, policy)

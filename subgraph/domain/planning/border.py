@@ -88,7 +88,8 @@ def _look(tiles: Rows, loads: Loads, around: Surroundings, receivers: Receivers)
     own = np.bincount(positions[here == there], minlength=tiles.size)
     outward = (there != here) & (there != UNOWNED)
     positions, there = positions[outward], there[outward]
-    fits = receivers.room[there] >= loads[positions]
+    room = receivers.room[there]
+    fits = (room > 0) & (room >= loads[positions])
     if around.rules is not None:
         fits &= around.rules.allow(tiles[positions], there)
     # One entry for each tile and pod beside it, with the number of its neighbours there.

@@ -1,5 +1,6 @@
 """Owns what balancing may move in a round: in all, and what any one pod may give and take."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,6 +53,13 @@ class Budget:
             gave=untouched,
             took=untouched,
         )
+
+    @classmethod
+    def unlimited(cls, standing: Standing) -> "Budget":
+        """Return the budget of a round in which nothing has to be handed over yet."""
+        pods, tiles = standing.pod_capacity.size, standing.tile_load.size
+        loads, counts, untouched = np.full(pods, np.inf), np.full(pods, tiles), np.zeros(pods, np.bool_)
+        return cls(Allowance(math.inf, tiles), loads, loads, counts, counts, untouched, untouched)
 
     def for_filling(self, standing: Standing, policy: BalancePolicy) -> "Budget":
         """Return the budget of the same untouched round in which pods take no more than they may be filled with."""

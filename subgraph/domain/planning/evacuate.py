@@ -7,6 +7,7 @@ import numpy as np
 from subgraph.domain.planning.allot import allot
 from subgraph.domain.planning.allowance import Allowance
 from subgraph.domain.planning.columns import UNOWNED, Flags, Rows
+from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.standing import Moves, Standing
 
 
@@ -24,7 +25,7 @@ class Evacuation:
         return cls(Moves.none(), np.empty(0, np.int32), budget_bound=False)
 
 
-def evacuate(standing: Standing, allowance: Allowance) -> Evacuation:
+def evacuate(standing: Standing, policy: BalancePolicy, allowance: Allowance) -> Evacuation:
     """Move what is movable off the draining pods. A handoff under way or a pin comes first: such a tile stays."""
     if not standing.pod_evacuates.any():
         return Evacuation.none()
@@ -36,7 +37,7 @@ def evacuate(standing: Standing, allowance: Allowance) -> Evacuation:
     bound_to_stay = _bound_to_stay(leaving, standing)
     leaving, stuck = leaving[~bound_to_stay], leaving[bound_to_stay]
     going = leaving[: allowance.admits(standing.tile_load[leaving])]
-    targets = allot(going, standing)
+    targets = allot(going, standing, policy)
     placed = targets != UNOWNED
     stranded = np.concatenate((stuck, going[~placed]))
     return Evacuation(Moves(going[placed], targets[placed]), stranded, going.size < leaving.size)

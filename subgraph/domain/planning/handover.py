@@ -13,6 +13,8 @@ from subgraph.domain.planning.subset import OFFERS, cheapest_cover
 HANDOFF_EDGES = 2
 # A pod with more to give than this many of its average tiles gives what is cheapest for its load, down to that many.
 SEARCHED_TILES = 8
+# A tile lighter than this part of what is wanted counts as that heavy where its cost is set against its load.
+LIGHTEST_RATIO = 1e-9
 
 
 def hand_over(
@@ -33,7 +35,7 @@ def hand_over(
     has_beside = np.bincount(candidates.pods[given[beside]], minlength=need.size) > 0
     far, given = given[~beside & ~has_beside[candidates.pods[given]]], given[beside]
     targets = border.pod[given]
-    fits = _admitted(targets, candidates.loads[given], cost[given], receivers)
+    fits = admitted(targets, candidates.loads[given], cost[given], receivers)
     given, targets = given[fits], targets[fits]
     room = receivers.room - np.bincount(targets, weights=candidates.loads[given], minlength=need.size)
     slots = receivers.slots - np.bincount(targets, minlength=need.size)
@@ -45,7 +47,7 @@ def hand_over(
     return np.concatenate((given, far)), np.concatenate((targets, found))
 
 
-def _admitted(targets: Rows, loads: Loads, cost: Loads, receivers: Receivers) -> Flags:
+def admitted(targets: Rows, loads: Loads, cost: Loads, receivers: Receivers) -> Flags:
     """Return which of these tiles the pods that they want to can take, the cheapest first."""
     order = np.lexsort((cost, targets))
     pods = targets[order]
@@ -66,8 +68,8 @@ def _chosen(candidates: Candidates, need: Loads, spare: Loads, near: Rows, cost:
     wanted, weight = need[pods[rest]], loads[rest]
     too_much = weight > wanted + np.minimum(over_max, spare[pods[rest]])
     # What it would cost to cover the need with such tiles; those that are too much come last, the lightest first.
-    with np.errstate(over="ignore"):  # of a next to idle tile it would take more than there are numbers
-        estimate = np.where(too_much, weight, cost[rest] * np.maximum(wanted / weight, 1.0))
+    tiles_needed = np.maximum(wanted / np.maximum(weight, LIGHTEST_RATIO * wanted), 1.0)
+    estimate = np.where(too_much, weight, cost[rest] * tiles_needed)
     order = rest[np.lexsort((cost[rest], estimate, too_much, pods[rest]))]
     turn = turns(pods[order])
     row = np.cumsum(turn == 0) - 1
@@ -92,9 +94,7 @@ def _first_of_many(candidates: Candidates, need: Loads, near: Rows, cost: Loads)
     mean = np.bincount(pods, weights=loads, minlength=need.size) / np.maximum(np.bincount(pods, minlength=need.size), 1)
     limit = need - SEARCHED_TILES * mean
     may = np.flatnonzero((near != UNOWNED) & (loads <= limit[pods]))
-    with np.errstate(over="ignore"):
-        price = cost[may] / loads[may]
-    order = may[np.lexsort((price, pods[may]))]
+    order = may[np.lexsort((cost[may] / np.maximum(loads[may], LIGHTEST_RATIO * limit[pods[may]]), pods[may]))]
     chosen = np.zeros(pods.size, np.bool_)
     chosen[order[running_sums(loads[order], pods[order]) <= limit[pods[order]]]] = True
     return chosen

@@ -33,6 +33,19 @@ class Neighbors:
         before = np.cumsum(counts) - counts
         return positions, self.tiles[np.arange(positions.size) + (starts - before)[positions]]
 
+    def among(self, tiles: Rows) -> "Neighbors":
+        """Return the graph of these tiles alone, which are numbered in their order."""
+        number = np.full(self.offsets.size - 1, UNOWNED, np.int32)
+        number[tiles] = np.arange(tiles.size, dtype=np.int32)
+        counts, parts = [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
+        for start in range(0, tiles.size, BLOCK_TILES):
+            block = tiles[start : start + BLOCK_TILES]
+            positions, others = self.around(block)
+            others = number[others]
+            counts.append(np.bincount(positions[others >= 0], minlength=block.size))
+            parts.append(others[others >= 0])
+        return Neighbors(np.cumsum(np.concatenate(counts)), np.concatenate(parts))
+
     def cut_edges(self, tile_pod: Rows) -> int:
         """Return how many pairs of neighbours are on two different pods; one with an unowned tile is not counted."""
         every = np.arange(tile_pod.size, dtype=np.int32)

@@ -68,18 +68,18 @@ def plan_rebalance(
     tiles, load_total = start.tile_load.size, float(start.tile_load.sum())
     has_pods = bool(start.pod_receives.any())
     # First those without an owner: what slots there are go to them, a draining pod's tiles are served meanwhile.
-    placed, homeless = place(start)
+    placed, homeless = place(start, policy)
     unplaceable = np.concatenate((homeless, np.flatnonzero(start.tile_waits).astype(np.int32)))
     standing = start.after(placed)
     evacuating = Evacuation.none()
     if not policy.paused:
-        evacuating = evacuate(standing, policy.evacuation_allowance(tiles, load_total, columns.tiles_in_flight))
+        evacuating = evacuate(standing, policy, policy.evacuation_allowance(tiles, load_total, columns.tiles_in_flight))
         unplaceable = np.concatenate((unplaceable, evacuating.stranded))
     standing = standing.after(evacuating.moves)
     in_flight = columns.tiles_in_flight + evacuating.moves.tiles.size
     repairing = Evacuation.none()
     if has_pods and not policy.paused and not policy.emergency:
-        repairing = repair(standing, policy.repair_allowance(tiles, load_total, in_flight))
+        repairing = repair(standing, policy, policy.repair_allowance(tiles, load_total, in_flight))
         unplaceable = np.concatenate((unplaceable, repairing.stranded))
         in_flight += repairing.moves.tiles.size
     settled = standing.after(repairing.moves).with_pinned_at_rest()

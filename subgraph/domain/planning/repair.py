@@ -6,10 +6,11 @@ from subgraph.domain.planning.allot import allot
 from subgraph.domain.planning.allowance import Allowance
 from subgraph.domain.planning.columns import UNOWNED
 from subgraph.domain.planning.evacuate import Evacuation
+from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.standing import Moves, Standing
 
 
-def repair(standing: Standing, allowance: Allowance) -> Evacuation:
+def repair(standing: Standing, policy: BalancePolicy, allowance: Allowance) -> Evacuation:
     """Move what is movable and on a wrong pod; it works on where it is until then, and stays if no pod may have it."""
     rules = standing.rules
     if rules is None:
@@ -19,7 +20,7 @@ def repair(standing: Standing, allowance: Allowance) -> Evacuation:
     pods, pins = standing.tile_pod[owned], rules.tile_pin[owned]
     astray = owned[np.where(pins != UNOWNED, pods != pins, ~rules.allow(owned, pods))]
     astray = astray[np.argsort(-standing.tile_load[astray], kind="stable")]
-    targets = allot(astray, standing)
+    targets = allot(astray, standing, policy)
     possible = targets != UNOWNED
     stranded, leaving, targets = astray[~possible], astray[possible], targets[possible]
     admitted = allowance.admits(standing.tile_load[leaving])
