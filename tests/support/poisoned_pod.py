@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from subgraph.client.connection import Connection
-from subgraph.client.manager import OwnedTerm, TileLoad
+from subgraph.client.manager import OwnedTerm, Takeover, TileLoad
 from subgraph.client.pod import PodClient, PodRegistration
 
 
@@ -20,8 +20,8 @@ class Poisoned:
     async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
         """Nothing is to be warmed up."""
 
-    async def activate(self, terms: Sequence[OwnedTerm]) -> None:
-        if self._poison in {tile_id for tile_id, _ in terms}:
+    async def activate(self, takeovers: Sequence[Takeover]) -> None:
+        if self._poison in {takeover.tile_id for takeover in takeovers}:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def release(self, terms: Sequence[OwnedTerm]) -> None:
