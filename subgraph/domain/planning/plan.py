@@ -7,17 +7,15 @@ import numpy.typing as npt
 
 from subgraph.domain.planning.allowance import Allowance
 from subgraph.domain.planning.columns import UNOWNED, Loads, PlanningInput, Rows
-from subgraph.domain.planning.evacuate import Evacuation, evacuate
 from subgraph.domain.planning.even import Evening, even, why_nothing_fits
 from subgraph.domain.planning.gains import gains
 from subgraph.domain.planning.merge import merge
-from subgraph.domain.planning.place import place
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.reasons import MoveReason, SkipReason, UnplaceableReason
-from subgraph.domain.planning.repair import repair
 from subgraph.domain.planning.resolution import Divisions, ResolutionPolicy, split_load
 from subgraph.domain.planning.split import Splitting, after_split, split
 from subgraph.domain.planning.standing import Standing
+from subgraph.domain.planning.urgent import urgent
 from subgraph.domain.planning.whynot import unplaceable_reasons
 
 __all__ = ["MoveReason", "Plan", "PlanOutcome", "SkipReason", "UnplaceableReason", "plan_rebalance"]
@@ -67,22 +65,9 @@ def plan_rebalance(
     start = Standing.of(columns, capacity_hard=policy.capacity_hard)
     tiles, load_total = start.tile_load.size, float(start.tile_load.sum())
     has_pods = bool(start.pod_receives.any())
-    # First those without an owner: what slots there are go to them, a draining pod's tiles are served meanwhile.
-    placed, homeless = place(start, policy)
-    unplaceable = np.concatenate((homeless, np.flatnonzero(start.tile_waits).astype(np.int32)))
-    standing = start.after(placed)
-    evacuating = Evacuation.none()
-    if not policy.paused:
-        evacuating = evacuate(standing, policy, policy.evacuation_allowance(tiles, load_total, columns.tiles_in_flight))
-        unplaceable = np.concatenate((unplaceable, evacuating.stranded))
-    standing = standing.after(evacuating.moves)
-    in_flight = columns.tiles_in_flight + evacuating.moves.tiles.size
-    repairing = Evacuation.none()
-    if has_pods and not policy.paused and not policy.emergency:
-        repairing = repair(standing, policy, policy.repair_allowance(tiles, load_total, in_flight))
-        unplaceable = np.concatenate((unplaceable, repairing.stranded))
-        in_flight += repairing.moves.tiles.size
-    settled = standing.after(repairing.moves).with_pinned_at_rest()
+    first = urgent(start, policy, columns.tiles_in_flight)
+    standing, in_flight, unplaceable = first.standing, first.in_flight, first.unplaceable
+    settled = standing.with_pinned_at_rest()
     balances = has_pods and not policy.paused and not policy.emergency
     splitting, merging, too_hot = Splitting.none(), np.empty(0, np.int32), 0.0
     if balances and divisions is not None and resolution is not None:
@@ -106,9 +91,7 @@ def plan_rebalance(
     cut_after = cut_before + (start.neighbors.cut_change(start.tile_pod, final.tile_pod) if start.neighbors else 0)
 
     phases = {
-        MoveReason.PLACED: placed,
-        MoveReason.EVACUATED: evacuating.moves,
-        MoveReason.REPAIRED: repairing.moves,
+        **first.moves,
         MoveReason.BALANCED: evening.balanced,
         MoveReason.FILLED: evening.filled,
     }
@@ -116,7 +99,7 @@ def plan_rebalance(
     moved = np.concatenate([moves.tiles for moves in phases.values()])
     skip = None
     if not (moved.size or splitting.tiles.size or merging.size):
-        skip = _skip(start, policy, unplaceable, evacuating.budget_bound or repairing.budget_bound, evening)
+        skip = _skip(start, policy, unplaceable, first.budget_bound, evening)
         if skip is SkipReason.NOTHING_FITS and np.all(start.tile_waits[unplaceable]):
             skip = why_nothing_fits(settled, columns, policy, allowance)
     return Plan(
@@ -131,7 +114,7 @@ def plan_rebalance(
         splitting=splitting,
         merging=merging,
         skip=skip,
-        budget_bound=evacuating.budget_bound or repairing.budget_bound or evening.budget_bound,
+        budget_bound=first.budget_bound or evening.budget_bound,
         before=_outcome(start, cut_before),
         after=_outcome(final, cut_after),
         churn=float(start.tile_load[evening.balanced.tiles].sum()),
