@@ -7,9 +7,11 @@ import argparse
 import os
 import time
 
+from placing.bars import verdicts
 from placing.figures import Verdict, machine_line, print_verdicts
 from placing.flight_day import flight_day
-from placing.frontier import Run, compare, print_summary, verdicts
+from placing.frontier import Run, compare, print_summary
+from placing.joining import compare_joining
 from placing.locality import compare_locality
 from placing.plots import plot_frontier, plot_scaling
 from placing.scaling import Size, compare_sizes
@@ -17,7 +19,7 @@ from placing.small_cases import compare_small_cases
 from placing.stability import compare_stability
 from placing.workloads import synthetic
 
-PARTS = ("rivals", "scaling", "stability", "small", "locality")
+PARTS = ("rivals", "scaling", "stability", "joining", "small", "locality")
 RESOLUTIONS = (3, 4, 5)
 MORNING_MINUTE, MORNING_MINUTES = 6 * 60, 181
 DAY_MINUTES = 24 * 60
@@ -53,6 +55,8 @@ def benchmark(parts: set[str], *, full: bool, plots: bool) -> None:
         found += size_verdicts
     if "stability" in parts:
         found += compare_stability(full=full)
+    if "joining" in parts:
+        found += compare_joining()
     if "small" in parts:
         found += compare_small_cases()
     if "locality" in parts:

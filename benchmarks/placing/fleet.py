@@ -1,4 +1,4 @@
-"""Owns what a contender is shown, a fleet in one round, and how its answer is judged."""
+"""Owns what a contender is shown: a fleet in one round."""
 
 import math
 from collections.abc import Callable
@@ -92,53 +92,3 @@ class Fleet:
 
 Contender: TypeAlias = Callable[[Fleet], Rows]
 """Answers a pod for every tile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What one round of one contender came to."""
-
-    peak: float  # the highest utilization over the fair one
-    churn: float  # load that changed pods, over all load; what had no owner is not counted
-    bound: float  # the least churn that brings every pod to the target, from this contender's own assignment
-    bound_of_tiles: float  # the same, by tiles that cannot be divided; equal to `bound` where loads are no integers
-    moved_tiles: int
-    cpu_ms: float
-
-
-def judge(fleet: Fleet, after: Rows, target: float, cpu_ms: float) -> Score:
-    """Score an answer.
-
-    Raises:
-        RuntimeError: it breaks a hard constraint.
-    """
-    if np.any(after[fleet.fixed] != fleet.owner[fleet.fixed]) or np.any(after < 0) or not fleet.live[after].all():
-        raise RuntimeError("an answer moves a pinned tile, or leaves one without a live pod")
-    total = float(fleet.load.sum())
-    moved = (fleet.owner != UNOWNED) & (after != fleet.owner)
-    excess = np.maximum(fleet.pod_load(fleet.owner) - target * fleet.fair_share, 0.0)
-    excess[excess <= 1e-9 * fleet.fair_share] = 0.0
-    utilization = (fleet.pod_load(after) / fleet.capacity)[fleet.live]
-    return Score(
-        peak=float(utilization.max()) / fleet.level,
-        churn=float(fleet.load[moved].sum()) / total,
-        bound=float(excess.sum()) / total,
-        bound_of_tiles=_bound_of_tiles(fleet, excess) / total,
-        moved_tiles=int(moved.sum()),
-        cpu_ms=cpu_ms,
-    )
-
-
-def _bound_of_tiles(fleet: Fleet, excess: Loads) -> float:
-    """Return the sum, over the hot pods, of the lightest set of its tiles that covers the excess."""
-    if not np.array_equal(fleet.load, np.floor(fleet.load)):
-        return float(excess.sum())
-    bound = 0.0
-    for pod in np.flatnonzero(excess).tolist():
-        sums = 1  # bit s is set if some set of tiles weighs s
-        for load in fleet.load[fleet.owner == pod].astype(np.int64).tolist():
-            sums |= sums << load
-        least = int(np.ceil(excess[pod] - 1e-9))
-        reachable = sums >> least
-        bound += least + (reachable & -reachable).bit_length() - 1
-    return bound

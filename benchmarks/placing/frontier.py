@@ -2,15 +2,16 @@
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from placing.figures import Verdict, print_table
-from placing.fleet import UNOWNED, Contender, Fleet, Rows, Score, judge
+from placing.figures import print_table
+from placing.fleet import UNOWNED, Contender, Fleet, Rows
 from placing.greedy import dicer, exponential_potential, slicer
 from placing.hashing import bounded_load_hashing, consistent_hashing
+from placing.judge import Score, judge
 from placing.ours import POLICY, ours, ours_in_cycles
 from placing.scratch import largest_first, metis
 from placing.workloads import Workload
@@ -32,7 +33,6 @@ IMPROVERS = {OURS, IN_CYCLES, "exponential potential", "Slicer's weighted move",
 
 RIVALS = [name for name in CONTENDERS if not name.startswith(OURS)]
 IDLE_RATIO = 0.1
-CHURN_MAX = 1.05
 RELATIVE_TOLERANCE = 1e-9
 
 
@@ -63,13 +63,13 @@ class Run:
         """The median processor time of a plan."""
         return statistics.median(score.cpu_ms for score in self.scores)
 
-    def churn_over_bound(self, *, of_tiles: bool = False) -> float:
-        """The load moved over the lower bound, both summed over the rounds that moved any; infinite where none had to.
+    def churn_over(self, bound_of: Callable[[Score], float]) -> float:
+        """The load moved over a lower bound, both summed over the rounds that moved any; infinite where none had to.
 
         Rounds at rest are left out: a bound that was not used would hide what another round moved too much.
         """
         moving = [score for score in self.scores if score.churn > 0]
-        bound = sum(score.bound_of_tiles if of_tiles else score.bound for score in moving)
+        bound = sum(bound_of(score) for score in moving)
         churn = sum(score.churn for score in moving)
         return churn / bound if bound else (np.inf if churn else 1.0)
 
@@ -101,7 +101,7 @@ def run(workload: Workload, name: str) -> Run:
         began = time.thread_time()
         after: Rows = contender(fleet)
         cpu_ms = (time.thread_time() - began) * 1_000
-        scores.append(judge(fleet, after, POLICY.target, cpu_ms))
+        scores.append(judge(fleet, after, POLICY, cpu_ms))
         owner = after
     return Run(scores, workload.graph.edges_cut(owner))
 
@@ -118,25 +118,13 @@ def compare(workload: Workload) -> dict[str, Run]:
         "worst %",
         "÷ bound",
         "÷ of tiles",
+        "÷ known",
         "moves",
         "edges cut",
         "cpu ms",
     )
     print_table(heads, [_line(name, result) for name, result in runs.items()])
     return runs
-
-
-def verdicts(workload: Workload, runs: Mapping[str, Run]) -> list[Verdict]:
-    """Hold our run against the bars: one plan for each round of load. Where cycles make a difference, it is told."""
-    found = [
-        (_churn(workload, mine), _peak(mine, runs["largest first"]), _frontier(mine, runs))
-        for mine in (runs[OURS], runs[IN_CYCLES])
-    ]
-    bars = ("churn ≤ 1.05 × bound", "max ≤ target where sizes allow", "on the frontier")
-    return [
-        Verdict(f"{workload.name}: {bar}", holds, words + (f"; in cycles {in_cycles}" if in_cycles != words else ""))
-        for bar, (holds, words), (_, in_cycles) in zip(bars, *found, strict=True)
-    ]
 
 
 def print_summary(results: Mapping[str, Mapping[str, Run]]) -> None:
@@ -152,34 +140,6 @@ def print_summary(results: Mapping[str, Mapping[str, Run]]) -> None:
     )
 
 
-def _churn(workload: Workload, mine: Run) -> tuple[bool, str]:
-    ratio, ratio_of_tiles = mine.churn_over_bound(), mine.churn_over_bound(of_tiles=True)
-    words = f"{ratio:.3f}"
-    if abs(ratio - ratio_of_tiles) > RELATIVE_TOLERANCE:
-        words += f" ({ratio_of_tiles:.3f} × what indivisible tiles allow)"
-    losses = {number for number, event in workload.events.items() if event.killed.size}
-    if losses:
-        others = [score for number, score in enumerate(mine.scores, 1) if number not in losses]
-        words += f" ({Run(others, 0).churn_over_bound():.3f} but for the round in which pods died)"
-    return ratio <= CHURN_MAX, words
-
-
-def _peak(mine: Run, scratch: Run) -> tuple[bool, str]:
-    above = resting = 0
-    for score, best in zip(mine.scores, scratch.scores, strict=True):
-        # Where even a new start, largest first, does not come down to the target, its level is what sizes allow.
-        if score.peak > max(POLICY.target, best.peak) * (1 + RELATIVE_TOLERANCE):
-            rests = score.moved_tiles == 0 and score.peak <= POLICY.trigger * (1 + RELATIVE_TOLERANCE)
-            above, resting = above + (not rests), resting + rests
-    words = f"{above} of {len(mine.scores)} rounds above"
-    return above == 0, words + (f", {resting} at rest below the trigger" if resting else "")
-
-
-def _frontier(mine: Run, runs: Mapping[str, Run]) -> tuple[bool, str]:
-    beaten_by = [name for name in RIVALS if mine.is_beaten_by(runs[name])]
-    return not beaten_by, ", ".join(beaten_by) or "nobody is lower in both"
-
-
 def _settled(start: Fleet) -> Rows:
     """Return where the improvers start: largest first, every tile a little heavier so that idle ones spread too."""
     return largest_first(replace(start, load=start.load + IDLE_RATIO * start.load.mean()))
@@ -192,8 +152,9 @@ def _line(name: str, result: Run) -> tuple[str, ...]:
         f"{result.peak_worst:.3f}",
         f"{result.churn:.3%}"[:-1],
         f"{max(score.churn for score in result.scores):.2%}"[:-1],
-        f"{result.churn_over_bound():.3f}",
-        f"{result.churn_over_bound(of_tiles=True):.3f}",
+        f"{result.churn_over(lambda score: score.bound):.3f}",
+        f"{result.churn_over(lambda score: score.bound_of_tiles):.3f}",
+        f"{result.churn_over(lambda score: score.bound_known):.3f}",
         f"{statistics.median(score.moved_tiles for score in result.scores):,.0f}",
         f"{result.edges_cut:,}",
         f"{result.cpu_median_ms:,.1f}",

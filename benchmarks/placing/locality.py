@@ -3,7 +3,8 @@
 import numpy as np
 
 from placing.figures import Verdict, print_table
-from placing.fleet import UNOWNED, Cells, Fleet, Graph, Loads, Rows, judge
+from placing.fleet import UNOWNED, Cells, Fleet, Graph, Loads, Rows
+from placing.judge import judge
 from placing.ours import POLICY, ours
 from placing.scratch import metis
 from placing.workloads import disk, drifted, drifting
@@ -31,7 +32,7 @@ def compare_locality() -> list[Verdict]:
         for name, owner in owners.items():
             fleet = _fleet(cells, graph, load, owner)
             owners[name] = ours(fleet)
-            score = judge(fleet, owners[name], POLICY.target, 0.0)
+            score = judge(fleet, owners[name], POLICY, 0.0)
             # A tile that is heavier than a pod's target stays where it is; what it is over cannot move.
             churn[name] += score.churn
             bound[name] += score.bound - _beyond_reach(fleet, owner) if score.churn else 0.0
