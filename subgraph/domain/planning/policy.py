@@ -14,9 +14,9 @@ class BalancePolicy:
     So it is with `floor` and `fill`: a pod below the one gets what brings it to the other, as does a pod that joined.
     Counts of moves are the larger of a fixed number and a share of all tiles, so one default serves every fleet size.
 
-    A budget is there for what is out of the ordinary: one that binds on an ordinary morning leaves pods hot. A real day
-    of flights, in tiles that an aircraft crosses in a minute, on pods with a dozen aircraft each, has minutes in which
-    30 % of the load has to move; the numbers of moves bind first in large fleets.
+    A budget is there for what is out of the ordinary: one that binds on an ordinary morning leaves pods hot. The
+    steepest minute of a real day of flights, in tiles that an aircraft crosses in a minute, moves 9 % of the load where
+    pods hold hundreds of aircraft, and more where they hold few; the numbers of moves bind first in large fleets.
 
     Where neighbours are known, `locality_ratio` is what it may cost to keep them together: the load that balancing
     moves beyond the least it has to. More of it cuts fewer edges; at 0 neighbours do not matter, and after some hundred
