@@ -60,6 +60,7 @@ from subgraph.operations.retirement import Retirement
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.tile_changes import TileChangeFeed
+from subgraph.operations.tile_routes import TileRoutes
 from subgraph.operations.tile_rules import TileRules
 from subgraph.settings import Settings
 
@@ -140,6 +141,7 @@ class Process:
             notifications=Notifications(self.bus, session_notifications_channel),
             view=self.view,
             tile_changes=self._tile_changes,
+            tile_routes=TileRoutes(self.view, time.monotonic),
             report_interval_ms=report_ms,
             fleet_id=settings.fleet,
             version=__version__,

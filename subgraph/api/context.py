@@ -24,6 +24,7 @@ from subgraph.operations.ports import Page
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.sessions import Caller, Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
+from subgraph.operations.tile_routes import TileRoutes
 from subgraph.operations.tile_rules import TileRules
 
 
@@ -45,6 +46,7 @@ class Services:
     notifications: Notifications
     view: FleetView
     tile_changes: TileChangeFeed
+    tile_routes: TileRoutes
     report_interval_ms: int
     fleet_id: str
     version: str

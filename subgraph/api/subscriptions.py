@@ -1,4 +1,4 @@
-"""Owns the subscriptions: starts and stops of sessions, a pod's desired state, tiles for maps, the fleet."""
+"""Owns the subscriptions: starts and stops of sessions, a pod's desired state, tiles, routes, the fleet."""
 
 from collections.abc import AsyncIterator, Sequence
 from enum import Enum
@@ -10,6 +10,7 @@ from subgraph.api.scalars import Long
 from subgraph.api.types.assignment import PodAssignment, to_assignment
 from subgraph.api.types.fleet import Fleet, to_fleet
 from subgraph.api.types.partition import tiles_of_session
+from subgraph.api.types.route import TileRouteBatch, to_route_batch
 from subgraph.api.types.session import SessionNotification
 from subgraph.api.types.tile import Tile, load_tiles
 from subgraph.domain.fleet.health import TileHealth
@@ -121,6 +122,20 @@ class Subscription:
                     yield TileChangeBatch(
                         cycle=Long(batch.cycle), tiles=tiles, removed_ids=[strawberry.ID(tile) for tile in sorted(left)]
                     )
+
+    @strawberry.subscription(
+        description=(
+            "For whoever sends records to a session's tiles, who owns each: first all tiles, in parts, then every "
+            "change at once. A batch comes every second at least, as a sign that the server is in touch with the "
+            "fleet; it ends with UNAVAILABLE when it is not."
+        )
+    )
+    async def tile_routes(self, info: Info, session_id: strawberry.ID) -> AsyncIterator[TileRouteBatch]:
+        """A session's routes."""
+        services, session_key = info.context.services, SessionId(str(session_id))
+        await services.sessions.get(info.context.caller, session_key)
+        async for batch in services.tile_routes.follow(session_key):
+            yield to_route_batch(batch, services.view)
 
     @strawberry.subscription(description="The fleet: now, and after every control cycle.")
     async def fleet_changes(self, info: Info) -> AsyncIterator[Fleet]:

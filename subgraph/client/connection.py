@@ -1,15 +1,14 @@
 """Owns how a pod reaches the session manager over GraphQL: its mutations by HTTP, its subscription by WebSocket."""
 
+import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import httpx
 from gql import Client, GraphQLRequest, gql
 from gql.client import AsyncClientSession
-from gql.transport.exceptions import TransportError, TransportQueryError
+from gql.transport.exceptions import TransportError
 from gql.transport.httpx import HTTPXAsyncTransport
-from gql.transport.websockets import WebsocketsTransport
-from websockets.exceptions import WebSocketException
 
 from subgraph.client.manager import (
     CallRefused,
@@ -21,6 +20,7 @@ from subgraph.client.manager import (
     TileLoad,
     Unreachable,
 )
+from subgraph.client.subscription import subscribe
 
 ANSWER_SECONDS_MAX = 2.0
 
@@ -55,7 +55,7 @@ class Connection:
     def __init__(self, url: str, access_token: str | None = None) -> None:
         authorization = {} if access_token is None else {"Authorization": f"Bearer {access_token}"}
         self._http = Client(transport=HTTPXAsyncTransport(url, headers=authorization, timeout=ANSWER_SECONDS_MAX))
-        self._websocket_url = "ws" + url.removeprefix("http")
+        self._url = url
         self._authorization = authorization
         self._session: AsyncClientSession | None = None
 
@@ -108,30 +108,13 @@ class Connection:
 
     async def follow(self, pod_id: str, token: str, after_version: int | None) -> AsyncGenerator[ChangeTold, None]:
         """The pod's desired state from now on, on a socket of its own."""
-        transport = WebsocketsTransport(
-            self._websocket_url,
-            init_payload=dict(self._authorization),
-            subprotocols=["graphql-transport-ws"],
-            connect_timeout=ANSWER_SECONDS_MAX,
-            ack_timeout=ANSWER_SECONDS_MAX,
-            close_timeout=ANSWER_SECONDS_MAX,
-        )
         request = GraphQLRequest(_FOLLOW, variable_values={"podId": pod_id, "token": token, "after": after_version})
-        try:
-            async with Client(transport=transport) as session:
-                async for told in session.subscribe(request):
-                    change = told["podAssignments"]
-                    yield ChangeTold(
-                        change["version"],
-                        change["previousVersion"],
-                        change["kind"] == "SNAPSHOT",
-                        _terms(change["assignments"]),
-                    )
-        except TransportQueryError as error:
-            _raise_if_refused(error)
-            raise Unreachable(f"the subscription ended: {error}") from error
-        except (TransportError, WebSocketException, OSError, TimeoutError) as error:
-            raise Unreachable(f"the subscription ended: {error}") from error
+        async with contextlib.aclosing(subscribe(self._url, self._authorization, request)) as steps:
+            async for told in steps:
+                change = told["podAssignments"]
+                is_snapshot = change["kind"] == "SNAPSHOT"
+                terms = _terms(change["assignments"])
+                yield ChangeTold(change["version"], change["previousVersion"], is_snapshot, terms)
 
     async def _call(self, document: GraphQLRequest, field: str, variables: dict[str, Any]) -> dict[str, Any]:
         assert self._session is not None
@@ -153,15 +136,6 @@ class Connection:
                 case _:
                     raise CallRefused(failure["message"])
         return answer
-
-
-def _raise_if_refused(error: TransportQueryError) -> None:
-    for told in error.errors or ():
-        match told.get("extensions", {}):
-            case {"code": "LEASE_LOST", "superseded": True}:
-                raise Superseded(told["message"]) from error
-            case {"code": "LEASE_LOST" | "NOT_FOUND"}:
-                raise LeaseRefused(told["message"]) from error
 
 
 def _terms(told: Sequence[dict[str, Any]]) -> tuple[TermTold, ...]:

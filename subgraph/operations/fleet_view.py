@@ -53,7 +53,7 @@ class FleetView:
     def __init__(self, live: LiveFleet, lease_ms_max: int, load_metric: LoadMetric, clock: MonotonicClock) -> None:
         self._live = live
         self._clock = clock
-        self._lease_ms_max = lease_ms_max
+        self.lease_ms_max = lease_ms_max
         # A picture must not grow as old as a lease between two beats.
         self._beat_seconds = min(BEAT_SECONDS_MAX, lease_ms_max / 1_000 / BEATS_PER_LEASE)
         self._fleet = Fleet(load_metric)
@@ -87,7 +87,7 @@ class FleetView:
     @property
     def is_current(self) -> bool:
         """Whether the picture is young enough to answer questions of ownership."""
-        return self._synchronised and self.lag_ms <= self._lease_ms_max
+        return self._synchronised and self.lag_ms <= self.lease_ms_max
 
     @property
     def has_begun(self) -> bool:
