@@ -136,7 +136,7 @@ class Network:
         return bool(doubled) and self._chance() < doubled
 
     def is_reset(self) -> bool:
-        """Whether a caller hears at once that its request was lost; whether a connection that was cut is dead."""
+        """Whether a caller hears at once that its request was lost."""
         return self._chance() < RESET_SHARE
 
 
@@ -155,7 +155,7 @@ class Stream:
         """Have something happen at the other end after all that was told before; or it gets lost."""
         network, source, target = self._network, self._source, self._receiver.site
         delay_seconds = network.delay_seconds(source, target)
-        if delay_seconds is None and network.link(source, target).is_cut and network.is_reset():
+        if delay_seconds is None and network.link(source, target).is_cut:
             self._is_deaf = True
         if delay_seconds is None or self._is_deaf:
             return

@@ -1,4 +1,8 @@
-"""Owns bugs to plant: one rule each is broken, in the way a mistake would, so that tests can see it found."""
+"""Owns bugs to plant: one rule each is broken, in the way a mistake would, so that tests can see it found.
+
+Bugs in what the scripts compare (whose term, whose token) are planted in the scripts themselves, where their twin finds
+them: tests/contract/test_store_twin.py.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,23 +16,12 @@ from subgraph.client.following import Following
 from subgraph.domain import ownership
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AcknowledgedPhase, Term, TileRecord
-from subgraph.operations.live_fleet import Leadership, PodWrite
+from subgraph.operations.live_fleet import PodWrite
 from subgraph.operations.pods import Pods
 from tests.simulation.sink import SinkTwin
-from tests.support.store_twin import Holder, StoreTwin
+from tests.support.store_twin import StoreTwin
 
 Plant = Callable[[], Iterator[None]]
-
-
-@contextmanager
-def no_term_check() -> Iterator[None]:
-    """The store lets whoever once led write on."""
-
-    def anyone(store: StoreTwin, leadership: Leadership) -> Holder:
-        return Holder(leadership.token, "anyone", store.now_ms() + 1_000)
-
-    with mock.patch.object(StoreTwin, "_require_leads", anyone):
-        yield
 
 
 @contextmanager
@@ -119,13 +112,6 @@ def lost_without_a_look_at_the_lease() -> Iterator[None]:
 
 
 @contextmanager
-def lease_token_not_checked() -> Iterator[None]:
-    """A former instance of a pod goes on as if it were the present one."""
-    with mock.patch.object(StoreTwin, "_require_instance", return_value=None):
-        yield
-
-
-@contextmanager
 def missed_change_not_noticed() -> Iterator[None]:
     """A pod does not compare what it has heard with what there is to hear."""
     with mock.patch.object(Following, "hear_of", return_value=None):
@@ -144,7 +130,6 @@ def terms_pass_to_the_next_instance() -> Iterator[None]:
 
 
 PLANTED = {
-    "no term check": no_term_check,
     "acknowledgement of another epoch": acknowledgement_of_another_epoch,
     "no lease margin": no_lease_margin,
     "epoch used again after an abort": epoch_used_again,
@@ -153,7 +138,6 @@ PLANTED = {
     "sink refuses its own epoch": sink_refuses_its_own_epoch,
     "sink without fence": sink_without_fence,
     "lost without a look at the lease": lost_without_a_look_at_the_lease,
-    "lease token not checked": lease_token_not_checked,
     "missed change not noticed": missed_change_not_noticed,
     "terms pass to the next instance": terms_pass_to_the_next_instance,
 }
