@@ -137,7 +137,9 @@ def test_readme_opens_with_the_two_commands() -> None:
     assert all("pip install -q -c constraints.txt " in line for line in (*run, *check))
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/simulation.md"]
+)
 def test_pages_link_to_files_that_exist(page: str) -> None:
     source = PROJECT / page
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", source.read_text())
