@@ -44,7 +44,8 @@ class _Bounded(AbstractConnection):
     On Python 3.11 that swallows a cancellation which meets the end of what is waited for: a task that was told to stop
     would go on, and whoever waits for its end would wait for ever.
 
-    Tasks that share a connection (the listener and those who subscribe) also take turns to connect it.
+    Tasks that share a connection (the listener and those who subscribe) also take turns to connect it, and none uses it
+    before it is: a connection says that it is connected while it still shakes hands.
     """
 
     answer_seconds = ANSWER_SECONDS_MAX
@@ -67,10 +68,17 @@ class _Bounded(AbstractConnection):
                 self._connecting = None
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        await self._until_connected()
         async with asyncio.timeout(self.answer_seconds):
             await super().send_packed_command(*args, **kwargs)
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        await self._until_connected()
         # A caller with a time-out of its own (a subscription waits for as long as it takes) passes it by name.
         async with asyncio.timeout(self.answer_seconds if kwargs.get("timeout") is None else None):
             return await super().read_response(*args, **kwargs)
+
+    async def _until_connected(self) -> None:
+        while self._connecting not in (None, asyncio.current_task()):
+            async with self._connect_turn:
+                pass
