@@ -23,6 +23,8 @@ class Assignments:
         # What the worker was asked to prepare or to work on and has not finished releasing: a call may be cut short.
         self._in_hand: set[OwnedTerm] = set()
         self.applied_version = 0
+        self.unheard_of: dict[str, int] = {}
+        """Tiles that a sink refused for an epoch beyond all that the session manager has told of, with that epoch."""
         self.idle = asyncio.Event()
         """Set while the worker has nothing in hand."""
 
@@ -52,7 +54,7 @@ class Assignments:
         await self._release(by_state.get("DRAINING", ()))
         begun = [Takeover(one.tile_id, one.epoch, one.replaces) for one in change.terms if one.state == "ACTIVE"]
         # After releasing: a tile that splits drains on the pod that goes on with its parts.
-        await self._activate(begun, change.is_snapshot)
+        await self._activate(begun, change)
         await self._prepare(by_state.get("PREPARING", ()), change.is_snapshot)
         self.applied_version = max(self.applied_version, change.version)
         if self._in_hand:
@@ -74,17 +76,19 @@ class Assignments:
             self._forget(terms)
             await self._acknowledge(terms, "RELEASED")
 
-    async def _activate(self, takeovers: Sequence[Takeover], is_snapshot: bool) -> None:
+    async def _activate(self, takeovers: Sequence[Takeover], change: ChangeTold) -> None:
         begun = [one for one in takeovers if not self.owns(one.tile_id, one.epoch)]
         new = [(one.tile_id, one.epoch) for one in begun]
         if new:
             self._in_hand.update(new)
-            await self._worker.activate(begun)
-            self._owned.update(new)
+            refused = await self._worker.activate(begun)
+            self._owned.update(term for term in new if term[0] not in refused)
             self._ready.difference_update(new)
+            self._in_hand.difference_update(term for term in new if term[0] in refused)
+            self.unheard_of |= {tile_id: epoch for tile_id, epoch in refused.items() if epoch > change.version}
         # An acknowledgement may have been lost with the lease; repeating those of a snapshot is harmless.
-        terms = [(one.tile_id, one.epoch) for one in takeovers]
-        await self._acknowledge(terms if is_snapshot else new, "ACTIVE")
+        told = [(one.tile_id, one.epoch) for one in takeovers] if change.is_snapshot else new
+        await self._acknowledge([term for term in told if self.owns(*term)], "ACTIVE")
 
     async def _prepare(self, terms: Sequence[OwnedTerm], is_snapshot: bool) -> None:
         if new := [term for term in terms if term not in self._ready]:

@@ -120,8 +120,9 @@ class PodClient:
 
     async def _register(self) -> ChangeTold:
         asked_at = self._lease.now()
-        registration = self._registration.to_input(self._assignments.owned.items())
-        self._token, told = await self._manager.register(registration)
+        held = {**self._assignments.owned, **self._assignments.unheard_of}
+        self._token, told = await self._manager.register(self._registration.to_input(held.items()))
+        self._assignments.unheard_of = {}
         # Before the lease is held again: what was given away meanwhile may not be worked on for a moment.
         self._assignments.restrict_to(told)
         self._lease.renewed(asked_at)
@@ -153,6 +154,10 @@ class PodClient:
     async def _apply_all(self, following: Following) -> None:
         while True:
             await self._assignments.apply(await following.changes.get())
+            if self._assignments.unheard_of:
+                # It has been put back to an earlier state, with all that could tell it so: it must hear of these epochs
+                # to give out higher ones, or no sink will take anything any more.
+                raise LeaseRefused("a sink has seen epochs that the session manager knows nothing of")
 
     async def _acknowledge(self, terms: Sequence[OwnedTerm], phase: str) -> None:
         for start in range(0, len(terms), ACKNOWLEDGEMENTS_PER_CALL):

@@ -1,6 +1,6 @@
 """Owns what a service does with tiles, as the pod client asks for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from subgraph.client.manager import OwnedTerm, Takeover, TileLoad
@@ -16,11 +16,15 @@ class TileWorker(Protocol):
         """Get ready to take over, while another pod works on. READY is acknowledged after it."""
         ...
 
-    async def activate(self, takeovers: Sequence[Takeover]) -> None:
+    async def activate(self, takeovers: Sequence[Takeover]) -> Mapping[str, int]:
         """Raise the epoch at every sink, re-read the tail, begin to work. ACTIVE is acknowledged after it.
 
         The epoch is raised for each tile and for every tile it replaces. What was on its way to these, and nobody has
         worked on, is now for the tiles in their place.
+
+        Returns:
+            The tiles that a sink refused, each with the highest epoch it has seen. These are not worked on, and not
+            acknowledged: somebody else has had them since.
         """
         ...
 

@@ -27,6 +27,7 @@ from subgraph.client.redis_sink import RedisSink
 from subgraph.client.sink import (
     RECORDS_PER_WRITE_MAX,
     EpochRefused,
+    SinkPosition,
     SinkReceipt,
     SinkWrite,
 )
@@ -59,18 +60,21 @@ class FlightCounter:
     async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
         """Nothing is to be warmed up for counting."""
 
-    async def activate(self, takeovers: Sequence[Takeover]) -> None:
+    async def activate(self, takeovers: Sequence[Takeover]) -> dict[str, int]:
         """Fence off the former owners, and go on where the sink says they stopped; also with what tiles split left."""
         positions = await self._answered(lambda: self._sink.take_over(takeovers))
-        taken = [
-            (one, position)
-            for one, position in zip(takeovers, positions, strict=True)
-            if not isinstance(position, EpochRefused)
-        ]
+        taken: list[tuple[Takeover, SinkPosition]] = []
+        refused: dict[str, int] = {}
+        for one, position in zip(takeovers, positions, strict=True):
+            if isinstance(position, EpochRefused):
+                refused[one.tile_id] = position.highest_epoch
+            else:
+                taken.append((one, position))
         await self._answered(lambda: self._hand_over([one for one, _ in taken if one.replaces]))
         for one, position in taken:
             self._epochs[one.tile_id] = one.epoch
             self._positions[one.tile_id] = position.last_sequence
+        return refused
 
     async def release(self, terms: Sequence[OwnedTerm]) -> None:
         """Stop; the turn under way is finished first."""

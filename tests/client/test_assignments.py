@@ -1,7 +1,7 @@
 """What a pod's worker is asked to do of each change, and what is left when a call is cut short."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -18,6 +18,8 @@ class Worker:
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[OwnedTerm]]] = []
         self.hangs_in = ""
+        self.refuses: dict[str, int] = {}
+        """What its sink refuses, with the highest epoch it has seen."""
         self.seen: list[bool] = []
         self.replaced: dict[str, tuple[str, ...]] = {}
         self.assignments: Assignments | None = None
@@ -25,9 +27,11 @@ class Worker:
     async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
         await self._note("prepare", terms)
 
-    async def activate(self, takeovers: Sequence[Takeover]) -> None:
+    async def activate(self, takeovers: Sequence[Takeover]) -> Mapping[str, int]:
         self.replaced |= {one.tile_id: one.replaces for one in takeovers if one.replaces}
         await self._note("activate", [(one.tile_id, one.epoch) for one in takeovers])
+        asked = {one.tile_id for one in takeovers}
+        return {tile_id: highest for tile_id, highest in self.refuses.items() if tile_id in asked}
 
     async def release(self, terms: Sequence[OwnedTerm]) -> None:
         await self._note("release", terms)
@@ -181,3 +185,24 @@ async def test_what_a_takeover_replaces_is_told_again_if_it_was_cut_short(
     worker.replaced.clear()
     await assignments.apply(snapshot(2, b_2="ACTIVE of a"))
     assert worker.replaced == {"b": ("a",)}
+
+
+async def test_what_a_sink_refuses_is_neither_owned_nor_acknowledged(
+    assignments: Assignments, worker: Worker, said: list[tuple[str, list[OwnedTerm]]]
+) -> None:
+    """Somebody else has had the tile since: the word of the session manager comes late, or from before a loss."""
+    worker.refuses = {"b": 3}
+    await assignments.apply(snapshot(9, a_1="ACTIVE", b_2="ACTIVE"))
+    assert assignments.owned == {"a": 1}
+    assert said == [("ACTIVE", [("a", 1)])]
+    assert assignments.unheard_of == {}
+    worker.refuses = {}
+    await assignments.apply(change(10, 9, b_10="ACTIVE"))
+    assert assignments.owned == {"a": 1, "b": 10}
+    assert said[-1] == ("ACTIVE", [("b", 10)])
+
+
+async def test_an_epoch_beyond_all_that_was_told_is_kept_to_be_told(assignments: Assignments, worker: Worker) -> None:
+    worker.refuses = {"a": 7, "b": 6}
+    await assignments.apply(snapshot(6, a_1="ACTIVE", b_2="ACTIVE", c_3="ACTIVE"))
+    assert assignments.unheard_of == {"a": 7}

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
@@ -31,12 +31,18 @@ class Worker:
 
     def __init__(self) -> None:
         self.tiles: dict[str, int] = {}
+        self.highest: dict[str, int] = {}
+        """What its sink has seen."""
 
     async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
         pass
 
-    async def activate(self, takeovers: Sequence[Takeover]) -> None:
-        self.tiles.update((one.tile_id, one.epoch) for one in takeovers)
+    async def activate(self, takeovers: Sequence[Takeover]) -> Mapping[str, int]:
+        refused = {
+            one.tile_id: self.highest[one.tile_id] for one in takeovers if self.highest.get(one.tile_id, 0) > one.epoch
+        }
+        self.tiles.update((one.tile_id, one.epoch) for one in takeovers if one.tile_id not in refused)
+        return refused
 
     async def release(self, terms: Sequence[OwnedTerm]) -> None:
         for tile_id, _ in terms:
@@ -47,9 +53,11 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def living(manager: ScriptedManager, clock: Clock) -> AsyncIterator[tuple[PodClient, "asyncio.Task[None]"]]:
+async def living(
+    manager: ScriptedManager, clock: Clock, worker: Worker | None = None
+) -> AsyncIterator[tuple[PodClient, "asyncio.Task[None]"]]:
     registration = PodRegistration("pod", "test", 100.0, LEASE_SECONDS)
-    client = PodClient(manager, registration, Worker(), report_seconds=0.02, clock=clock)
+    client = PodClient(manager, registration, worker or Worker(), report_seconds=0.02, clock=clock)
     running = asyncio.create_task(client.run())
     try:
         yield client, running
@@ -145,3 +153,16 @@ async def test_a_pod_stops_when_told_to_also_in_the_moment_its_lease_is_lost(tur
         done, _ = await asyncio.wait([running], timeout=5)
         assert done
         assert len(manager.registered) == 1
+
+
+async def test_a_session_manager_that_knows_less_than_a_sink_is_told_of_the_sinks_epoch() -> None:
+    """All its stores were put back: the epochs it gives out are below those that the sink has seen."""
+    manager, worker = ScriptedManager(snapshot(5, a_1="ACTIVE", b_2="ACTIVE")), Worker()
+    worker.highest = {"b": 40}
+    async with living(manager, Clock(), worker) as (client, _):
+        await eventually(lambda: len(manager.registered) > 1, "the pod registers again")
+        held = {one["tileId"]: one["epoch"] for one in manager.registered[1]["held"]}
+        assert held == {"a": 1, "b": 40}
+        manager.first = snapshot(60, a_1="ACTIVE", b_50="ACTIVE")
+        await eventually(lambda: client.owned == {"a": 1, "b": 50}, "a higher epoch is taken")
+        assert ("b", 2, "ACTIVE") not in manager.acknowledged

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,16 +69,22 @@ class SinkWorker:
         for term in terms:
             self._watch.has_prepared(self._process.name, *term)
 
-    async def activate(self, takeovers: Sequence[Takeover]) -> None:
+    async def activate(self, takeovers: Sequence[Takeover]) -> Mapping[str, int]:
         """Shut the former owners out at the sink, those of replaced tiles too, and go on where it says they stopped."""
         for one in takeovers:
             self._watch.told_to_work(self._process.name, one.tile_id, one.epoch)
         await self._take_time()
         raised = [RunsWrite(tile, one.epoch, ()) for one in takeovers for tile in (one.tile_id, *one.replaces)]
         taken = {one.tile_id: one.epoch for one in takeovers}
+        refused: dict[str, int] = {}
         for write, receipt in zip(raised, await self._write(raised), strict=True):
-            if isinstance(receipt, SinkReceipt) and taken.get(write.tile_id) == write.epoch:
+            if taken.get(write.tile_id) != write.epoch:
+                continue
+            if isinstance(receipt, SinkReceipt):
                 self._positions[write.tile_id, write.epoch] = receipt.last_sequence
+            else:
+                refused[write.tile_id] = receipt.highest_epoch
+        return refused
 
     async def release(self, terms: Sequence[OwnedTerm]) -> None:
         """Stop; the turn under way is finished first."""

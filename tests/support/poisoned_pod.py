@@ -20,9 +20,10 @@ class Poisoned:
     async def prepare(self, terms: Sequence[OwnedTerm]) -> None:
         """Nothing is to be warmed up."""
 
-    async def activate(self, takeovers: Sequence[Takeover]) -> None:
+    async def activate(self, takeovers: Sequence[Takeover]) -> dict[str, int]:
         if self._poison in {takeover.tile_id for takeover in takeovers}:
             os.kill(os.getpid(), signal.SIGKILL)
+        return {}
 
     async def release(self, terms: Sequence[OwnedTerm]) -> None:
         """Nothing is under way."""
