@@ -106,8 +106,8 @@ class CoverageRegister(Protocol):
         """The ACTIVE sessions of which anything is registered."""
         ...
 
-    async def active(self, session_ids: Sequence[SessionId]) -> dict[SessionId, ActiveCoverage]:
-        """What is registered of those sessions among the ids that are ACTIVE."""
+    async def standing(self, session_ids: Sequence[SessionId]) -> dict[SessionId, ActiveCoverage | None]:
+        """What is registered of the sessions that there are; None for one that is not ACTIVE."""
         ...
 
 

@@ -15,9 +15,9 @@ from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_EVEN
 from subgraph.domain import sessions
 from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.fleet.requirements import SessionRequirement
-from subgraph.domain.ids import TenantId
+from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
-from subgraph.domain.registration import RegisteredCells, TileTemplate
+from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
 from subgraph.domain.sessions import Session
 from subgraph.operations.ports import CoverageChanged
 from tests.support.databases import DATABASES
@@ -74,7 +74,10 @@ async def test_of_a_session_that_never_registered_nothing_is_known(
     coverage = await register.of_session(session.id)
     assert (coverage.revision, coverage.cells.tolist()) == (0, [])
     assert await register.active_sessions() == []
-    assert list(await register.active([session.id])) == [session.id]
+    standing = (await register.standing([session.id]))[session.id]
+    assert standing is not None
+    assert standing.coverage == RegisteredCoverage()
+    assert await register.standing([SessionId("unknown")]) == {}
 
 
 async def test_what_is_registered_is_read_back_with_what_its_tiles_begin_as(
@@ -87,11 +90,12 @@ async def test_what_is_registered_is_read_back_with_what_its_tiles_begin_as(
     templates = dict.fromkeys(CELLS[:3], PLAIN) | dict.fromkeys(CELLS[3:5], HEAVY)
     assert dict(coverage.templates(cell_array(CELLS))) == templates
     assert sorted(await register.active_sessions()) == sorted([session.id, other.id])
-    active = await register.active([session.id, other.id])
-    facts = [(active[one].tenant_id, active[one].requirement) for one in (session.id, other.id)]
+    active = [one for one in (await register.standing([session.id, other.id])).values() if one]
+    active.sort(key=lambda one: one.tenant_id == "other tenant")
+    facts = [(one.tenant_id, one.requirement) for one in active]
     nothing, zone = SessionRequirement(1, {}), SessionRequirement(1, {"zone": "a"})
     assert facts == [("tenant", nothing), ("other tenant", zone)]
-    assert active[session.id].coverage.cells.tolist() == CELLS[:5]
+    assert active[0].coverage.cells.tolist() == CELLS[:5]
 
 
 async def test_every_registration_makes_another_revision_and_an_older_one_registers_nothing(
@@ -151,7 +155,8 @@ async def test_of_a_session_that_has_ended_nothing_is_active_or_kept(
         await add(register, session, alike(CELLS[:2]))
     await store.commit(sessions.end(ended, actor="ann", now=NOW))
     assert await register.active_sessions() == [living.id]
-    assert list(await register.active([ended.id, living.id])) == [living.id]
+    standing = await register.standing([ended.id, living.id])
+    assert [standing[one.id] is None for one in (ended, living)] == [True, False]
     assert await rows(database) == 1
     # A registration that was under way meanwhile is written, and counts for nothing.
     await register.add(ended.id, alike(CELLS[:1]), 0)

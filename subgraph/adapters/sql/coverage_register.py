@@ -74,22 +74,23 @@ class SqlCoverageRegister:
         async with self._database.reading() as connection:
             return [SessionId(session_id) for session_id in await connection.scalars(wanted)]
 
-    async def active(self, session_ids: Sequence[SessionId]) -> dict[SessionId, ActiveCoverage]:
-        """What is registered of those sessions among the ids that are ACTIVE."""
-        found: dict[SessionId, ActiveCoverage] = {}
+    async def standing(self, session_ids: Sequence[SessionId]) -> dict[SessionId, ActiveCoverage | None]:
+        """What is registered of the sessions that there are; None for one that is not ACTIVE."""
+        found: dict[SessionId, ActiveCoverage | None] = {}
         async with self._database.reading() as connection:
             for start in range(0, len(session_ids), SESSIONS_PER_QUERY):
-                found |= await self._active(connection, session_ids[start : start + SESSIONS_PER_QUERY])
+                found |= await self._standing(connection, session_ids[start : start + SESSIONS_PER_QUERY])
         return found
 
-    async def _active(
+    async def _standing(
         self, connection: AsyncConnection, session_ids: Sequence[SessionId]
-    ) -> dict[SessionId, ActiveCoverage]:
-        wanted = SESSION.c.id.in_(session_ids)
-        facts = select(SESSION.c.id, SESSION.c.tenant_id, SESSION.c.revision, SESSION.c.required_labels_json)
-        sessions = (await connection.execute(facts.where(wanted, _IS_ACTIVE))).all()
-        ids = [row.id for row in sessions]
-        theirs = select(REGISTERED_CELLS).where(self._mine, REGISTERED_CELLS.c.session_id.in_(ids))
+    ) -> dict[SessionId, ActiveCoverage | None]:
+        facts = select(
+            SESSION.c.id, SESSION.c.tenant_id, SESSION.c.state, SESSION.c.revision, SESSION.c.required_labels_json
+        )
+        sessions = (await connection.execute(facts.where(SESSION.c.id.in_(session_ids)))).all()
+        active = [row.id for row in sessions if row.state == SessionState.ACTIVE.value]
+        theirs = select(REGISTERED_CELLS).where(self._mine, REGISTERED_CELLS.c.session_id.in_(active))
         rows_of: defaultdict[str, list[Row[Any]]] = defaultdict(list)
         for row in await connection.execute(theirs.order_by(REGISTERED_CELLS.c.position)):
             rows_of[row.session_id].append(row)
@@ -99,6 +100,8 @@ class SqlCoverageRegister:
                 SessionRequirement(row.revision, msgspec.json.decode(row.required_labels_json)),
                 _coverage(rows_of[row.id]),
             )
+            if row.state == SessionState.ACTIVE.value
+            else None
             for row in sessions
         }
 
