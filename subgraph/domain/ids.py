@@ -24,6 +24,11 @@ def version_of(incarnation: int, counter: int) -> int:
     return incarnation << INCARNATION_SHIFT | counter
 
 
+def incarnation_of(version: int) -> int:
+    """The incarnation that a fleet version or an epoch is of."""
+    return version >> INCARNATION_SHIFT
+
+
 def tile_id(session_id: SessionId, cell: int) -> TileId:
     """The id of a session's tile at an H3 cell."""
     return TileId(f"{session_id}:{h3.int_to_str(cell)}")

@@ -45,6 +45,7 @@ class AssignmentReason(StrEnum):
     TILE_SPLIT = "TILE_SPLIT"
     TILE_MERGED = "TILE_MERGED"
     MANUAL = "MANUAL"
+    RECOVERED = "RECOVERED"
 
 
 class AcknowledgedPhase(StrEnum):
@@ -170,6 +171,26 @@ def suspect(record: TileRecord, at_ms: int, policy: QuarantinePolicy) -> TileRec
     if owner is None or at_ms - (owner.acknowledged_at_ms or owner.assigned_at_ms) >= policy.early_ms:
         return record
     return msgspec.structs.replace(record, suspicion=with_loss(record.suspicion, Loss(owner.pod_id, at_ms), policy))
+
+
+def regain(record: TileRecord, term: Term) -> TileRecord:
+    """Give a tile to the pod that held it when the live store lost writes: what the record says of others is older."""
+    _require(not record.retiring, "a retiring tile takes no owner")
+    _require(term.epoch > record.highest_epoch, "an epoch must rise")
+    return msgspec.structs.replace(record, owner=_in_force(term), next=None, draining=None, last_epoch=term.epoch)
+
+
+def without_terms_before(record: TileRecord, version: int) -> TileRecord | None:
+    """The record without the terms whose epochs are older; None: a retiring tile is gone with them."""
+
+    def kept(term: Term | None) -> Term | None:
+        return term if term is not None and term.epoch >= version else None
+
+    return _gone_if_empty(
+        msgspec.structs.replace(
+            record, owner=kept(record.owner), next=kept(record.next), draining=kept(record.draining)
+        )
+    )
 
 
 def drop_draining(record: TileRecord) -> TileRecord | None:

@@ -45,6 +45,11 @@ class RegisteredCoverage:
 
     def templates(self, cells: CellArray) -> Iterator[tuple[int, TileTemplate]]:
         """Those of the cells that are registered, each with what its tile begins as."""
+        wanted = np.sort(cells)
+        if not wanted.size:
+            return
+        # There may be as many parts as cells: each is sought among the wanted ones, which are sorted once.
         for part in self.parts:
-            for cell in cells[np.isin(cells, part.cells)].tolist():
+            at = np.minimum(wanted.searchsorted(part.cells), wanted.size - 1)
+            for cell in part.cells[wanted[at] == part.cells].tolist():
                 yield cell, part.template
