@@ -11,18 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from redis.asyncio import Redis
 
 from subgraph.adapters.embedded_valkey import EmbeddedValkey
-from subgraph.client.audit import SinkAudit
 from subgraph.client.redis_connection import connect
-from subgraph.demo.channel import RECORD, TileChannel
-from subgraph.demo.pod import SINK_NAME
 from tests.support.databases import sqlite_file
 from tests.support.own_valkey import own_valkey
 from tests.support.polling import eventually
+from tests.support.record_flow import flowing
 from tests.support.server import RunningServer, running_server
 from tests.support.world import disk, new_session
 
@@ -104,48 +101,6 @@ async def world(directory: Path, *, renew_in_redis: bool) -> AsyncIterator[World
         await eventually(lambda: server.data(ready) == both, "the pods are ready", SETTLE_SECONDS_MAX)
         made.session_id = new_session(server, disk(2))
         yield made
-
-
-class Flow:
-    """Records of some tiles, all the time, and what the sink says of them."""
-
-    def __init__(self, redis: Redis, tiles: list[str]) -> None:
-        self.channel = TileChannel(redis)
-        self.audit = SinkAudit(redis, SINK_NAME)
-        self._tiles = tiles
-
-    async def send(self) -> None:
-        while True:
-            await self.channel.send({tile: np.zeros(2, RECORD) for tile in self._tiles})
-            await asyncio.sleep(0.05)
-
-    async def accepted_up_to(self) -> dict[str, int]:
-        """The last sequence accepted of each tile."""
-        while await self.audit.follow():
-            pass
-        return {tile: ([(0, 0), *self.audit.accepted_spans(tile)])[-1][1] for tile in self._tiles}
-
-    async def assert_all_accepted_once(self) -> None:
-        async def all_are() -> bool:
-            await self.accepted_up_to()
-            return self.audit.findings.accepted >= self.channel.sent
-
-        await eventually(all_are, "every record is accepted", SETTLE_SECONDS_MAX)
-        findings = self.audit.findings
-        assert (findings.accepted_twice, findings.below_highest_epoch, findings.gaps) == (0, 0, 0)
-        assert findings.accepted == self.channel.sent > 0
-
-
-@asynccontextmanager
-async def flowing(redis: Redis, tiles: list[str]) -> AsyncIterator[Flow]:
-    flow = Flow(redis, tiles)
-    sending = asyncio.create_task(flow.send())
-    try:
-        yield flow
-    finally:
-        sending.cancel()
-        await asyncio.wait([sending])
-    await flow.assert_all_accepted_once()
 
 
 async def test_pods_that_renew_in_redis_work_on_while_the_session_manager_is_away_for_ten_seconds(
