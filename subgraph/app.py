@@ -56,6 +56,7 @@ from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
 from subgraph.operations.rebalancing import Rebalancing
+from subgraph.operations.recovery import Recovery
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
@@ -113,6 +114,7 @@ class Process:
             live,
             self.view,
             candidacy,
+            Recovery(live, self.view, candidacy, coverage),
             placement,
             HandoffPolicy(),
             settings.cycle_seconds,

@@ -1,7 +1,8 @@
 """Owns how a pod renews its lease and hands in loads in Redis itself, past the session manager.
 
 A pod that does so works on while the session manager restarts, and its reports cost no GraphQL. What it needs: the URL
-of the fleet's Redis, the fleet's id, and the right to run one script on five keys (see docs/clients.md).
+of the fleet's Redis, the fleet's id, and the right to run one script on five keys, which reads a sixth (see
+docs/clients.md).
 """
 
 import sys

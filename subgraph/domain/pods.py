@@ -38,7 +38,8 @@ class PodStatus(StrEnum):
 class PodRecord(msgspec.Struct, frozen=True, array_like=True):
     """A pod as the live store holds it. `lease_token` is the identity of the one instance that runs.
 
-    `was_draining`: a lost pod had been drained; its end says nothing about its tiles.
+    `was_draining`: a lost pod had been drained; its end says nothing about its tiles. `era`: that of the live store
+    when the instance registered; in a later one, the registration is void.
     """
 
     service: str
@@ -52,6 +53,7 @@ class PodRecord(msgspec.Struct, frozen=True, array_like=True):
     tiles_max: int | None = None
     status_at_ms: int = 0
     was_draining: bool = False
+    era: int = 0
 
     @property
     def borne_labels(self) -> Labels:

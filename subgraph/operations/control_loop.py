@@ -31,6 +31,7 @@ from subgraph.operations.leadership import Candidacy, Term
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, NotLeading, PodWrite
 from subgraph.operations.ports import MonotonicClock, SlowConsumer
 from subgraph.operations.rebalancing import RebalanceAnswer, RebalanceRequest, staleness, with_max_churn
+from subgraph.operations.recovery import RECOVERING, Recovery
 from subgraph.operations.supervision import run_together
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class ControlLoop:
     live: LiveFleet
     view: FleetView
     candidacy: Candidacy
+    recovery: Recovery
     placement: PlacementPolicy
     handoff: HandoffPolicy
     interval_seconds: float
@@ -143,6 +145,12 @@ class ControlLoop:
         if is_regular:
             self._regular_at_seconds = started + self.interval_seconds
 
+        if not await self.recovery.turn(term, beat, fleet):
+            await self._serve_requests(term, refused="the fleet recovers from a loss of its live state; try again")
+            if is_regular:
+                report = await self._report(term, started, beat.now_ms, RECOVERING)
+                self.observe_cycle(CycleFacts(report, (), 0, (), 0))
+            return
         lost = await self._lose_pods(term, fleet, beat.now_ms)
         await self._forget_pods(term, fleet, beat.now_ms)
         settled, imposed = self._settled(fleet, beat.now_ms, lost, forgives=is_regular)
@@ -155,12 +163,16 @@ class ControlLoop:
             # Cycles in between that only settle handoffs have nothing to say about it.
             self._last_skip = plan.skipped
         if is_regular or settled or acts:
-            self._cycle_number += 1
-            duration_ms = (self.clock() - started) * 1_000
-            report = CycleReport(self._cycle_number, self.candidacy.name, beat.now_ms, duration_ms, self._last_skip)
-            await self.live.announce_cycle(term.leadership, report)
+            report = await self._report(term, started, beat.now_ms, self._last_skip)
             skip = self._last_skip if is_regular else None
             self.observe_cycle(_facts(report, lost, settled, len(imposed.records), plan, conflicts, skip))
+
+    async def _report(self, term: Term, started: float, now_ms: int, skip: str | None) -> CycleReport:
+        self._cycle_number += 1
+        duration_ms = (self.clock() - started) * 1_000
+        report = CycleReport(self._cycle_number, self.candidacy.name, now_ms, duration_ms, skip)
+        await self.live.announce_cycle(term.leadership, report)
+        return report
 
     def _plan(
         self,
@@ -239,7 +251,7 @@ class ControlLoop:
         versions = {tile_id: self._version(fleet, tile_id) for tile_id in (*records, *settled)}
         lost = lost_owners(fleet, settled)
         count = epochs_of(plan) if plan else 0
-        first_epoch = await self.live.reserve_versions(term.leadership, count) if count else 0
+        first_epoch = await self.live.reserve_versions(term.leadership, count, fleet.version) if count else 0
         loads = {move.tile_id: fleet.reported_load(move.tile_id) for move in plan.moves} if plan else {}
         done = carry_out(plan, records, settled, first_epoch, now_ms, loads)
         conflicts = done.passed_over
@@ -251,7 +263,7 @@ class ControlLoop:
             conflicts += len(committed.tile_conflicts)
         return conflicts
 
-    async def _serve_requests(self, term: Term) -> None:
+    async def _serve_requests(self, term: Term, refused: str | None = None) -> None:
         for request_id, raw in await self.live.take_requests(term.leadership, REQUESTS_PER_CYCLE_MAX):
             try:
                 request = msgspec.json.decode(raw, type=RebalanceRequest)
@@ -260,7 +272,7 @@ class ControlLoop:
                 logger.warning("request %s to the leader cannot be read: %s", request_id, error)
                 answer = RebalanceAnswer(refused="the leader cannot read the request: it runs another version")
             else:
-                answer = await self._rebalance(term, request)
+                answer = RebalanceAnswer(refused=refused) if refused else await self._rebalance(term, request)
             await self.live.answer_request(request_id, msgspec.json.encode(answer))
 
     async def _rebalance(self, term: Term, request: RebalanceRequest) -> RebalanceAnswer:

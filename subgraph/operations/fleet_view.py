@@ -58,7 +58,7 @@ class FleetView:
         self._beat_seconds = min(BEAT_SECONDS_MAX, lease_ms_max / 1_000 / BEATS_PER_LEASE)
         self._fleet = Fleet(load_metric)
         self._synchronised = False
-        self._restarted = False
+        self._seen_version = 0
         self._follows = False
         self._beat: Beat | None = None
         self._beat_at_seconds = 0.0
@@ -78,7 +78,8 @@ class FleetView:
         """The fleet, fit to answer questions of ownership.
 
         Raises:
-            Unavailable: nothing was heard from the live store for one maximum lease.
+            Unavailable: nothing was heard from the live store for one maximum lease; or it may have forgotten what it
+                held, and no leader has taken it over.
         """
         if not self.is_current:
             raise Unavailable("this process has lost touch with the fleet's live state", retry_after_seconds=1.0)
@@ -93,6 +94,16 @@ class FleetView:
     def has_begun(self) -> bool:
         """Whether the fleet has ever been led: until then the live store takes no registration and no tile."""
         return self._fleet.version > 0
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether what the live store lost, if it ever did, is restored, as of the last beat."""
+        return self._beat is not None and self._beat.is_restored
+
+    @property
+    def seen_version(self) -> int:
+        """The highest version this process ever saw of the fleet: a store that does not know it has forgotten it."""
+        return self._seen_version
 
     @property
     def lag_ms(self) -> float:
@@ -171,9 +182,13 @@ class FleetView:
 
     async def _follow_changes(self) -> None:
         self._follows = False
+        # What an emptied store holds is not what the fleet is: a pod that was told so would put down all it has.
+        while self._beat is None or not self._beat.is_adopted:
+            await asyncio.sleep(POLL_SECONDS)
         async for told in self._live.follow():
             if isinstance(told, FleetSnapshot):
                 effects = self._fleet.adopt(told)
+                self._seen_version = max(self._seen_version, told.version)
                 self._synchronised = self._follows = True
                 self.effects.send(effects)
                 for broadcast in list(self._pod_watchers.values()):
@@ -183,6 +198,7 @@ class FleetView:
                 self.cycles.send(told)
             else:
                 effects = self._fleet.apply(told)
+                self._seen_version = max(self._seen_version, told.version)
                 self.effects.send(effects)
                 for pod_id in effects.terms_of_pod.keys() | effects.instances:
                     if pod_id in self._pod_watchers:
@@ -198,9 +214,8 @@ class FleetView:
             # A large snapshot takes longer than a beat, and what was published meanwhile is still to be read then.
             asked_at_seconds, seen, followed = self._clock(), self._fleet.version, self._follows
             beat = await self._take_beat()
-            if self._restarted:
-                self._restarted = False
-                raise GapInChanges("the live store was restarted")
+            if followed and not self._synchronised:
+                raise GapInChanges("the live store was restarted, replaced or emptied")
             if followed and beat.published_version < seen:
                 raise GapInChanges(f"the live store is back at {beat.published_version}; {seen} was seen before")
             await asyncio.sleep(self._beat_seconds)
@@ -220,9 +235,9 @@ class FleetView:
     async def _take_beat(self) -> Beat:
         asked_at_seconds, seen = self._clock(), self._fleet.version
         beat = await self._live.beat()
-        if self._beat is not None and beat.run_id != self._beat.run_id:
-            # Another run may have forgotten writes and given their versions to others: only a snapshot tells.
-            self._synchronised, self._restarted = False, True
+        if not beat.is_adopted or beat.era != self._fleet.era:
+            # It may have forgotten writes and given their versions to others: only a snapshot tells.
+            self._synchronised = False
         self._beat, self._beat_at_seconds = beat, asked_at_seconds
         self._fleet.renew(beat.leases, beat.applied)
         if self._fleet.last_cycle is None:

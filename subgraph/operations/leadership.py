@@ -3,24 +3,22 @@
 import logging
 from dataclasses import dataclass, field
 
+from subgraph.domain.ids import incarnation_of
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import Beat, Leadership, LiveFleet, NotLeading
+from subgraph.operations.live_fleet import Beat, IncarnationBehind, Leadership, LiveFleet, NotLeading
 from subgraph.operations.ports import FleetRegister, NewToken
 
 logger = logging.getLogger(__name__)
 
 CATCH_UP_SECONDS = 2.0
+BEGIN_ATTEMPTS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A term of leadership: nobody is declared lost, and no tile taken from anyone, before `grace_ends_at_ms`.
-
-    Its incarnation belongs to one run of the live store (`run_id`): another run may have forgotten writes.
-    """
+    """A term of leadership: nobody is declared lost, and no tile taken from anyone, before `grace_ends_at_ms`."""
 
     leadership: Leadership
-    run_id: str
     grace_ends_at_ms: int
 
 
@@ -36,6 +34,8 @@ class Candidacy:
     lease_ms: int
     pod_lease_ms_max: int
     new_token: NewToken
+    _token: str = field(default="", init=False)
+    _seen_version: int = field(default=0, init=False)
     _term: Term | None = field(default=None, init=False)
 
     async def lead(self) -> Term | None:
@@ -51,29 +51,60 @@ class Candidacy:
                 self.step_down("the lease has ended")
             else:
                 return self._term
-        token = self.new_token()
-        if not await self.live.try_lead(self.name, token, self.lease_ms):
+        # One token for all terms of this process: a store that comes back with its lease need not wait for its end.
+        self._token = self._token or self.new_token()
+        if not await self.live.try_lead(self.name, self._token, self.lease_ms):
             return None
-        incarnation = await self.register.raise_incarnation(self.fleet_id)
-        leadership = Leadership(incarnation, token)
         try:
-            await self.live.begin_term(leadership)
+            leadership = await self._begin()
         except NotLeading:
             return None
         beat, _ = await self.view.observe(CATCH_UP_SECONDS)
-        self._term = Term(leadership, beat.run_id, beat.now_ms + self.pod_lease_ms_max)
-        logger.info("%s leads fleet %s in incarnation %d", self.name, self.fleet_id, incarnation)
+        self._term = Term(leadership, beat.now_ms + self.pod_lease_ms_max)
+        logger.info("%s leads fleet %s in incarnation %d", self.name, self.fleet_id, leadership.incarnation)
         return self._term
+
+    async def _begin(self) -> Leadership:
+        self._seen_version = max(self._seen_version, self.view.seen_version)
+        above = incarnation_of(self._seen_version)
+        for _ in range(BEGIN_ATTEMPTS_MAX):
+            leadership = Leadership(await self.register.raise_incarnation(self.fleet_id, above), self._token)
+            try:
+                began_era = await self.live.begin_term(leadership, self._seen_version)
+            except IncarnationBehind as behind:
+                logger.error(
+                    "SQL is behind the live store of fleet %s, as after it was restored from a backup: incarnation %d "
+                    "would have followed %d. It is raised above that; what the backup lacks stays lost",
+                    self.fleet_id,
+                    leadership.incarnation,
+                    behind.incarnation,
+                )
+                above = behind.incarnation
+                continue
+            if began_era:
+                logger.warning(
+                    "fleet %s begins an era in incarnation %d: the live store is new, or may have forgotten writes; "
+                    "every pod registers anew with what it holds",
+                    self.fleet_id,
+                    leadership.incarnation,
+                )
+            return leadership
+        raise NotLeading("the incarnation of the live store keeps rising: others lead the fleet with other databases")
 
     def check(self, beat: Beat) -> None:
         """Make sure that the term belongs to the live store as it is now.
 
         Raises:
-            NotLeading: the store was restarted or replaced, so a higher incarnation is due.
+            NotLeading: the store was restarted, replaced, emptied or put back to an earlier state, so that a higher
+                incarnation is due.
         """
-        if self._term and beat.run_id != self._term.run_id:
-            self.step_down("the live store was restarted")
-            raise NotLeading("the live store was restarted: a new incarnation is due")
+        forgets = beat.published_version < max(self._seen_version, self.view.seen_version)
+        if self._term and (forgets or not beat.is_adopted or beat.incarnation != self._term.leadership.incarnation):
+            raise NotLeading("the live store is not as it was: a new incarnation is due")
+
+    def note_seen(self, version: int) -> None:
+        """Hear of a version that was given out once: a store that does not know it has forgotten it."""
+        self._seen_version = max(self._seen_version, version)
 
     def step_down(self, reason: str) -> None:
         """Forget the term; the next turn competes anew."""

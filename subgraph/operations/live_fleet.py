@@ -5,12 +5,13 @@ Every write is one atomic step that compares what it was decided on. Times are t
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
 from subgraph.domain.fleet.plans import FleetPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
-from subgraph.domain.ids import PodId, SessionId, TileId
+from subgraph.domain.ids import PodId, SessionId, TileId, version_of
 from subgraph.domain.load_report import LoadColumns, LoadReport
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
@@ -79,11 +80,13 @@ class Committed:
 class Beat:
     """The pulse of the live store: its time, who leads, the newest change, and every pod's lease.
 
+    `is_adopted`: a leader has begun a term since the store was restarted, replaced or emptied; until then nothing is
+    written. `era`: the incarnation that began after the store last forgot writes. `is_restored`: what was lost before
+    the era is restored. `pods_with_claims`: pods whose claims to what they held before it are not decided.
     `unrecorded_changes` wait for history to record them; `dropped_changes` were too many, and it never will.
     """
 
     now_ms: int
-    run_id: str
     incarnation: int
     published_version: int
     leader: str | None
@@ -91,8 +94,33 @@ class Beat:
     applied: Mapping[PodId, int] = field(default_factory=dict)
     last_cycle: CycleReport | None = None
     pause: Pause | None = None
+    is_adopted: bool = True
+    era: int = 0
+    is_restored: bool = True
+    pods_with_claims: int = 0
     unrecorded_changes: int = 0
     dropped_changes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PodClaims:
+    """What a pod said when it registered that it still held: tiles, each at an epoch that the store does not vouch for.
+
+    `version`: of the registration that made the claims.
+    """
+
+    pod_id: PodId
+    version: int
+    held: Mapping[TileId, int]
+
+
+NOTHING_HELD: Mapping[TileId, int] = MappingProxyType({})
+
+
+def claims_among(held: Mapping[TileId, int], beat: Beat) -> dict[TileId, int]:
+    """What a pod that registers holds at epochs from before the era, or that the store has never given out."""
+    era_began = version_of(beat.era, 0)
+    return {one: epoch for one, epoch in held.items() if not era_began <= epoch <= beat.published_version}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,8 +135,21 @@ class NotLeading(Exception):
     """The lease is held by somebody else, or a newer incarnation is in force: whatever was decided is void."""
 
 
+class IncarnationBehind(Exception):
+    """The store knows a higher incarnation than the one that was to begin: SQL was put back to an earlier state."""
+
+    def __init__(self, incarnation: int) -> None:
+        super().__init__(f"incarnation {incarnation} is in force in the live store")
+        self.incarnation = incarnation
+
+
 class LiveFleet(Protocol):
-    """The fleet's live state. Every method raises Unavailable when the store does not answer."""
+    """The fleet's live state. Every method raises Unavailable when the store does not answer.
+
+    A store that was restarted, replaced or emptied may have forgotten what it answered. It raises Unavailable for every
+    write but a renewal, until a leader begins a term there. Where it may have forgotten anything, an *era* begins with
+    that term: every registration is void, and pods say anew what they hold.
+    """
 
     def follow(self) -> AsyncIterator[FleetSnapshot | FleetChange | CycleReport]:
         """First a snapshot, then every change in order and the cycle reports.
@@ -159,23 +200,47 @@ class LiveFleet(Protocol):
             The version of the change; 0 if there was nothing to write.
 
         Raises:
-            Unavailable: also when the store was emptied and no leader has set an incarnation yet.
         """
         ...
 
-    async def reserve_versions(self, leadership: Leadership, count: int) -> int:
+    async def reserve_versions(self, leadership: Leadership, count: int, above: int = 0) -> int:
         """Reserve `count` consecutive versions as epochs, and return the first.
+
+        Raises:
+            NotLeading: the leadership has ended; or the store does not remember to have given out version `above`.
+        """
+        ...
+
+    async def register_pod(
+        self, pod_id: PodId, record: PodRecord, held: Mapping[TileId, int] = NOTHING_HELD
+    ) -> tuple[int, PodRecord]:
+        """Make the record's lease token the pod's one instance, with a fresh lease. The former instance is fenced.
+
+        Of the tiles it holds, those at an epoch from before the era, or that the store never gave out, are kept as the
+        pod's claims, until a leader has decided them or the pod claims anew.
+
+        Returns:
+            The version of the change, and the record with its times and era set by the store.
+        """
+        ...
+
+    async def read_claims(self, pods_max: int) -> list[PodClaims]:
+        """The claims of some pods that are not decided yet."""
+        ...
+
+    async def drop_claims(self, leadership: Leadership, claims: PodClaims) -> None:
+        """Forget a pod's claims, which are decided, unless it has made others since.
 
         Raises:
             NotLeading: the leadership has ended.
         """
         ...
 
-    async def register_pod(self, pod_id: PodId, record: PodRecord) -> tuple[int, PodRecord]:
-        """Make the record's lease token the pod's one instance, with a fresh lease. The former instance is fenced.
+    async def declare_restored(self, leadership: Leadership) -> None:
+        """Remember that what was lost before the era is restored.
 
-        Returns:
-            The version of the change, and the record with its times set by the store's clock.
+        Raises:
+            NotLeading: the leadership has ended.
         """
         ...
 
@@ -200,11 +265,18 @@ class LiveFleet(Protocol):
         """Take the leader's lease if it is free or already the token's. Leading begins with `begin_term`."""
         ...
 
-    async def begin_term(self, leadership: Leadership) -> None:
+    async def begin_term(self, leadership: Leadership, seen_version: int = 0) -> bool:
         """Put a raised incarnation in force: from here on every version and epoch is above all before.
 
+        An era begins with it if the store was restarted, replaced or emptied since the last term began, or if it does
+        not know a version that was seen.
+
+        Returns:
+            Whether an era began.
+
         Raises:
-            NotLeading: the lease was lost meanwhile, or a newer incarnation is in force.
+            NotLeading: the lease was lost meanwhile.
+            IncarnationBehind: the store knows this incarnation or a higher one.
         """
         ...
 

@@ -55,6 +55,7 @@ class Partition:
             InvalidInput: a cell contains an existing smaller tile, the capacity is no positive number, or the required
                 labels are malformed or contradict the session's.
             QuotaExceeded: the session would have too many tiles, or the fleet too many distinct sets of labels.
+            Unavailable: also while tiles that the live store has lost are being restored.
         """
         _check_tile_capacity(template.capacity)
         session = await self.sessions.get(caller, session_id)
@@ -66,13 +67,13 @@ class Partition:
         self.label_rules.check_room(template.required, session.required_labels, REQUIRED_PATH)
         # Before there are tiles it holds for; also when the live store was emptied, or forgot its last writes.
         await self.label_rules.note(session)
-        wanted = await self._enter(session_id, change.added, template)
-        registered = await self._add(session_id, wanted, caller.tenant_id)
+        known, entered = await self._enter(session_id, change.added, template)
+        registered = await self._add(session_id, known, entered, caller.tenant_id)
         # A session that stopped meanwhile had its tiles released before these came.
         if (await self.sessions.get(caller, session_id)).state is not SessionState.ACTIVE:
             await Retirement(self.live, self.view).retire_session(session_id)
             require_active(await self.sessions.get(caller, session_id), ("sessionId",))
-        return Registration(_ids(session_id, (*wanted, *change.covering)), registered)
+        return Registration(_ids(session_id, (*entered, *known, *change.covering)), registered)
 
     def check_template(self, template: TileTemplate, of_session: Labels) -> None:
         """Refuse what no registration would take; to be asked before anything is created on its account.
@@ -86,8 +87,12 @@ class Partition:
 
     async def _enter(
         self, session_id: SessionId, cells: Sequence[int], template: TileTemplate
-    ) -> dict[int, TileTemplate]:
-        """Register cells that have no tile; returns the registered cells whose tiles cover them all."""
+    ) -> tuple[dict[int, TileTemplate], dict[int, TileTemplate]]:
+        """Register cells that have no tile.
+
+        Returns:
+            The registered cells that cover them: those that were registered before, and those that are now.
+        """
         for _ in range(ENTER_ATTEMPTS_MAX):
             coverage = await self.coverage.of_session(session_id)
             known = Coverage(coverage.cells)
@@ -102,14 +107,24 @@ class Partition:
                     await self.coverage.add(session_id, added, coverage.revision)
                 except CoverageChanged:
                     continue
-            return dict(coverage.templates(cell_array(change.covering))) | dict.fromkeys(change.added, template)
+            return dict(coverage.templates(cell_array(change.covering))), dict.fromkeys(change.added, template)
         raise Unavailable(f"others keep registering tiles of session {session_id!r}", retry_after_seconds=1.0)
 
-    async def _add(self, session_id: SessionId, wanted: Mapping[int, TileTemplate], tenant_id: TenantId) -> int:
-        _, fleet = await self.view.observe(CATCH_UP_SECONDS)
+    async def _add(
+        self,
+        session_id: SessionId,
+        known: Mapping[int, TileTemplate],
+        entered: Mapping[int, TileTemplate],
+        tenant_id: TenantId,
+    ) -> int:
+        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        wanted = {**known, **entered}
         existing, cells = fleet.tiles.coverage(session_id), cell_array(wanted)
         # Of a cell that was registered before, the tile may be there by now, or have split.
         missing = cells[(existing.tiles_of(cells) == NO_TILE) & (existing.descendants_of(cells) == NO_TILE)].tolist()
+        if not beat.is_restored and not entered.keys() >= set(missing):
+            # In which parts these tiles come back is for the pods that held them to say.
+            raise Unavailable("tiles of this session are being restored", retry_after_seconds=1.0)
         writes = [TileWrite(tile_id(session_id, cell), 0, wanted[cell].record(tenant_id)) for cell in missing]
         registered = version = 0
         for start in range(0, len(writes), TILES_PER_COMMIT_MAX):

@@ -38,7 +38,8 @@ class PodAssignments:
         Raises:
             NotFound: there is no such pod.
             LeaseLost: the instance is over; at once, or when another one registers, or (with `token`) the pod is lost
-                or leaves. An instance that was followed up by another hears of no term that the other one got.
+                or leaves, or when the live store has forgotten writes and every pod must register anew. An instance
+                that was followed up by another hears of no term that the other one got.
         """
         pod = await self._instance(pod_id, token)
         instance = token or pod.record.lease_token
@@ -46,6 +47,8 @@ class PodAssignments:
         async for told in self.view.watch_pod(pod_id):
             fleet = self.view.current()
             now = fleet.pods.get(pod_id)
+            if now is not None and now.record.era < fleet.era:
+                raise _void(pod_id)
             if now is None or now.record.lease_token != instance or (token and not now.record.status.is_live):
                 raise _over(pod_id, now, instance)
             if isinstance(told, Resynchronised):
@@ -68,9 +71,16 @@ class PodAssignments:
             pod = fleet.pods.get(pod_id)
         if pod is None:
             raise NotFound("Pod", pod_id, ("podId",))
+        if pod.record.era < self.view.current().era:
+            raise _void(pod_id)
         if token is not None and (pod.record.lease_token != token or not pod.record.status.is_live):
             raise _over(pod_id, pod, token)
         return pod
+
+
+def _void(pod_id: PodId) -> LeaseLost:
+    # Not "superseded", whichever token is stored: the store may have been put back to that of a former instance.
+    return LeaseLost(pod_id, f"the live store may have forgotten what pod {pod_id!r} does: register again")
 
 
 def _over(pod_id: PodId, pod: PodRow | None, instance: str) -> LeaseLost:

@@ -9,7 +9,7 @@ from subgraph.domain import ownership
 from subgraph.domain.errors import EpochStale, InvalidInput, LeaseLost, NotFound, SessionManagerFailure, Unavailable
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.terms import TermChange, living_terms
-from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.ids import PodId, TileId, incarnation_of, version_of
 from subgraph.domain.load_report import LoadReport, pack_report
 from subgraph.domain.loads import LoadBatch, check_batch
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState, TileRecord, terms_of
@@ -23,6 +23,8 @@ ACKNOWLEDGEMENTS_MAX = 10_000
 COMMIT_ATTEMPTS_MAX = 10
 CATCH_UP_SECONDS = 2.0
 HELD_TILES_MAX = 100_000
+INCARNATIONS_AHEAD_MAX = 1_000
+"""How far SQL and the live store together can have been put back behind what pods remember."""
 
 T = TypeVar("T")
 
@@ -97,8 +99,7 @@ class Pods:
             lease_ms,
             self.lease_ms_max,
         )
-        if len(held) > HELD_TILES_MAX:
-            raise InvalidInput(f"at most {HELD_TILES_MAX:,} tiles held", ("held",), f"{HELD_TILES_MAX}")
+        self._check_held(held)
         token = self.new_token()
         former = self.view.current().pods.get(wanted.id)
         version, _ = await self.live.register_pod(
@@ -113,6 +114,7 @@ class Pods:
                 labels=labels,
                 tiles_max=wanted.tiles_max,
             ),
+            held,
         )
         died = former is not None and former.record.died_at_work
         await self._let_go(PodLease(wanted.id, token), held, version, former_died=died)
@@ -127,7 +129,8 @@ class Pods:
         """
         async with self._known_if_refused(lease):
             await self.live.renew_lease(lease, applied_version)
-        pod = self.view.current().pods.get(lease.pod_id)
+        # The lease is renewed, whatever this process knows: a pod is not stopped because it cannot be told of changes.
+        pod = self.view.current().pods.get(lease.pod_id) if self.view.is_current else None
         return pod.concerned_at if pod else 0
 
     async def report(self, lease: PodLease, batch: LoadBatch) -> tuple[int, list[EpochStale]]:
@@ -199,6 +202,19 @@ class Pods:
         gone = stored.record.with_status(PodStatus.GONE, self.view.now_ms())
         version = await self.live.end_pod(lease, gone)
         await self.view.caught_up(version, CATCH_UP_SECONDS)
+
+    def _check_held(self, held: Mapping[TileId, int]) -> None:
+        if len(held) > HELD_TILES_MAX:
+            raise InvalidInput(f"at most {HELD_TILES_MAX:,} tiles held", ("held",), f"{HELD_TILES_MAX}")
+        # A held epoch that the fleet does not know makes it rise above it: nonsense would use incarnations up.
+        epoch_max = version_of(incarnation_of(self.view.seen_version) + INCARNATIONS_AHEAD_MAX, 0)
+        for index, epoch in enumerate(held.values()):
+            if not 0 < epoch < epoch_max:
+                raise InvalidInput(
+                    f"epoch {epoch} was never given out: it must lie between 1 and {epoch_max}",
+                    ("held", str(index), "epoch"),
+                    f"{epoch_max}",
+                )
 
     async def _let_go(
         self, lease: PodLease, held: Mapping[TileId, int], registered_at: int, *, former_died: bool

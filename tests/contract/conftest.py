@@ -57,3 +57,12 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
     """A Valkey that a test may empty, kill and start again."""
     async with own_valkey(tmp_path) as server:
         yield server
+
+
+@pytest.fixture
+async def own_live(valkey: EmbeddedValkey, fleet_id: str) -> AsyncIterator[RedisLiveFleet]:
+    """The live fleet on that Valkey."""
+    client = connect(valkey.url)
+    async with listening(client) as bus:
+        yield RedisLiveFleet(client, bus, fleet_id)
+    await client.aclose()

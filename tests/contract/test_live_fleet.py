@@ -376,29 +376,6 @@ async def test_nothing_is_written_before_a_leader_has_set_an_incarnation(live: R
     assert isinstance(await anext(live.follow()), FleetSnapshot)
 
 
-async def test_an_emptied_store_takes_nothing_until_a_higher_incarnation_is_in_force(
-    valkey: EmbeddedValkey, fleet_id: str
-) -> None:
-    client = connect(valkey.url)
-    async with listening(client) as bus:
-        live = RedisLiveFleet(client, bus, fleet_id)
-        leadership = await lead(live, incarnation=4)
-        await live.register_pod(A, pod())
-        before = (await live.commit(None, new(T1))).version
-        await client.flushall()
-        with pytest.raises(LeaseLost):
-            await live.commit(PodLease(A, "t"), new(T1))
-        with pytest.raises(NotLeading):
-            await live.commit(leadership, new(T1))
-        with pytest.raises(Unavailable):
-            await live.commit(None, new(T1))
-        with pytest.raises(Unavailable):
-            await live.register_pod(A, pod())
-        await lead(live, incarnation=5)
-        assert (await live.commit(None, new(T1))).version > before
-    await client.aclose()
-
-
 async def test_a_full_store_is_unavailable_and_nothing_is_half_written(valkey: EmbeddedValkey, fleet_id: str) -> None:
     client = connect(valkey.url)
     async with listening(client) as bus:

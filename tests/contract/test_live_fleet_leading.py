@@ -15,7 +15,7 @@ from subgraph.client.redis_connection import CONNECTIONS_MAX
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetSnapshot
 from subgraph.domain.ids import version_of
-from subgraph.operations.live_fleet import Leadership, NotLeading, TileWrite
+from subgraph.operations.live_fleet import IncarnationBehind, Leadership, NotLeading, TileWrite
 from tests.contract.conftest import listening
 from tests.support.fleets import T1, T2, A, pod, tile
 from tests.support.leading import LONG_MS, lead
@@ -74,8 +74,9 @@ async def test_a_term_begins_only_with_the_lease_and_a_higher_incarnation(
     live: RedisLiveFleet, leadership: Leadership
 ) -> None:
     for incarnation in (0, 1):
-        with pytest.raises(NotLeading):
+        with pytest.raises(IncarnationBehind) as behind:
             await live.begin_term(Leadership(incarnation, leadership.token))
+        assert behind.value.incarnation == 1
     with pytest.raises(NotLeading):
         await live.begin_term(Leadership(2, "no holder"))
     assert (await live.beat()).incarnation == 1

@@ -14,7 +14,7 @@ from subgraph.client.fleet_redis import LOADS_PER_REPORT_MAX, FleetRedis
 from subgraph.client.manager import CallRefused, LeaseRefused, Superseded, TileLoad, Unreachable
 from subgraph.domain.ids import PodId
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.live_fleet import PodLease
+from subgraph.operations.live_fleet import Leadership, PodLease
 from tests.support.fleets import SESSION, T1, T2, A, pod, tile_ids
 from tests.support.leading import lead
 from tests.support.own_valkey import kill
@@ -121,10 +121,13 @@ async def test_a_superseded_a_lost_and_an_unknown_instance_are_told_apart(
         assert not isinstance(refused.value, Superseded)
 
 
-async def test_a_redis_that_is_away_is_unreachable_and_comes_back(valkey: EmbeddedValkey, fleet_id: str) -> None:
+async def test_a_redis_that_is_away_is_unreachable_and_comes_back(
+    valkey: EmbeddedValkey, own_live: RedisLiveFleet, fleet_id: str
+) -> None:
+    await lead(own_live)
+    await own_live.register_pod(A, pod(lease_token="t", lease_ms=3_000))
     async with FleetRedis(valkey.url, fleet_id) as link:
-        with pytest.raises(LeaseRefused):
-            await link.renew(A, "t", 0)
+        await link.renew(A, "t", 0)
         await kill(valkey)
         for call in (link.renew(A, "t", 0), link.report(A, "t", 0, LOADS)):
             with pytest.raises(Unreachable):
@@ -136,21 +139,38 @@ async def test_a_redis_that_is_away_is_unreachable_and_comes_back(valkey: Embedd
                 await link.renew(A, "t", 0)
             except Unreachable:
                 return False
-            except LeaseRefused:
-                return True
-            return False
+            return True
 
-        await eventually(answers, "it answers again")
+        await eventually(answers, "it answers again, and knows the instance")
+
+
+async def test_a_redis_that_may_have_forgotten_who_runs_refuses_nobody(
+    valkey: EmbeddedValkey, own_live: RedisLiveFleet, fleet_id: str
+) -> None:
+    """Who is told that another instance runs stops for good, and who is told that none does stops work at once."""
+    leadership = await lead(own_live)
+    await own_live.register_pod(A, pod(lease_token="t", lease_ms=3_000))
+    async with FleetRedis(valkey.url, fleet_id) as link, Redis.from_url(valkey.url) as client:
+        await client.flushall()
+        with pytest.raises(Unreachable, match="no leader"):
+            await link.renew(A, "t", 0)
+        assert await own_live.try_lead("leader", leadership.token, 60_000)
+        assert await own_live.begin_term(Leadership(2, leadership.token))
+        with pytest.raises(LeaseRefused):
+            await link.renew(A, "t", 0)
 
 
 async def test_the_rights_that_are_documented_are_enough(
     live: RedisLiveFleet, registered: PodLease, redis: Redis, valkey_url: str, fleet_id: str
 ) -> None:
-    keys = [f"~session-manager:{{{fleet_id}}}:{name}" for name in ("tokens", "leases", "applied", "loads", "intake")]
-    commands = ["+eval", "+evalsha", "+script|load", "+client|setinfo", "+hello", "+time"]
+    written = ("tokens", "leases", "applied", "loads", "intake")
+    keys = [f"~session-manager:{{{fleet_id}}}:{name}" for name in written] + [f"%R~session-manager:{{{fleet_id}}}:meta"]
+    commands = ["+eval", "+evalsha", "+script|load", "+client|setinfo", "+hello", "+time", "+info"]
     commands += ["+hget", "+hmget", "+hset", "+zadd", "+xadd"]
     await redis.execute_command("ACL", "SETUSER", fleet_id, "on", ">secret", *keys, *commands)
     async with FleetRedis(valkey_url.replace("unix://", f"unix://{fleet_id}:secret@"), fleet_id) as link:
         assert await link.report(A, "t", 1, LOADS)
         await link.renew(A, "t", 1)
+        with pytest.raises(Superseded):
+            await link.renew(A, "another", 1)
     await redis.execute_command("ACL", "DELUSER", fleet_id)

@@ -58,6 +58,7 @@ async def make_pod() -> AsyncIterator[MakesPod]:
 async def add_tiles(process: FleetProcess, count: int) -> list[TileId]:
     """Register the first tiles of a session."""
     ids = tile_ids(count)
+    process.register.coverage.note(ids)
     committed = await process.live.commit(None, [TileWrite(one, 0, TileRecord(TENANT)) for one in ids])
     await process.view.caught_up(committed.version, timeout_seconds=5)
     return ids

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -158,15 +159,30 @@ async def test_a_store_that_has_gone_back_begins_the_picture_anew(live: Scripted
     await eventually(lambda: view.is_current and view.current().version == 3, "the picture is of version 3")
 
 
-async def test_a_restarted_store_begins_the_picture_anew_even_at_the_same_version(
-    live: ScriptedLive, view: FleetView
-) -> None:
-    """It may have lost writes and given their versions to others."""
-    live.first = snapshot({T2: tile()}, version=10)
-    live.run_id = "another run"
-    await eventually(lambda: view.is_current and view.current().record(T2), "the picture is of the new run")
+async def test_a_new_era_begins_the_picture_anew_even_at_the_same_version(live: ScriptedLive, view: FleetView) -> None:
+    """The store may have lost writes and given their versions to others."""
+    live.first = replace(snapshot({T2: tile()}, version=10), era=2)
+    live.era = 2
+    await eventually(lambda: view.is_current and view.current().record(T2), "the picture is of the new era")
     assert view.current().record(T1) is None
     assert given(live) == 2
+
+
+async def test_what_a_store_holds_that_no_leader_has_taken_over_is_not_shown(
+    live: ScriptedLive, view: FleetView
+) -> None:
+    """An emptied store is not an empty fleet: pods that are told so would put down all they have."""
+    live.first, live.published_version, live.is_adopted = snapshot(version=0), 0, False
+    await eventually(lambda: not view.is_current, "the picture is not vouched for")
+    heard = live.beats_given
+    await eventually(lambda: live.beats_given > heard + 3, "more pulses")
+    assert not view.is_current
+    assert given(live) == 1
+    live.first, live.published_version = replace(snapshot({T2: tile()}, version=20), era=2), 20
+    live.era, live.is_adopted = 2, True
+    await eventually(lambda: view.is_current, "the picture is of the new era")
+    assert view.current().record(T2) is not None
+    assert view.seen_version == 20
 
 
 async def test_every_failure_of_following_begins_anew(live: ScriptedLive, view: FleetView) -> None:

@@ -123,7 +123,7 @@ async def test_a_new_leader_loses_no_pod_for_one_lease_and_then_those_that_are_s
 class _Away(Register):
     """A database that does not answer."""
 
-    async def raise_incarnation(self, fleet_id: str) -> int:
+    async def raise_incarnation(self, fleet_id: str, above: int = 0) -> int:
         self.incarnations[fleet_id] = self.incarnations.get(fleet_id, 0) + 1
         raise Unavailable("the database does not answer")
 

@@ -1,7 +1,7 @@
 """Owns a simulated process of the server: the operations as shipped, on a wire to the store's twin, without an API."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.fleet.settle import HandoffPolicy
+from subgraph.domain.ids import SessionId
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.suspicion import QuarantinePolicy
@@ -19,10 +20,12 @@ from subgraph.operations.leadership import Candidacy
 from subgraph.operations.operator import Operator
 from subgraph.operations.pod_assignments import PodAssignments
 from subgraph.operations.pods import Pods
-from subgraph.operations.ports import FleetRegister
+from subgraph.operations.ports import ActiveCoverage
 from subgraph.operations.rebalancing import Rebalancing
+from subgraph.operations.recovery import Recovery
 from tests.simulation.network import Network, Stream, Unanswered
 from tests.simulation.virtual_time import Process, VirtualLoop
+from tests.support.coverage_in_memory import CoverageInMemory
 from tests.support.store_twin import Hears, StoreTwin, Told
 from tests.support.twin_live_fleet import TwinLiveFleet
 
@@ -93,9 +96,12 @@ class StoreWire:
 
 
 class SqlWire:
-    """The fleet register, at the other end of a network."""
+    """The fleet register and what is registered of sessions, at the other end of a network."""
 
-    def __init__(self, network: Network, process: Process, register: dict[str, int]) -> None:
+    def __init__(
+        self, network: Network, process: Process, register: dict[str, int], coverage: CoverageInMemory
+    ) -> None:
+        self._coverage = coverage
         self._network = network
         self._process = process
         self._register = register
@@ -113,6 +119,14 @@ class SqlWire:
 
         return await self._ask(add)
 
+    async def active_sessions(self) -> list[SessionId]:
+        """The sessions that have not stopped."""
+        return await self._ask(self._coverage.active)
+
+    async def standing(self, session_ids: Sequence[SessionId]) -> dict[SessionId, ActiveCoverage | None]:
+        """What is registered of those that there are; None for one that has stopped."""
+        return await self._ask(lambda: self._coverage.standing_of(session_ids))
+
     async def _ask(self, step: Callable[[], T]) -> T:
         try:
             return await self._network.ask(self._process, "sql", step, STORE_ANSWER_SECONDS_MAX)
@@ -129,7 +143,7 @@ class Server:
         network: Network,
         process: Process,
         store: StoreTwin,
-        register: FleetRegister,
+        register: SqlWire,
         pace: Pace,
         chance: random.Random,
         clock: Callable[[], float],
@@ -153,6 +167,7 @@ class Server:
             self.live,
             self.view,
             self.candidacy,
+            Recovery(self.live, self.view, self.candidacy, register),
             pace.placement,
             pace.handoff,
             pace.cycle_seconds,

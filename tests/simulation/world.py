@@ -19,6 +19,7 @@ from tests.simulation.server import Pace, Server, SqlWire, StoreWire
 from tests.simulation.sink import SinkTwin
 from tests.simulation.transitions import Transitions
 from tests.simulation.virtual_time import Process, VirtualLoop
+from tests.support.coverage_in_memory import CoverageInMemory
 from tests.support.fleets import tile_ids
 from tests.support.store_twin import Stored, StoreTwin
 from tests.support.twin_live_fleet import TwinLiveFleet
@@ -52,6 +53,7 @@ class World:
         self.store.listeners[self.transitions.hear] = None
         self.pace = Pace()
         self.register: dict[str, int] = {}
+        self.coverage = CoverageInMemory()
         self.servers: list[Server] = []
         self.pods: dict[str, PodInstance] = {}
         self.sessions: dict[SessionId, list[TileId]] = {}
@@ -94,7 +96,7 @@ class World:
             self.network,
             process,
             self.store,
-            SqlWire(self.network, process, self.register),
+            SqlWire(self.network, process, self.register, self.coverage),
             self.pace,
             self.chance,
             self._clock(SERVER_CLOCK_ERROR),
@@ -127,10 +129,12 @@ class World:
         """Have the tiles of another session registered."""
         session_id = SessionId(f"session-{len(self.sessions) + len(self.stopped) + 1}")
         self.sessions[session_id] = tile_ids(TILES_PER_SESSION, session_id)
+        self.coverage.note(self.sessions[session_id])
 
     def stop_session(self, session_id: SessionId) -> None:
         """Have a session's tiles released."""
         self.stopped[session_id] = self.sessions.pop(session_id)
+        self.coverage.stopped.add(session_id)
 
     async def _keep_tiles(self) -> None:
         while True:

@@ -24,7 +24,9 @@ from subgraph.operations.history_recorder import HistoryRecorder
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.pods import Pods
+from subgraph.operations.recovery import Recovery
 from subgraph.operations.term_history import TermHistory
+from tests.support.coverage_in_memory import CoverageInMemory
 from tests.support.polling import eventually
 
 PATIENT = HandoffPolicy(prepare_timeout_ms=60_000, drain_timeout_ms=60_000)
@@ -36,12 +38,13 @@ class Register:
     """The fleet register, in memory: it outlives every process of a test, as SQL would."""
 
     incarnations: dict[str, int] = field(default_factory=dict)
+    coverage: CoverageInMemory = field(default_factory=CoverageInMemory)
 
     async def incarnation(self, fleet_id: str) -> int:
         return self.incarnations.get(fleet_id, 0)
 
-    async def raise_incarnation(self, fleet_id: str) -> int:
-        self.incarnations[fleet_id] = self.incarnations.get(fleet_id, 0) + 1
+    async def raise_incarnation(self, fleet_id: str, above: int = 0) -> int:
+        self.incarnations[fleet_id] = max(self.incarnations.get(fleet_id, 0), above) + 1
         return self.incarnations[fleet_id]
 
 
@@ -73,6 +76,7 @@ class FleetProcess:
     ) -> None:
         pace = pace or Pace()
         self.name = name
+        self.register = register
         self.redis = connect(url)
         self.bus = RedisEventBus(self.redis)
         self.live = RedisLiveFleet(self.redis, self.bus, fleet_id, unrecorded_changes_max)
@@ -87,6 +91,7 @@ class FleetProcess:
             leading,
             self.view,
             self.candidacy,
+            Recovery(leading, self.view, self.candidacy, register.coverage),
             pace.placement,
             pace.handoff,
             pace.cycle_seconds,
@@ -99,6 +104,7 @@ class FleetProcess:
             HistoryRecorder(self.log, history, self.view, self.candidacy, time.monotonic) if history else None
         )
         self.tasks: list[asyncio.Task[None]] = []
+        self.ended = asyncio.Event()
 
     async def start(self, *, leads: bool = True) -> "FleetProcess":
         """Follow the fleet, and by default compete to lead it."""
@@ -121,6 +127,7 @@ class FleetProcess:
             task.cancel()
             await asyncio.wait([task])
         self.tasks = []
+        self.ended.set()
         await self.bus.aclose()
         await self.redis.aclose()
 

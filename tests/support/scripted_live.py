@@ -21,7 +21,8 @@ class ScriptedLive:
         self.beat_waits = asyncio.Event()
         self.beat_waits.set()
         self.published_version = self.first.version
-        self.run_id = "run"
+        self.era = 0
+        self.is_adopted = True
         self.is_down = False
         self.snapshots_given = 0
         self.beats_given = 0
@@ -69,4 +70,12 @@ class ScriptedLive:
         if self.is_down:
             raise Unavailable("the store is down")
         self.beats_given += 1
-        return Beat(self.now_ms, self.run_id, 1, self.published_version, "leader", last_cycle=self.last_cycle)
+        return Beat(
+            self.now_ms,
+            1,
+            self.published_version,
+            "leader",
+            last_cycle=self.last_cycle,
+            era=self.era,
+            is_adopted=self.is_adopted,
+        )

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import msgspec
@@ -15,7 +15,15 @@ from subgraph.domain.fleet.changes import CycleReport
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.live_fleet import Leadership, LiveFleet, NotLeading, PodLease, PodWrite, TileWrite
+from subgraph.operations.live_fleet import (
+    IncarnationBehind,
+    Leadership,
+    LiveFleet,
+    NotLeading,
+    PodLease,
+    PodWrite,
+    TileWrite,
+)
 from tests.support.clocked_redis import ClockedRedis
 from tests.support.fleets import SESSION, A, B, C, held, packed, pod, report, tile, tile_ids
 from tests.support.store_twin import Stored, StoreTwin
@@ -76,11 +84,14 @@ class Both:
             "run_id": meta.get("run_id", ""),
             "counter": int(meta.get("counter", 0)),
             "published": int(meta.get("published", 0)),
+            "era": int(meta.get("era", 0)),
+            "restored": int(meta["restored"]) if "restored" in meta else None,
             "tiles": {TileId(name.decode()): codec.decode_tile(one) for name, one in tiles.items()},
             "pods": {PodId(name.decode()): codec.decode_pod(one) for name, one in pods.items()},
             "tokens": {PodId(name.decode()): _token(one) for name, one in tokens.items()},
             "leases": {PodId(name.decode()): int(ends) for name, ends in leases},
             "applied": {PodId(k.decode()): int(v) for k, v in (await redis.hgetall(self.key("applied"))).items()},
+            "claims": {one.pod_id: one for one in await self.real.read_claims(len(PODS))},
             "leader": tuple(leader.decode().split("|")) if leader else None,
             "cycle": msgspec.json.decode(cycle, type=CycleReport) if cycle else None,
             "requirements": {
@@ -93,8 +104,12 @@ class Both:
     def twin_state(self) -> dict[str, Any]:
         """All that the twin keeps."""
         stored = self.twin.stored
-        state = {name: getattr(stored, name) for name in ("incarnation", "run_id", "counter", "published")}
-        state |= {name: getattr(stored, name) for name in ("tiles", "pods", "tokens", "leases", "applied", "cycle")}
+        state = {
+            name: getattr(stored, name) for name in ("incarnation", "run_id", "counter", "published", "era", "restored")
+        }
+        state |= {
+            name: getattr(stored, name) for name in ("tiles", "pods", "tokens", "leases", "applied", "claims", "cycle")
+        }
         leader = (stored.leader.token, stored.leader.name) if stored.leader else None
         loads = [one.pod_id for _, one in stored.loads]
         return state | {"leader": leader, "requirements": stored.requirements, "loads": loads}
@@ -115,7 +130,8 @@ async def somebody_tries_to_lead(both: Both) -> None:
         return
     both.incarnation += both.chance.choice((0, 1, 1, 1))
     leadership = Leadership(both.incarnation, token)
-    await both.do(lambda live: live.begin_term(leadership))
+    seen = both.twin.stored.published + both.chance.choice((0, 0, 1))
+    await both.do(lambda live: live.begin_term(leadership, seen))
     both.leaderships.append(leadership)
 
 
@@ -136,7 +152,8 @@ async def leader_gives_up(both: Both) -> None:
 
 async def epochs_are_reserved(both: Both) -> None:
     leadership, count = _newest(both, both.leaderships), both.chance.randint(1, 5)
-    await both.do(lambda live: live.reserve_versions(leadership, count))
+    above = both.twin.stored.published + both.chance.choice((0, 0, 10**6))
+    await both.do(lambda live: live.reserve_versions(leadership, count, above))
 
 
 async def cycle_is_announced(both: Both) -> None:
@@ -147,7 +164,10 @@ async def cycle_is_announced(both: Both) -> None:
 async def pod_registers(both: Both) -> None:
     pod_id, token = both.chance.choice(PODS), f"token{len(both.tokens)}"
     both.tokens.append(token)
-    await both.do(lambda live: live.register_pod(pod_id, pod(lease_token=token, lease_ms=1_000)))
+    published = both.twin.stored.published
+    held_at = (1, max(1, both.twin.stored.era << 32), published, published + 1)
+    holds = {one: both.chance.choice(held_at) for one in both.chance.sample(TILES, both.chance.randint(0, 2))}
+    await both.do(lambda live: live.register_pod(pod_id, pod(lease_token=token, lease_ms=1_000), holds))
 
 
 async def pod_renews(both: Both) -> None:
@@ -159,6 +179,19 @@ async def pod_renews(both: Both) -> None:
 async def pod_leaves(both: Both) -> None:
     lease = _lease(both)
     await both.do(lambda live: live.end_pod(lease, pod(status=PodStatus.GONE)))
+
+
+async def claims_are_decided(both: Both) -> None:
+    leadership, waiting = _newest(both, both.leaderships), list(both.twin.stored.claims.values())
+    if waiting:
+        claims = both.chance.choice(waiting)
+        decided = replace(claims, version=claims.version - (both.chance.random() < 0.3))
+        await both.do(lambda live: live.drop_claims(leadership, decided))
+
+
+async def all_is_restored(both: Both) -> None:
+    leadership = _newest(both, both.leaderships)
+    await both.do(lambda live: live.declare_restored(leadership))
 
 
 async def somebody_writes(both: Both) -> None:
@@ -222,6 +255,9 @@ HAPPENINGS: list[Callable[[Both], Awaitable[None]]] = [
     pod_renews,
     pod_renews,
     pod_leaves,
+    claims_are_decided,
+    claims_are_decided,
+    all_is_restored,
     somebody_writes,
     somebody_writes,
     somebody_writes,
@@ -251,6 +287,8 @@ async def _said(call: Awaitable[Any]) -> Any:
         return await call
     except LeaseLost as failure:
         return LeaseLost, failure.superseded
+    except IncarnationBehind as failure:
+        return IncarnationBehind, failure.incarnation
     except (NotLeading, Unavailable) as failure:
         return type(failure)
 

@@ -18,11 +18,14 @@ from subgraph.domain.load_report import LoadReport
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
 from subgraph.operations.live_fleet import (
+    NOTHING_HELD,
     Beat,
     Committed,
     Guard,
+    IncarnationBehind,
     Leadership,
     NotLeading,
+    PodClaims,
     PodLease,
     PodWrite,
     TileWrite,
@@ -52,11 +55,14 @@ class Stored:
     run_id: str = ""
     counter: int = 0
     published: int = 0
+    era: int = 0
+    restored: int | None = None
     tiles: dict[TileId, Versioned[TileRecord]] = field(default_factory=dict)
     pods: dict[PodId, Versioned[PodRecord]] = field(default_factory=dict)
     tokens: dict[PodId, tuple[str, int]] = field(default_factory=dict)
     leases: dict[PodId, int] = field(default_factory=dict)
     applied: dict[PodId, int] = field(default_factory=dict)
+    claims: dict[PodId, PodClaims] = field(default_factory=dict)
     leader: Holder | None = None
     loads: list[tuple[int, LoadReport]] = field(default_factory=list)
     cycle: CycleReport | None = None
@@ -93,7 +99,6 @@ class StoreTwin:
         stored, now_ms = self.stored, self.now_ms()
         return Beat(
             now_ms=now_ms,
-            run_id=self.run_id,
             incarnation=stored.incarnation or 0,
             published_version=stored.published,
             leader=holder.name if (holder := self._holder()) else None,
@@ -101,6 +106,10 @@ class StoreTwin:
             applied=dict(stored.applied),
             last_cycle=stored.cycle,
             pause=stored.pause if stored.pause and stored.pause.until_ms > now_ms else None,
+            is_adopted=self._is_adopted,
+            era=stored.era,
+            is_restored=stored.restored == stored.era,
+            pods_with_claims=len(stored.claims),
         )
 
     def commit(
@@ -116,6 +125,7 @@ class StoreTwin:
             self._require_leads(guard)
         elif isinstance(guard, PodLease):
             self._require_instance(guard)
+        self._require_adopted()
         now_ms = self.now_ms()
         pods_written: dict[PodId, PodRecord | None] = {}
         for pod in pods:
@@ -154,17 +164,24 @@ class StoreTwin:
         self._publish(version, requirements={session_id: requirement})
         return version
 
-    def reserve(self, leadership: Leadership, count: int) -> int:
+    def reserve(self, leadership: Leadership, count: int, above: int = 0) -> int:
         """reserve.lua"""
         self._require_leads(leadership)
-        return self._reserve(count)
+        first = self._reserve(count)
+        if first <= above:
+            raise _not_leading()
+        return first
 
-    def register_pod(self, pod_id: PodId, record: PodRecord) -> int:
+    def register_pod(self, pod_id: PodId, record: PodRecord, claims: Mapping[TileId, int] = NOTHING_HELD) -> int:
         """register_pod.lua"""
+        if self.stored.era != record.era or not record.era:
+            raise _not_adopted()
         version = self._reserve(1)
         self.stored.pods[pod_id] = Versioned(version, record)
         self.stored.tokens[pod_id] = (record.lease_token, record.lease_ms)
         self.stored.applied.pop(pod_id, None)
+        if claims:
+            self.stored.claims[pod_id] = PodClaims(pod_id, version, claims)
         self._renew(pod_id)
         self._publish(version, pods={pod_id: record})
         return version
@@ -197,16 +214,33 @@ class StoreTwin:
         self.stored.leader = Holder(token, name, self.now_ms() + lease_ms)
         return True
 
-    def begin_term(self, leadership: Leadership) -> None:
+    def begin_term(self, leadership: Leadership, seen_version: int = 0) -> bool:
         """begin_term.lua"""
-        holder = self._holder()
+        stored, holder = self.stored, self._holder()
         if holder is None or holder.token != leadership.token:
             raise _not_leading()
-        if (self.stored.incarnation or 0) >= leadership.incarnation:
-            raise _not_leading()
-        self.stored.incarnation, self.stored.run_id = leadership.incarnation, self.run_id
-        self.stored.counter = 0
+        if (stored.incarnation or 0) >= leadership.incarnation:
+            raise IncarnationBehind(stored.incarnation or 0)
+        has_forgotten = not self._is_adopted or stored.published < seen_version
+        stored.incarnation, stored.run_id, stored.counter = leadership.incarnation, self.run_id, 0
+        if has_forgotten:
+            stored.era, stored.restored = leadership.incarnation, None
+            for forgotten in (stored.tokens, stored.leases, stored.applied):
+                forgotten.clear()
         self._publish(self._reserve(1))
+        return has_forgotten
+
+    def drop_claims(self, leadership: Leadership, claims: PodClaims) -> None:
+        """drop_claims.lua"""
+        self._require_leads(leadership)
+        waiting = self.stored.claims.get(claims.pod_id)
+        if waiting is not None and waiting.version == claims.version:
+            del self.stored.claims[claims.pod_id]
+
+    def declare_restored(self, leadership: Leadership) -> None:
+        """declare_restored.lua"""
+        self._require_leads(leadership)
+        self.stored.restored = self.stored.era
 
     def keep_leading(self, leadership: Leadership, lease_ms: int) -> None:
         """keep_leading.lua"""
@@ -245,10 +279,17 @@ class StoreTwin:
     # What the prelude's functions do.
 
     def _reserve(self, count: int) -> int:
-        if self.stored.incarnation is None:
-            raise Unavailable("no leader has set an incarnation yet", retry_after_seconds=1.0)
+        self._require_adopted()
         self.stored.counter += count
-        return (self.stored.incarnation << 32) + self.stored.counter - count + 1
+        return ((self.stored.incarnation or 0) << 32) + self.stored.counter - count + 1
+
+    @property
+    def _is_adopted(self) -> bool:
+        return self.stored.run_id == self.run_id
+
+    def _require_adopted(self) -> None:
+        if not self._is_adopted:
+            raise _not_adopted()
 
     def _holder(self) -> Holder | None:
         holder = self.stored.leader
@@ -260,7 +301,7 @@ class StoreTwin:
             holder is None
             or holder.token != leadership.token
             or self.stored.incarnation != leadership.incarnation
-            or self.stored.run_id != self.run_id
+            or not self._is_adopted
         ):
             raise _not_leading()
         return holder
@@ -268,13 +309,14 @@ class StoreTwin:
     def _require_instance(self, lease: PodLease) -> None:
         held = self.stored.tokens.get(lease.pod_id)
         if held is None or held[0] != lease.token:
+            self._require_adopted()
             raise LeaseLost(lease.pod_id, "the lease is not of the running instance", superseded=held is not None)
 
     def _renew(self, pod_id: PodId) -> None:
         self.stored.leases[pod_id] = self.now_ms() + self.stored.tokens[pod_id][1]
 
     def _forget_instance(self, pod_id: PodId) -> None:
-        for kept in (self.stored.tokens, self.stored.applied, self.stored.leases):
+        for kept in (self.stored.tokens, self.stored.applied, self.stored.claims, self.stored.leases):
             kept.pop(pod_id, None)
 
     def _is_unchanged(self, write: TileWrite) -> bool:
@@ -315,3 +357,7 @@ def _copied(value: Any) -> Any:
 
 def _not_leading() -> NotLeading:
     return NotLeading("another process leads, or a newer incarnation is in force")
+
+
+def _not_adopted() -> Unavailable:
+    return Unavailable("no leader has taken over the live store", retry_after_seconds=1.0)

@@ -1,7 +1,7 @@
 """Owns the LiveFleet port on the store's twin: as many round trips as the adapter makes, and whatever comes between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Protocol, TypeVar
@@ -17,6 +17,7 @@ from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
 from subgraph.operations.broadcast import Broadcast
 from subgraph.operations.live_fleet import (
+    NOTHING_HELD,
     TILES_PER_COMMIT_MAX,
     Beat,
     Committed,
@@ -24,9 +25,11 @@ from subgraph.operations.live_fleet import (
     Leadership,
     LoadReading,
     NotLeading,
+    PodClaims,
     PodLease,
     PodWrite,
     TileWrite,
+    claims_among,
 )
 from tests.support.store_twin import Hears, StoreTwin, Told
 
@@ -100,7 +103,7 @@ class TwinLiveFleet:
     async def _snapshot(self) -> FleetSnapshot:
         # What is committed between two of these steps may be in the snapshot, and comes again as a change.
         store, carry = self._store, self._transport.carry
-        version = await carry(lambda: store.stored.published)
+        version, era = await carry(lambda: (store.stored.published, store.stored.era))
         pods = await carry(lambda: dict(store.stored.pods))
         requirements = await carry(lambda: dict(store.stored.requirements))
         tiles: dict[TileId, Versioned[TileRecord]] = {}
@@ -108,7 +111,7 @@ class TwinLiveFleet:
         while names is None or names:
             found, names = await carry(partial(_scan, store, names))
             tiles |= found
-        return FleetSnapshot(version, tiles, pods, requirements)
+        return FleetSnapshot(version, tiles, pods, requirements, era)
 
     async def follow_loads(self) -> AsyncIterator[LoadReading]:
         """Load reports, many at a time: those of the last seconds, then all to come."""
@@ -159,15 +162,32 @@ class TwinLiveFleet:
         """Note what a session requires of all its tiles."""
         return await self._transport.carry(lambda: self._store.require(session_id, requirement))
 
-    async def reserve_versions(self, leadership: Leadership, count: int) -> int:
+    async def reserve_versions(self, leadership: Leadership, count: int, above: int = 0) -> int:
         """Reserve `count` consecutive versions as epochs, and return the first."""
-        return await self._transport.carry(lambda: self._store.reserve(leadership, count))
+        return await self._transport.carry(lambda: self._store.reserve(leadership, count, above))
 
-    async def register_pod(self, pod_id: PodId, record: PodRecord) -> tuple[int, PodRecord]:
-        """Make the record's lease token the pod's one instance, with a fresh lease."""
-        now_ms = (await self.beat()).now_ms
-        stamped = msgspec.structs.replace(record, registered_at_ms=now_ms, status_at_ms=now_ms)
-        return await self._transport.carry(lambda: self._store.register_pod(pod_id, stamped)), stamped
+    async def register_pod(
+        self, pod_id: PodId, record: PodRecord, held: Mapping[TileId, int] = NOTHING_HELD
+    ) -> tuple[int, PodRecord]:
+        """Make the record's lease token the pod's one instance, with a fresh lease; keep what it claims."""
+        beat = await self.beat()
+        times = {"registered_at_ms": beat.now_ms, "status_at_ms": beat.now_ms}
+        stamped = msgspec.structs.replace(record, **times, era=beat.era)
+        claims = claims_among(held, beat)
+        return await self._transport.carry(lambda: self._store.register_pod(pod_id, stamped, claims)), stamped
+
+    async def read_claims(self, pods_max: int) -> list[PodClaims]:
+        """The claims of some pods that are not decided yet."""
+        claims = await self._transport.carry(lambda: dict(self._store.stored.claims))
+        return [claims[pod_id] for pod_id in sorted(claims)[:pods_max]]
+
+    async def drop_claims(self, leadership: Leadership, claims: PodClaims) -> None:
+        """A pod's claims are decided, unless it has made others since."""
+        await self._transport.carry(lambda: self._store.drop_claims(leadership, claims))
+
+    async def declare_restored(self, leadership: Leadership) -> None:
+        """All that was lost before the era is restored, as far as it can be."""
+        await self._transport.carry(lambda: self._store.declare_restored(leadership))
 
     async def renew_lease(self, lease: PodLease, applied_version: int | None, loads: LoadReport | None = None) -> None:
         """Renew a pod's lease; with `loads`, append them to the load reports in the same step."""
@@ -181,9 +201,9 @@ class TwinLiveFleet:
         """Take the leader's lease if it is free or already the token's."""
         return await self._transport.carry(lambda: self._store.try_lead(name, token, lease_ms))
 
-    async def begin_term(self, leadership: Leadership) -> None:
-        """Put a raised incarnation in force."""
-        await self._transport.carry(lambda: self._store.begin_term(leadership))
+    async def begin_term(self, leadership: Leadership, seen_version: int = 0) -> bool:
+        """Put a raised incarnation in force, and begin an era where the store may have forgotten anything."""
+        return await self._transport.carry(lambda: self._store.begin_term(leadership, seen_version))
 
     async def keep_leading(self, leadership: Leadership, lease_ms: int) -> None:
         """Renew the leader's lease."""

@@ -90,17 +90,21 @@ def decode_notes(fields: Mapping[bytes, bytes]) -> list[LoggedChange]:
 def decode_beat(answer: list[Any]) -> Beat:
     """What the pulse script returns."""
     with _told_as_unreadable("the pulse"):
-        now_ms, run_id, incarnation, published, leader, cycle, leases, applied, pause, unrecorded, dropped = answer
+        now_ms, is_adopted, incarnation, era, is_restored, published, *further = answer
+        leader, cycle, leases, applied, pause, claims, unrecorded, dropped = further
         return Beat(
             now_ms=int(now_ms),
-            run_id=run_id.decode(),
+            is_adopted=bool(is_adopted),
             incarnation=int(incarnation),
+            era=int(era),
+            is_restored=bool(is_restored),
             published_version=int(published),
             leader=leader.decode() or None,
             leases={PodId(pod.decode()): int(float(end)) for pod, end in _pairs(leases)},
             applied={PodId(pod.decode()): int(version) for pod, version in _pairs(applied)},
             last_cycle=msgspec.json.decode(cycle, type=CycleReport) if cycle else None,
             pause=msgspec.json.decode(pause, type=Pause) if pause else None,
+            pods_with_claims=int(claims),
             unrecorded_changes=int(unrecorded),
             dropped_changes=int(dropped),
         )

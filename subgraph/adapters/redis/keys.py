@@ -8,7 +8,7 @@ PREFIX = "session-manager"
 def fleet_keys(fleet_id: str) -> list[str]:
     """The keys of a fleet as every script takes them; one hash tag keeps them in one cluster slot."""
     # The order is that of the scripts' prelude.
-    names = ["meta", "tiles", "pods", "tokens", "leases", "applied", "leader", "loads", "cycle", "pause"]
+    names = ["meta", "tiles", "pods", "tokens", "leases", "applied", "claims", "leader", "loads", "cycle", "pause"]
     names += ["requirements", "terms", "changes"]
     return [f"{PREFIX}:{{{fleet_id}}}:{name}" for name in names]
 

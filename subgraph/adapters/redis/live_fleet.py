@@ -1,7 +1,7 @@
 """Owns the fleet's live state in Redis: translates the port's calls into scripts, and what they return into values."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from subgraph.adapters.redis import codec
+from subgraph.adapters.redis.claims import pack_claims, read_claims
 from subgraph.adapters.redis.connection import told_as_unavailable
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.fleet_scripts import fleet_script
@@ -25,16 +26,20 @@ from subgraph.domain.load_report import LoadReport
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
 from subgraph.operations.live_fleet import (
+    NOTHING_HELD,
     TILES_PER_COMMIT_MAX,
     Beat,
     Committed,
     Guard,
+    IncarnationBehind,
     Leadership,
     LoadReading,
     NotLeading,
+    PodClaims,
     PodLease,
     PodWrite,
     TileWrite,
+    claims_among,
 )
 
 logger = logging.getLogger(__name__)
@@ -49,6 +54,8 @@ _SCRIPTS = (
     "beat",
     "begin_term",
     "commit",
+    "declare_restored",
+    "drop_claims",
     "end_pod",
     "keep_leading",
     "register_pod",
@@ -96,17 +103,18 @@ class RedisLiveFleet:
     async def _snapshot(self) -> FleetSnapshot:
         with told_as_unavailable():
             # The version is read first: what is committed while the rest is read comes again as a change.
-            version = int(await _answer(self._redis.hget(self._meta, "published")) or 0)
+            published, era = await _answer(self._redis.hmget(self._meta, ["published", "era"]))
             pods = await _answer(self._redis.hgetall(self._pods))
             required = await _answer(self._redis.hgetall(self._requirements))
             tiles: dict[TileId, Versioned[TileRecord]] = {}
             async for tile_id, stored in self._redis.hscan_iter(self._tiles, count=TILES_PER_SCAN):
                 tiles[TileId(tile_id.decode())] = codec.decode_tile(stored)
         return FleetSnapshot(
-            version,
+            int(published or 0),
             tiles,
             {PodId(pod_id.decode()): codec.decode_pod(stored) for pod_id, stored in pods.items()},
             {SessionId(one.decode()): codec.decode_requirement(stored) for one, stored in required.items()},
+            int(era or 0),
         )
 
     async def follow_loads(self) -> AsyncIterator[LoadReading]:
@@ -166,16 +174,31 @@ class RedisLiveFleet:
         revision = 0 if requirement is None else requirement.revision
         return int(await self._run("require", [session_id, revision, codec.encode_record(requirement)]))
 
-    async def reserve_versions(self, leadership: Leadership, count: int) -> int:
+    async def reserve_versions(self, leadership: Leadership, count: int, above: int = 0) -> int:
         """Reserve `count` consecutive versions as epochs, and return the first."""
-        return int(await self._run("reserve", [leadership.incarnation, leadership.token, count]))
+        return int(await self._run("reserve", [leadership.incarnation, leadership.token, count, above]))
 
-    async def register_pod(self, pod_id: PodId, record: PodRecord) -> tuple[int, PodRecord]:
-        """Make the record's lease token the pod's one instance, with a fresh lease."""
-        now_ms = (await self.beat()).now_ms
-        stamped = msgspec.structs.replace(record, registered_at_ms=now_ms, status_at_ms=now_ms)
+    async def register_pod(
+        self, pod_id: PodId, record: PodRecord, held: Mapping[TileId, int] = NOTHING_HELD
+    ) -> tuple[int, PodRecord]:
+        """Make the record's lease token the pod's one instance, with a fresh lease; keep what it claims."""
+        beat = await self.beat()
+        stamped = msgspec.structs.replace(record, registered_at_ms=beat.now_ms, status_at_ms=beat.now_ms, era=beat.era)
         arguments: list[str | bytes | int] = [pod_id, record.lease_token, record.lease_ms, codec.encode_record(stamped)]
+        arguments += [beat.era, pack_claims(claims_among(held, beat))]
         return int(await self._run("register_pod", arguments)), stamped
+
+    async def read_claims(self, pods_max: int) -> list[PodClaims]:
+        """The claims of some pods that are not decided yet."""
+        return await read_claims(self._redis, self._key("claims"), pods_max)
+
+    async def drop_claims(self, leadership: Leadership, claims: PodClaims) -> None:
+        """A pod's claims are decided, unless it has made others since."""
+        await self._run("drop_claims", [leadership.incarnation, leadership.token, claims.pod_id, claims.version])
+
+    async def declare_restored(self, leadership: Leadership) -> None:
+        """All that was lost before the era is restored, as far as it can be."""
+        await self._run("declare_restored", [leadership.incarnation, leadership.token])
 
     async def renew_lease(self, lease: PodLease, applied_version: int | None, loads: LoadReport | None = None) -> None:
         """Renew a pod's lease; with `loads`, append them to the load reports in the same step."""
@@ -191,9 +214,9 @@ class RedisLiveFleet:
         """Take the leader's lease if it is free or already the token's."""
         return bool(await self._run("try_lead", [token, name, lease_ms]))
 
-    async def begin_term(self, leadership: Leadership) -> None:
-        """Put a raised incarnation in force."""
-        await self._run("begin_term", [leadership.incarnation, leadership.token])
+    async def begin_term(self, leadership: Leadership, seen_version: int = 0) -> bool:
+        """Put a raised incarnation in force, and begin an era where the store may have forgotten anything."""
+        return bool(await self._run("begin_term", [leadership.incarnation, leadership.token, seen_version]))
 
     async def keep_leading(self, leadership: Leadership, lease_ms: int) -> None:
         """Renew the leader's lease."""
@@ -256,7 +279,9 @@ class RedisLiveFleet:
                 code, _, message = str(error).partition(" ")
                 if code == "NOTLEADING":
                     raise NotLeading(message) from error
-                if code == "NOINCARNATION":
+                if code == "BEHIND":
+                    raise IncarnationBehind(int(message)) from error
+                if code == "NOTADOPTED":
                     raise Unavailable(message, retry_after_seconds=1.0) from error
                 raise
 

@@ -48,7 +48,7 @@ class RedisLoadReports:
 
         Raises:
             ResponseError: LEASELOST.
-            Unavailable: Redis does not answer, or takes no report at the moment.
+            Unavailable: Redis does not answer, takes no report at the moment, or may have forgotten who runs.
         """
         applied = "" if applied_version is None else str(applied_version)
         arguments: list[str | bytes] = [lease.pod_id, lease.token, applied]
@@ -56,7 +56,13 @@ class RedisLoadReports:
             arguments.append("\n".join(f"{count} {session_id}" for session_id, count in report.sessions))
             arguments += [getattr(report, column) for column in COLUMNS]
         with told_as_unavailable():
-            answer = await self._renew(keys=self._keys, args=arguments)
+            try:
+                answer = await self._renew(keys=self._keys, args=arguments)
+            except ResponseError as error:
+                code, _, message = str(error).partition(" ")
+                if code == "NOTADOPTED":
+                    raise Unavailable(message, retry_after_seconds=1.0) from error
+                raise
         if answer == b"SLOW":
             raise Unavailable("more load reports came of late than may be kept: report less often", 1.0)
 

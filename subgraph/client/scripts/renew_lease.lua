@@ -9,7 +9,8 @@
 --       cells, epochs, records_per_second, bytes_per_second, volume_bytes, backlog (8 bytes a tile, lowest first; the
 --       last three may be empty)
 -- Returns: OK, or SLOW: the lease is renewed, but the report was not taken, since too much was handed in of late.
--- Errors: LEASELOST superseded (another instance runs), LEASELOST ended (none does), TOOLARGE (the report)
+-- Errors: LEASELOST superseded (another instance runs), LEASELOST ended (none does), TOOLARGE (the report), NOTADOPTED
+--       (nobody has led the fleet here since the server was started or emptied: it may have forgotten who runs)
 local TOKENS, LEASES, APPLIED, LOADS, INTAKE = unpack(KEYS)
 local pod_id, token, applied = ARGV[1], ARGV[2], ARGV[3]
 local REPORTS_KEPT_MS = 10000
@@ -18,10 +19,20 @@ local REPORT_BYTES_MAX = 2000000
 local ENTRY_OVERHEAD_BYTES = 200
 local COLUMNS = {'sessions', 'cells', 'epochs', 'records_per_second', 'bytes_per_second', 'volume_bytes', 'backlog'}
 
+-- The one key that is not handed over, since whoever hands a key over must have the right to write it. It is only read,
+-- and only before an instance is refused: run_id is that of the server on which the fleet is led.
+local function lease_lost(why)
+  local meta = string.gsub(TOKENS, 'tokens$', 'meta')
+  local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  if redis.call('HGET', meta, 'run_id') ~= run_id then
+    return {err = 'NOTADOPTED no leader has taken over the live store since it was restarted, replaced or emptied'}
+  end
+  return {err = 'LEASELOST ' .. why}
+end
 local held = redis.call('HGET', TOKENS, pod_id)
-if not held then return {err = 'LEASELOST ended'} end
+if not held then return lease_lost('ended') end
 local holder, lease_ms = string.match(held, '^([^|]*)|(%d+)$')
-if holder ~= token then return {err = 'LEASELOST superseded'} end
+if holder ~= token then return lease_lost('superseded') end
 local size = 0
 for at = 4, #ARGV do size = size + #ARGV[at] end
 if size > REPORT_BYTES_MAX then

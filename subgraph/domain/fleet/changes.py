@@ -58,9 +58,13 @@ class Pause(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class FleetSnapshot:
-    """All of the fleet at or after `version`: changes up to it are in, later ones may be in already."""
+    """All of the fleet at or after `version`: changes up to it are in, later ones may be in already.
+
+    `era`: the incarnation that began after the store last forgot writes.
+    """
 
     version: int
     tiles: Mapping[TileId, Versioned[TileRecord]]
     pods: Mapping[PodId, Versioned[PodRecord]]
     requirements: Mapping[SessionId, SessionRequirement] = field(default_factory=dict)
+    era: int = 0

@@ -45,6 +45,8 @@ class Fleet:
 
     def __init__(self, load_metric: LoadMetric = LoadMetric.RECORDS) -> None:
         self.version = 0
+        self.era = 0
+        """The incarnation that began after the live store last forgot writes."""
         self.snapshot_version = 0
         """What ended before this version is not known any more: who has missed it needs to read all."""
         self.tiles = TileTable()
@@ -90,6 +92,7 @@ class Fleet:
         for tile_id in in_force:
             self.retired.forget(tile_id)
         self.version = self.snapshot_version = snapshot.version
+        self.era = snapshot.era
         return Effects(snapshot.version, in_force, formerly - in_force)
 
     def apply(self, change: FleetChange) -> Effects:
@@ -160,6 +163,11 @@ class Fleet:
             term_change(tiles.id_of(row), term, state, tiles.pins.get(row), tiles.replaces.get(row, ()))
             for row, term, state in terms
         ]
+
+    def instance_of(self, pod_id: PodId) -> str | None:
+        """The lease token of the pod's instance that runs; None: there is none, or it must register anew."""
+        pod = self.pods.get(pod_id)
+        return pod.record.instance if pod is not None and pod.record.era >= self.era else None
 
     def renew(self, leases: Mapping[PodId, int], applied: Mapping[PodId, int]) -> None:
         """Take over the leases' ends (Redis time, milliseconds) and the versions that pods say they have applied."""

@@ -16,7 +16,7 @@ from subgraph.domain.ownership import (
     ended_terms,
 )
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.live_fleet import Leadership, NotLeading, PodWrite, TileWrite
+from subgraph.operations.live_fleet import IncarnationBehind, Leadership, NotLeading, PodWrite, TileWrite
 from tests.simulation.exploration.small_world import (
     LEADER_LEASE,
     LEASE,
@@ -37,7 +37,7 @@ def leader_steps(world: SmallWorld, leader: Leader) -> Iterator[tuple[str, Store
         if leader.raised is not None:
             try:
                 store.begin_term(Leadership(leader.raised, leader.name))
-            except NotLeading:
+            except (NotLeading, IncarnationBehind):
                 yield "is too late", store, Leader(leader.name), register
             else:
                 term = Leadership(leader.raised, leader.name)

@@ -70,7 +70,7 @@ def pod_steps(world: SmallWorld, index: int) -> Iterator[tuple[str, SmallWorld]]
 
 def _ask(store: StoreTwin, pod: Pod) -> tuple[Pod, StoreTwin]:
     token = f"{pod.id}.{pod.tokens_used + 1}"
-    store.register_pod(pod.id, PodRecord("small", 1.0, LEASE, token, 0))
+    store.register_pod(pod.id, PodRecord("small", 1.0, LEASE, token, 0, era=store.stored.era))
     return replace(pod, asked_at=0, tokens_used=pod.tokens_used + 1), store
 
 

@@ -8,6 +8,7 @@ local NOTES_PER_ENTRY = 100
 local guard, guard_id, token = ARGV[1], ARGV[2], ARGV[3]
 if guard == 'leader' and not leads(guard_id, token) then return NOT_LEADING end
 if guard == 'pod' and not is_instance(guard_id, token) then return lease_lost(guard_id) end
+if not is_adopted() then return NOT_ADOPTED end
 
 local noted_max, pods_count = tonumber(ARGV[4]), tonumber(ARGV[5])
 local tiles_from = 6 + 4 * pods_count
@@ -47,7 +48,6 @@ end
 if #pods == 0 and #tiles == 0 then return {'0', pod_conflicts, tile_conflicts} end
 
 local version = reserve(1)
-if not version then return NO_INCARNATION end
 local function write(key, records)
   for at = 1, #records, 2 do
     if records[at + 1] == '' then

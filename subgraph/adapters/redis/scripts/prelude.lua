@@ -1,12 +1,15 @@
 -- What every script of the fleet shares. All keys of a fleet have one hash tag, so a script may touch any of them.
 --   META     hash    incarnation, run_id (of the server it began on), counter (of versions given out), published
---                    (version of the newest change); of the changes of tiles with terms, how many were noted for history
---                    (terms_noted), are recorded or dropped (terms_done), and were dropped (terms_dropped)
+--                    (version of the newest change), era (incarnation that began after the store last forgot writes),
+--                    restored (era of which all that was lost is restored); of the changes of tiles with terms, how many
+--                    were noted for history (terms_noted), are recorded or dropped (terms_done), and were dropped
+--                    (terms_dropped)
 --   TILES    hash    tile id -> "version|record as JSON"
 --   PODS     hash    pod id  -> "version|record as JSON"
 --   TOKENS   hash    pod id  -> "lease token|lease in ms"; present while an instance is live
 --   LEASES   zset    pod id  -> end of its lease, ms
 --   APPLIED  hash    pod id  -> version the pod has applied
+--   CLAIMS   hash    pod id  -> "version of its registration|what it held before the era, packed"
 --   LEADER   string  "token|name", with the lease as its time to live
 --   LOADS    stream  load reports; which columns they have says subgraph/client/scripts/renew_lease.lua
 --   CYCLE    string  report of the last control cycle
@@ -15,7 +18,8 @@
 --   TERMS    stream  notes for history of changes of tiles with terms; the id of an entry is how many changes were
 --                    noted up to and with it
 --   CHANNEL  channel on which changes and cycle reports are published
-local META, TILES, PODS, TOKENS, LEASES, APPLIED, LEADER, LOADS, CYCLE, PAUSE, REQUIREMENTS, TERMS, CHANNEL = unpack(KEYS)
+local META, TILES, PODS, TOKENS, LEASES, APPLIED, CLAIMS = unpack(KEYS, 1, 7)
+local LEADER, LOADS, CYCLE, PAUSE, REQUIREMENTS, TERMS, CHANNEL = unpack(KEYS, 8)
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -27,11 +31,19 @@ local function digits(number)
   return string.format('%.0f', number)
 end
 
+local function run_id()
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+end
+
+-- A server that was restarted, took over from another or was emptied may have forgotten versions that it gave out. It
+-- gives out no others, and nothing is written, before a leader has adopted it by beginning a term there.
+local function is_adopted()
+  return redis.call('HGET', META, 'run_id') == run_id()
+end
+
 local function reserve(count)
+  if not is_adopted() then return nil end
   local incarnation = redis.call('HGET', META, 'incarnation')
-  if not incarnation then
-    return nil
-  end
   local last = redis.call('HINCRBY', META, 'counter', count)
   return tonumber(incarnation) * 4294967296 + last - count + 1
 end
@@ -51,17 +63,12 @@ local function changes_done()
   return tonumber(redis.call('HGET', META, 'terms_done') or '0')
 end
 
-local function run_id()
-  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-end
-
--- A server that was restarted, or took over from another, may have forgotten versions it gave out: there the
--- incarnation is over, even in the middle of a leader's turn.
+-- A term is over with the run of the store it began on, even in the middle of a leader's turn.
 local function leads(incarnation, token)
   local holder = redis.call('GET', LEADER)
   return holder and string.match(holder, '^([^|]*)|') == token
     and redis.call('HGET', META, 'incarnation') == incarnation
-    and redis.call('HGET', META, 'run_id') == run_id()
+    and is_adopted()
 end
 
 local function is_instance(pod_id, token)
@@ -77,12 +84,15 @@ end
 local function forget_instance(pod_id)
   redis.call('HDEL', TOKENS, pod_id)
   redis.call('HDEL', APPLIED, pod_id)
+  redis.call('HDEL', CLAIMS, pod_id)
   redis.call('ZREM', LEASES, pod_id)
 end
 
 local NOT_LEADING = {err = 'NOTLEADING another process leads, or a newer incarnation is in force'}
+local NOT_ADOPTED = {err = 'NOTADOPTED no leader has taken over the live store since it was restarted, replaced or emptied'}
 local function lease_lost(pod_id)
+  -- Whoever has registered where, the store may have forgotten it.
+  if not is_adopted() then return NOT_ADOPTED end
   local superseded = redis.call('HEXISTS', TOKENS, pod_id) == 1
   return {err = superseded and 'LEASELOST superseded' or 'LEASELOST ended'}
 end
-local NO_INCARNATION = {err = 'NOINCARNATION no leader has set an incarnation yet'}

@@ -4,7 +4,7 @@ local noted = redis.call('HGET', REQUIREMENTS, ARGV[1])
 if ARGV[3] == '' and not noted then return '0' end
 if ARGV[3] ~= '' and tonumber(version_of(noted)) >= tonumber(ARGV[2]) then return '0' end
 local version = reserve(1)
-if not version then return NO_INCARNATION end
+if not version then return NOT_ADOPTED end
 if ARGV[3] == '' then
   redis.call('HDEL', REQUIREMENTS, ARGV[1])
 else
