@@ -44,6 +44,10 @@ class Violation:
         return f"at {self.at_seconds:.3f} s: {self.rule}: {self.facts}"
 
 
+REGISTRATION_UNDER_WAY_SECONDS = 10.0
+"""For how long what a pod asked for may still be done: longer than any message is on its way."""
+
+
 @dataclass(slots=True)
 class _Tile:
     highest_epoch: int = 0
@@ -52,6 +56,8 @@ class _Tile:
     accepted: Intervals = field(default_factory=Intervals)
     user_of: dict[int, str] = field(default_factory=dict)
     """Epoch to the one instance that was ever told it, or wrote under it."""
+    given_at: dict[int, float] = field(default_factory=dict)
+    """Epoch to the second in which its instance was told to work."""
     prepared: set[int] = field(default_factory=set)
     """Epochs whose instance has said that it is ready."""
 
@@ -64,16 +70,25 @@ class Checker:
         self._note = note
         self._tiles: defaultdict[str, _Tile] = defaultdict(_Tile)
         self._instances: dict[str, Instance] = {}
-        self._newest_of: dict[str, str] = {}
+        self._asked_at: dict[str, dict[str, float]] = defaultdict(dict)
+        """Of each pod, when each of its instances last asked to be registered: whichever came last is the one."""
+        self._forgot_at = float("-inf")
         self.violations: list[Violation] = []
         self.records = 0
         self.terms = 0
 
     def joins(self, instance: Instance) -> None:
-        """A process of a pod has started: from now on it may register, which ends the pod's former instance."""
+        """A process of a pod has started."""
         self._note(f"{instance.name} starts")
         self._instances[instance.name] = instance
-        self._newest_of[instance.pod_id] = instance.name
+
+    def asks_to_register(self, instance: Instance) -> None:
+        """From now on any other instance of the pod may be over at any time, and not know it for a moment."""
+        self._asked_at[instance.pod_id][instance.name] = self._now()
+
+    def store_forgets(self) -> None:
+        """The store has lost some of what it answered: of terms up to now it may not know."""
+        self._forgot_at = self._now()
 
     def ends(self, instance: Instance) -> None:
         """The process has ended: it believes nothing any more."""
@@ -109,6 +124,7 @@ class Checker:
         self.terms += 1
         self._used(tile_id, epoch, writer)
         self.works(writer, tile_id, epoch)
+        self._tiles[tile_id].given_at.setdefault(epoch, self._now())
 
     def works(self, writer: str, tile_id: str, epoch: int) -> None:
         """An instance works on a tile. Whoever else does so now has been moved from, or is fenced."""
@@ -153,7 +169,12 @@ class Checker:
             self.found("an epoch is one instance's", f"{epoch} of {tile_id} is used by {user} and {writer}")
 
     def _was_moved_from(self, other: Instance, tile_id: str, held: int, epoch: int) -> bool:
-        """Whether somebody who still works may have a successor: one since was ready; or he is superseded himself."""
-        if any(held < ready <= epoch for ready in self._tiles[tile_id].prepared):
+        """Whether somebody who still works may have a successor: one was ready since; or he is superseded himself."""
+        tile = self._tiles[tile_id]
+        if any(held < ready <= epoch for ready in tile.prepared):
             return True
-        return self._newest_of[other.pod_id] != other.name
+        if tile.given_at.get(held, 0.0) < self._forgot_at:
+            return True  # another who held the tile was the first to say so
+        asked_at = self._asked_at[other.pod_id]
+        latest_of_others = max((at for name, at in asked_at.items() if name != other.name), default=float("-inf"))
+        return latest_of_others + REGISTRATION_UNDER_WAY_SECONDS > asked_at.get(other.name, 0.0)

@@ -44,6 +44,7 @@ class PodConnection:
         process: Process,
         servers: Callable[[], Sequence[Server]],
         chance: random.Random,
+        note_registration: Callable[[], None],
         note_bug: Callable[[str], None],
     ) -> None:
         self._network = network
@@ -51,6 +52,7 @@ class PodConnection:
         self._process = process
         self._servers = servers
         self._chance = chance
+        self._note_registration = note_registration
         self._note_bug = note_bug
 
     async def register(self, registration: dict[str, Any]) -> tuple[str, ChangeTold]:
@@ -62,6 +64,7 @@ class PodConnection:
             tiles_max=registration["maxTiles"],
             held={TileId(one["tileId"]): one["epoch"] for one in registration["held"]},
         )
+        self._note_registration()
         done = await self._call(lambda server: server.pods.register(wanted))
         return done.lease_token, ChangeTold(done.version, None, is_snapshot=True, terms=_terms(done.assignments))
 

@@ -35,7 +35,7 @@ class PodInstance:
         self.process = process
         self.sluggishness = Sluggishness()
         self._checker = checker
-        connection = PodConnection(network, loop, process, servers, chance, self._note_bug)
+        connection = PodConnection(network, loop, process, servers, chance, self._ask_to_register, self._note_bug)
         self._worker = SinkWorker(network, process, sink, checker, chance, load_of, self.sluggishness)
         registration = PodRegistration(process.site, "simulated", 100.0, LEASE_SECONDS)
         self.client = PodClient(connection, registration, self._worker, report_seconds=REPORT_SECONDS, clock=clock)
@@ -81,6 +81,9 @@ class PodInstance:
         except Exception as error:
             self._note_bug(f"the pod client failed: {error!r}")
         self.kill()
+
+    def _ask_to_register(self) -> None:
+        self._checker.asks_to_register(self)
 
     def _note_bug(self, what: str) -> None:
         self._checker.found("nothing unforeseen happens", f"{self.name}: {what}")

@@ -199,6 +199,8 @@ class World:
         """The store begins another run with what is left."""
         self.runs += 1
         self.note(f"the store begins run {self.runs} at {stored.published}")
+        if stored.published < self.store.stored.published:
+            self.checker.store_forgets()
         self.store.restart(f"run{self.runs}", stored)
         self._past.clear()
         self.transitions.begin_from(stored)
