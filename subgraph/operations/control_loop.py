@@ -16,7 +16,7 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.carrying_out import carry_out, epochs_of, tiles_of
 from subgraph.domain.fleet.changes import CycleReport
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetMove, FleetPlan, PlacementPolicy, needs_planning, plan_fleet
+from subgraph.domain.fleet.plans import FleetMove, FleetPlan, PlacementPolicy, needs_planning, prepare_plan
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.quarantine import Imposed, with_quarantines
 from subgraph.domain.fleet.settle import HandoffPolicy, lost_owners, pods_to_forget, pods_to_lose, settle
@@ -29,6 +29,7 @@ from subgraph.operations.commits import commits_of
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.leadership import Candidacy, Term
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, NotLeading, PodWrite
+from subgraph.operations.planning import planned
 from subgraph.operations.ports import MonotonicClock, SlowConsumer
 from subgraph.operations.rebalancing import RebalanceAnswer, RebalanceRequest, staleness, with_max_churn
 from subgraph.operations.recovery import RECOVERING, Recovery
@@ -153,8 +154,10 @@ class ControlLoop:
             return
         lost = await self._lose_pods(term, fleet, beat.now_ms)
         await self._forget_pods(term, fleet, beat.now_ms)
-        settled, imposed = self._settled(fleet, beat.now_ms, lost, forgives=is_regular)
-        plan = self._plan(term, fleet, beat.now_ms, settled, lost, is_regular)
+        async with self.view.still():
+            settled, imposed = self._settled(fleet, beat.now_ms, lost, forgives=is_regular)
+            plan = await self._plan(term, fleet, beat.now_ms, settled, lost, is_regular)
+        # Nothing is awaited between this and the reading of what to write, so it is the same picture.
         conflicts = await self._carry_out(term, fleet, beat.now_ms, settled, plan)
         await self._serve_requests(term)
 
@@ -174,7 +177,7 @@ class ControlLoop:
         await self.live.announce_cycle(term.leadership, report)
         return report
 
-    def _plan(
+    async def _plan(
         self,
         term: Term,
         fleet: Fleet,
@@ -194,7 +197,7 @@ class ControlLoop:
         elif not balances:
             balance = policy.balance.without_balancing()
             policy = replace(policy, balance=balance, resolution=replace(policy.resolution, enabled=False))
-        plan = plan_fleet(fleet, "", now_ms, policy, settled=settled, lost=lost)
+        plan = await planned(prepare_plan(fleet, "", now_ms, policy, settled=settled, lost=lost))
         if is_regular and not balances and plan.skipped == SkipReason.WITHIN_HYSTERESIS:
             return msgspec.structs.replace(plan, skipped=SkipReason.NEW_LEADER.value)
         return plan
@@ -281,12 +284,14 @@ class ControlLoop:
         if request.plan_id is not None and plan is None:
             return RebalanceAnswer(refused="the plan has expired")
         # A pod may have left since this cycle settled its tiles: what is due is written with the moves.
-        settled, _ = self._settled(fleet, beat.now_ms, frozenset(), forgives=False)
-        if plan is None:
-            policy = with_max_churn(self.placement, request.max_churn)
-            plan = plan_fleet(
-                fleet, "now", beat.now_ms, policy, settled=settled, by_hand=True, emergency=request.emergency
-            )
+        async with self.view.still():
+            settled, _ = self._settled(fleet, beat.now_ms, frozenset(), forgives=False)
+            if plan is None:
+                policy = with_max_churn(self.placement, request.max_churn)
+                prepared = prepare_plan(
+                    fleet, "now", beat.now_ms, policy, settled=settled, by_hand=True, emergency=request.emergency
+                )
+                plan = await planned(prepared)
         stale = staleness(fleet, plan, beat.now_ms)
         if stale is not None:
             return stale

@@ -5,13 +5,14 @@ one maximum lease answers no question of ownership: the answer might have change
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 
 from subgraph.domain.errors import Unavailable
-from subgraph.domain.fleet.changes import CycleReport, FleetSnapshot, Pause
+from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause
 from subgraph.domain.fleet.picture import Effects, Fleet, GapInChanges
 from subgraph.domain.ids import PodId
 from subgraph.domain.loads import LoadMetric
@@ -60,6 +61,7 @@ class FleetView:
         self._synchronised = False
         self._seen_version = 0
         self._follows = False
+        self._changing = asyncio.Lock()
         self._beat: Beat | None = None
         self._beat_at_seconds = 0.0
         self._current_at_seconds = 0.0
@@ -168,6 +170,12 @@ class FleetView:
             await asyncio.sleep(POLL_SECONDS)
         return self._fleet
 
+    @contextlib.asynccontextmanager
+    async def still(self) -> AsyncIterator[Fleet]:
+        """The picture as it is now: it takes in no change and no loads until the block ends. Reading goes on."""
+        async with self._changing:
+            yield self._fleet
+
     async def watch_pod(self, pod_id: PodId) -> AsyncIterator[Effects | Resynchronised]:
         """What concerns a pod from now on; first of all a Resynchronised: begin with its terms of now."""
         broadcast = self._pod_watchers[pod_id]
@@ -186,27 +194,32 @@ class FleetView:
         while self._beat is None or not self._beat.is_adopted:
             await asyncio.sleep(POLL_SECONDS)
         async for told in self._live.follow():
-            if isinstance(told, FleetSnapshot):
-                effects = self._fleet.adopt(told)
-                self._seen_version = max(self._seen_version, told.version)
-                self._synchronised = self._follows = True
-                self.effects.send(effects)
-                for broadcast in list(self._pod_watchers.values()):
-                    broadcast.send(Resynchronised())
-            elif isinstance(told, CycleReport):
-                self._fleet.last_cycle = told
-                self.cycles.send(told)
-            else:
-                effects = self._fleet.apply(told)
-                self._seen_version = max(self._seen_version, told.version)
-                self.effects.send(effects)
-                for pod_id in effects.terms_of_pod.keys() | effects.instances:
-                    if pod_id in self._pod_watchers:
-                        self._pod_watchers[pod_id].send(effects)
+            async with self._changing:
+                self._take(told)
+
+    def _take(self, told: FleetSnapshot | FleetChange | CycleReport) -> None:
+        if isinstance(told, FleetSnapshot):
+            effects = self._fleet.adopt(told)
+            self._seen_version = max(self._seen_version, told.version)
+            self._synchronised = self._follows = True
+            self.effects.send(effects)
+            for broadcast in list(self._pod_watchers.values()):
+                broadcast.send(Resynchronised())
+        elif isinstance(told, CycleReport):
+            self._fleet.last_cycle = told
+            self.cycles.send(told)
+        else:
+            effects = self._fleet.apply(told)
+            self._seen_version = max(self._seen_version, told.version)
+            self.effects.send(effects)
+            for pod_id in effects.terms_of_pod.keys() | effects.instances:
+                if pod_id in self._pod_watchers:
+                    self._pod_watchers[pod_id].send(effects)
 
     async def _follow_loads(self) -> None:
         async for reading in self._live.follow_loads():
-            self.loads.take(reading, self._fleet.ingest(reading.columns).size)
+            async with self._changing:
+                self.loads.take(reading, self._fleet.ingest(reading.columns).size)
 
     async def _follow_beat(self) -> None:
         behind_at: int | None = None
@@ -224,7 +237,7 @@ class FleetView:
             if self._fleet.version < beat.published_version:
                 # A busy process may be slow to read what has arrived. One that gets no further from one beat to the
                 # next has missed it, and a snapshot, which costs more than reading on, is due.
-                if self._fleet.version == behind_at:
+                if self._fleet.version == behind_at and not self._changing.locked():
                     raise GapInChanges(f"at {behind_at} although {beat.published_version} was published")
                 behind_at = self._fleet.version
                 continue

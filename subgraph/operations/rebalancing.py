@@ -8,11 +8,12 @@ import msgspec
 from subgraph.domain.errors import InvalidInput, NotFound, PlanStale, Unavailable
 from subgraph.domain.fleet.columns import REALITY, WhatIf
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, plan_fleet
+from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, prepare_plan
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.pods import CAPACITY_MAX, CAPACITY_MIN, check_bearing
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import LiveFleet
+from subgraph.operations.planning import planned
 
 ANSWER_SECONDS_MAX = 10.0
 LOAD_FACTOR_MAX = 1_000.0
@@ -57,7 +58,11 @@ class Rebalancing:
         _check_emergency(max_churn, emergency=emergency)
         fleet, now_ms = self.view.current(), self.view.now_ms()
         _check_suppositions(fleet, what_if)
-        plan = plan_fleet(fleet, str(uuid4()), now_ms, policy, by_hand=True, emergency=emergency, what_if=what_if)
+        async with self.view.still():
+            prepared = prepare_plan(
+                fleet, str(uuid4()), now_ms, policy, by_hand=True, emergency=emergency, what_if=what_if
+            )
+            plan = await planned(prepared)
         if what_if.is_real:
             await self.live.keep_plan(plan)
         return plan

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from subgraph.domain.fleet.adjacency import GONE_MAX
 from subgraph.domain.fleet.tile_table import NOBODY, TileTable
 from subgraph.domain.ids import SessionId, parse_tile_id, tile_id
-from tests.support.fleets import SESSION, tile
+from tests.support.fleets import SESSION, TENANT, tile
 
 OTHER = SessionId("other")
 PENTAGON = h3.get_pentagons(4)[3]
@@ -26,12 +26,14 @@ def table_of(*cells: int, session: SessionId = SESSION) -> TileTable:
 
 def add(table: TileTable, *cells: int, session: SessionId = SESSION) -> None:
     for cell in cells:
-        table.put(tile_id(session, cell), tile(), 1, NOBODY)
+        table.write(table.add(tile_id(session, cell), TENANT), tile(), 1, NOBODY)
 
 
 def remove(table: TileTable, *cells: int, session: SessionId = SESSION) -> None:
     for cell in cells:
-        table.remove(tile_id(session, cell))
+        row = table.row(tile_id(session, cell))
+        assert row is not None
+        table.remove(row)
 
 
 def pairs(table: TileTable, rows_max: int = ROWS_MAX) -> set[frozenset[str]]:

@@ -47,7 +47,9 @@ def test_a_tile_is_stale_when_its_owner_was_silent_for_more_than_three_intervals
 def test_stale_comes_before_overloaded_and_unassigned_before_all() -> None:
     assert health(loaded(99.0), NOW_MS + 4 * INTERVAL_MS) is TileHealth.STALE
     fleet = loaded(99.0)
-    fleet.tiles.put(T1, tile(capacity=10.0), 11, -1)
+    row = fleet.tiles.row(T1)
+    assert row is not None
+    fleet.tiles.write(row, tile(capacity=10.0), 11, -1)
     assert health(fleet, NOW_MS + 4 * INTERVAL_MS) is TileHealth.UNASSIGNED
 
 

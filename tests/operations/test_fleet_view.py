@@ -313,3 +313,19 @@ async def test_a_watcher_that_reads_too_slowly_is_cut_off(live: ScriptedLive, vi
 async def _watch(view: FleetView) -> AsyncGenerator[Effects | Resynchronised]:
     async for told in view.watch_pod(A):
         yield told
+
+
+async def test_while_the_picture_is_held_still_changes_and_loads_wait_and_none_is_lost(
+    live: ScriptedLive, view: FleetView
+) -> None:
+    live.tell(FleetChange(10, 11, {T1: tile(owner=held(A, 1))}))
+    await eventually(lambda: view.current().version == 11, "A owns the tile")
+    async with view.still() as fleet:
+        live.tell(FleetChange(11, 12, {T2: tile()}))
+        live.loads.put_nowait(LoadReading(reported(5_000, report(A, {T1: 5.0}))))
+        # Beats go on meanwhile, and that nothing arrives is no sign of a gap.
+        beats = live.beats_given
+        await eventually(lambda: live.beats_given >= beats + 3, "beats come")
+        assert (fleet.version, fleet.reported_load(T1)) == (11, 0.0)
+    await eventually(lambda: (fleet.version, fleet.reported_load(T1)) == (12, 5.0), "the change and the load arrive")
+    assert given(live) == 1

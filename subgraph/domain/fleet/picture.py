@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from subgraph.domain.fleet.cell_index import NO_ROW
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot
 from subgraph.domain.fleet.ingestion import ingest
 from subgraph.domain.fleet.inheritance import Estate, estates, inherit
@@ -65,9 +66,6 @@ class Fleet:
         """
         self._revision += 1
         former, former_pods = self.tiles, self.pods
-        in_force = {tile_id for tile_id, tile in snapshot.tiles.items() if not tile.record.retiring}
-        formerly = {tile_id for tile_id, row in former.items() if row not in former.retiring}
-        left = estates(former, formerly - in_force, in_force - formerly)
         self.tiles, self.pods = TileTable(), PodTable()
         for pod_id, pod in snapshot.pods.items():
             now, before = self.pods.put(pod_id, pod.record, pod.version), former_pods.get(pod_id)
@@ -77,23 +75,24 @@ class Fleet:
         for session_id, requirement in snapshot.requirements.items():
             self.tiles.requirements.put_session(session_id, requirement, self.tiles.rows_of_session(session_id))
         for tile_id, tile in snapshot.tiles.items():
-            row = self._put_tile(tile_id, tile.record, tile.version)
-            former_row = former.row(tile_id)
-            if former_row is not None and tile_id in in_force:
-                _carry_loads(former, former_row, self.tiles, row)
+            row = self.tiles.add(tile_id, tile.record.tenant_id)
+            self._write(row, tile.record, tile.version)
             for term, _ in terms_of(tile.record):
                 pod_row = self.pods.rows[self.pods.row_or_new(term.pod_id)]
                 assert pod_row is not None
                 pod_row.concerned_at = max(pod_row.concerned_at, tile.version)
-        inherit(self.tiles, left)
-        for tile_id, row in former.items():
-            if row in former.retired_at_ms and tile_id not in snapshot.tiles:
-                self.retired.remember(tile_id, RetiredTile(former.tenant_of(row), former.retired_at_ms[row]))
+        _carry_loads(former, self.tiles)
+        removed = _in_force_but_not_in(self.tiles, former)
+        inherit(self.tiles, estates(former, removed, _in_force_but_not_in(former, self.tiles)))
+        for row, at_ms in former.retired_at_ms.items():
+            if (gone := former.id_of(row)) not in snapshot.tiles:
+                self.retired.remember(gone, RetiredTile(former.tenant_of(row), at_ms))
+        in_force = {tile_id for tile_id, tile in snapshot.tiles.items() if not tile.record.retiring}
         for tile_id in in_force:
             self.retired.forget(tile_id)
         self.version = self.snapshot_version = snapshot.version
         self.era = snapshot.era
-        return Effects(snapshot.version, in_force, formerly - in_force)
+        return Effects(snapshot.version, in_force, removed)
 
     def apply(self, change: FleetChange) -> Effects:
         """Apply the next change.
@@ -112,11 +111,12 @@ class Fleet:
             row = self.tiles.row(tile_id)
             if row is not None and self.tiles.changed_at[row] > change.version:
                 continue  # a snapshot taken while changes went on may hold a tile's later record already
-            before = self.record(tile_id)
-            if after is None:
-                self.tiles.remove(tile_id)
-            else:
-                self._put_tile(tile_id, after, change.version)
+            before = None if row is None else self.tiles.record(row, self.owner_id(row))
+            if after is not None:
+                row = self.tiles.add(tile_id, after.tenant_id) if row is None else row
+                self._write(row, after, change.version)
+            elif row is not None:
+                self.tiles.remove(row)
             self._note_tile(effects, tile_id, before, after, change.at_ms)
         inherit(self.tiles, left)
         for pod_id in effects.terms_of_pod:
@@ -214,9 +214,9 @@ class Fleet:
             self._pod_sums = self._revision, sums, np.bincount(owner, minlength=rows)
         return self._pod_sums[1:]
 
-    def _put_tile(self, tile_id: TileId, record: TileRecord, version: int) -> int:
+    def _write(self, row: int, record: TileRecord, version: int) -> None:
         owner_row = self.pods.row_or_new(record.owner.pod_id) if record.owner else NOBODY
-        return self.tiles.put(tile_id, record, version, owner_row)
+        self.tiles.write(row, record, version, owner_row)
 
     def _left_behind(self, change: FleetChange) -> list[Estate]:
         tiles = self.tiles
@@ -253,6 +253,21 @@ def _is_in_force(record: TileRecord | None) -> bool:
     return record is not None and not record.retiring
 
 
-def _carry_loads(source: TileTable, source_row: int, target: TileTable, target_row: int) -> None:
-    for name in ("smoothed", "records_per_second", "bytes_per_second", "volume_bytes", "backlog", "reported_at_ms"):
-        getattr(target, name)[target_row] = getattr(source, name)[source_row]
+def _in_force_but_not_in(other: TileTable, table: TileTable) -> set[TileId]:
+    """The tiles of a table that do not retire, but for those of another that do not either."""
+    here, there = table.in_force(), np.append(other.in_force(), False)  # the last one stands for NO_ROW
+    missing: set[TileId] = set()
+    for session_id, index in table.cells_of_session.items():
+        rows, rows_there = index.rows, other.rows_at(session_id, index.cells)
+        missing.update(map(table.id_of, rows[here[rows] & ~there[rows_there]].tolist()))
+    return missing
+
+
+def _carry_loads(source: TileTable, target: TileTable) -> None:
+    """Copy what was reported of the tiles that both have, and that do not retire."""
+    in_force = target.in_force()
+    for session_id, index in target.cells_of_session.items():
+        rows, former = index.rows, source.rows_at(session_id, index.cells)
+        kept = (former != NO_ROW) & in_force[rows]
+        for name in ("smoothed", "records_per_second", "bytes_per_second", "volume_bytes", "backlog", "reported_at_ms"):
+            getattr(target, name)[rows[kept]] = getattr(source, name)[former[kept]]

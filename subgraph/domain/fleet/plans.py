@@ -27,7 +27,7 @@ from subgraph.domain.planning.columns import UNOWNED
 from subgraph.domain.planning.plan import Plan, PlanOutcome, plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.reasons import MoveReason, UnplaceableReason
-from subgraph.domain.planning.resolution import ResolutionPolicy
+from subgraph.domain.planning.resolution import Divisions, ResolutionPolicy
 from subgraph.domain.pods import PodStatus
 
 PLAN_LIFETIME_MS = 60_000
@@ -104,7 +104,62 @@ class FleetPlan(msgspec.Struct, frozen=True, array_like=True):
         return () if tile.answer is None else self.rejections[tile.answer]
 
 
-def plan_fleet(
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedPlan:
+    """A plan in three steps: `prepare_plan` reads the picture, `compute` needs it no more, `named` reads it again.
+
+    So a large fleet can be planned in a thread while the picture holds still: it must not change before `named`.
+    """
+
+    fleet: Fleet
+    plan_id: str
+    now_ms: int
+    policy: PlacementPolicy
+    balance: BalancePolicy
+    by_hand: bool
+    is_hypothetical: bool
+    columns: FleetColumns
+    divisions: Divisions | None
+    began_seconds: float
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles are planned for."""
+        return self.columns.tile_rows.size
+
+    def compute(self) -> Plan:
+        """Plan; this may run in another thread."""
+        return plan_rebalance(self.columns.input, self.balance, self.divisions, self.policy.resolution)
+
+    def named(self, plan: Plan) -> FleetPlan:
+        """The plan with the names of tiles and pods for their rows."""
+        fleet, columns, divisions = self.fleet, self.columns, self.divisions
+        # The control loop's own plans are not shown to anybody.
+        is_shown = self.by_hand and plan.unplaceable_tiles.size > 0
+        told = Rejections(fleet, columns, plan, capacity_hard=self.balance.capacity_hard) if is_shown else None
+        return FleetPlan(
+            id=self.plan_id,
+            base_version=fleet.version,
+            created_at_ms=self.now_ms,
+            expires_at_ms=self.now_ms + PLAN_LIFETIME_MS,
+            moves=_moves(fleet, columns, plan, self.now_ms, self.policy, self.by_hand),
+            unplaceable=_unplaceable(fleet, columns, plan, told),
+            rejections=tuple(told.answers) if told else (),
+            skipped=plan.skip.value if plan.skip else None,
+            before=_outcome(plan.before),
+            after=_outcome(plan.after),
+            churn=plan.churn,
+            churn_lower_bound=plan.churn_lower_bound,
+            compute_ms=(time.perf_counter() - self.began_seconds) * 1_000,
+            is_hypothetical=self.is_hypothetical,
+            splits=tuple(planned_splits(fleet, columns, plan)),
+            merges=tuple(planned_merges(fleet, columns, plan, divisions)) if divisions else (),
+            unsplit=tuple(refused_splits(fleet, columns, plan)),
+            fill_churn=plan.fill_churn,
+        )
+
+
+def prepare_plan(
     fleet: Fleet,
     plan_id: str,
     now_ms: int,
@@ -115,8 +170,8 @@ def plan_fleet(
     by_hand: bool = False,
     emergency: bool = False,
     what_if: WhatIf = REALITY,
-) -> FleetPlan:
-    """Plan the fleet as it will be once `settled` is written and `lost` pods are gone.
+) -> PreparedPlan:
+    """Prepare to plan the fleet as it will be once `settled` is written and `lost` pods are gone.
 
     Args:
         fleet: the picture to plan on.
@@ -129,7 +184,7 @@ def plan_fleet(
         emergency: only what has no owner, or whose pod drains, is given to others, all of it at once.
         what_if: what to suppose about pods and loads.
     """
-    started = time.perf_counter()
+    began_seconds = time.perf_counter()
     balance = policy.balance.without_hysteresis() if by_hand else policy.balance
     balance = replace(balance, emergency=emergency)
     gone = what_if.removed.union(lost)
@@ -137,32 +192,36 @@ def plan_fleet(
     divisions = None
     if policy.resolution.enabled:
         divisions = divisions_of(fleet, columns, settled or {}, now_ms, policy.resolution, by_hand=by_hand)
-    plan = plan_rebalance(columns.input, balance, divisions, policy.resolution)
-    moves = _moves(fleet, columns, plan, now_ms, policy, by_hand)
-    # The control loop's own plans are not shown to anybody.
-    is_shown = by_hand and plan.unplaceable_tiles.size > 0
-    told = Rejections(fleet, columns, plan, capacity_hard=balance.capacity_hard) if is_shown else None
-    unplaceable = _unplaceable(fleet, columns, plan, told)
-    return FleetPlan(
-        id=plan_id,
-        base_version=fleet.version,
-        created_at_ms=now_ms,
-        expires_at_ms=now_ms + PLAN_LIFETIME_MS,
-        moves=moves,
-        unplaceable=unplaceable,
-        rejections=tuple(told.answers) if told else (),
-        skipped=plan.skip.value if plan.skip else None,
-        before=_outcome(plan.before),
-        after=_outcome(plan.after),
-        churn=plan.churn,
-        churn_lower_bound=plan.churn_lower_bound,
-        compute_ms=(time.perf_counter() - started) * 1_000,
-        is_hypothetical=not what_if.is_real,
-        splits=tuple(planned_splits(fleet, columns, plan)),
-        merges=tuple(planned_merges(fleet, columns, plan, divisions)) if divisions else (),
-        unsplit=tuple(refused_splits(fleet, columns, plan)),
-        fill_churn=plan.fill_churn,
+    return PreparedPlan(
+        fleet, plan_id, now_ms, policy, balance, by_hand, not what_if.is_real, columns, divisions, began_seconds
     )
+
+
+def plan_fleet(
+    fleet: Fleet,
+    plan_id: str,
+    now_ms: int,
+    policy: PlacementPolicy,
+    *,
+    settled: Mapping[TileId, TileRecord | None] | None = None,
+    lost: Collection[PodId] = (),
+    by_hand: bool = False,
+    emergency: bool = False,
+    what_if: WhatIf = REALITY,
+) -> FleetPlan:
+    """Plan the fleet in one go; the arguments are those of `prepare_plan`."""
+    prepared = prepare_plan(
+        fleet,
+        plan_id,
+        now_ms,
+        policy,
+        settled=settled,
+        lost=lost,
+        by_hand=by_hand,
+        emergency=emergency,
+        what_if=what_if,
+    )
+    return prepared.named(prepared.compute())
 
 
 def plan_by_hand(

@@ -167,18 +167,36 @@ class TileTable:
                 self._coverages[session_id] = coverage
         return coverage
 
-    def put(self, tile_id: TileId, record: TileRecord, version: int, owner_row: int) -> int:
-        """Write a tile's record into its row, taking a new row for a new tile. Loads stay as they are.
+    def add(self, tile_id: TileId, tenant_id: TenantId) -> int:
+        """Take a row for a tile that has none; `write` fills it."""
+        session_id, cell = parse_tile_id(tile_id)
+        if self._free:
+            row = self._free.pop()
+        else:
+            row = self.rows_used
+            self.rows_used += 1
+            if row == len(self.cell):
+                self._double()
+        self.cell[row] = cell
+        self.session[row] = self._session_code(session_id)
+        self.exists[row] = True
+        self._coverages.pop(session_id, None)
+        index = self.cells_of_session.get(session_id)
+        if index is None:
+            index = self.cells_of_session[session_id] = CellIndex()
+        index.put(cell, row)
+        self._tenants[session_id] = tenant_id
+        return row
+
+    def write(self, row: int, record: TileRecord, version: int, owner_row: int) -> None:
+        """Write a tile's record into its row. Loads stay as they are.
 
         Args:
-            tile_id: the tile.
+            row: the tile's.
             record: what it now is.
             version: of the change that wrote the record.
             owner_row: the owner's row in the pod table, or NOBODY.
         """
-        row = self.row(tile_id)
-        if row is None:
-            row = self._take_row(tile_id, record.tenant_id)
         self.changed_at[row] = version
         self.capacity[row] = math.nan if record.capacity is None else record.capacity
         owner = record.owner
@@ -206,7 +224,6 @@ class TileTable:
             self.retiring.add(row)
         else:
             self.retiring.discard(row)
-        return row
 
     def record(self, row: int, owner_id: PodId | None) -> TileRecord:
         """The record of a row, as the live store holds it."""
@@ -242,11 +259,8 @@ class TileTable:
             load=float(self.owner_load[row]),
         )
 
-    def remove(self, tile_id: TileId) -> int | None:
-        """Forget a tile; its row is cleared and reused. Returns the row it had, or None if there was none."""
-        row = self.row(tile_id)
-        if row is None:
-            return None
+    def remove(self, row: int) -> None:
+        """Forget a tile; its row is cleared and reused."""
         session_id = self.session_of(row)
         self._coverages.pop(session_id, None)
         index = self.cells_of_session[session_id]
@@ -271,24 +285,6 @@ class TileTable:
         self.adjacency.forget(row)
         self.requirements.forget(row)
         self._free.append(row)
-        return row
-
-    def _take_row(self, tile_id: TileId, tenant_id: TenantId) -> int:
-        session_id, cell = parse_tile_id(tile_id)
-        if self._free:
-            row = self._free.pop()
-        else:
-            row = self.rows_used
-            self.rows_used += 1
-            if row == len(self.cell):
-                self._double()
-        self.cell[row] = cell
-        self.session[row] = self._session_code(session_id)
-        self.exists[row] = True
-        self._coverages.pop(session_id, None)
-        self.cells_of_session.setdefault(session_id, CellIndex()).put(cell, row)
-        self._tenants[session_id] = tenant_id
-        return row
 
     def _session_code(self, session_id: SessionId) -> int:
         code = self._session_codes.get(session_id)
