@@ -72,7 +72,7 @@ def test_sessions_tiles_and_epochs_are_kept_over_a_restart(tmp_path: Path) -> No
     with running_server(tmp_path / "data") as again:
         assert again.data("{ fleet { version } }")["fleet"]["version"] > version
         pod = FakeWork(again, id=pod.id)
-        pod.register()
+        pod.register(held=[{"tileId": tile_id, "epoch": epoch} for tile_id, epoch in before.items()])
         until(
             lambda: all(t["assignment"]["epoch"] > before[t["id"]] for t in until_owned(again, session_id, 7)),
             "every tile is owned again, at a higher epoch",
