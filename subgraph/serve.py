@@ -15,6 +15,7 @@ from subgraph.adapters.data_directory import DataDirectory, DataDirectoryHeld, D
 from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
 from subgraph.adapters.redis.connection import RedisUnreachable, check_reachable, connect
 from subgraph.adapters.sql.database import DatabaseTooNew, DatabaseUnusable, open_database, sqlite_url
+from subgraph.adapters.valkey_keeper import ValkeyKeeper
 from subgraph.api.http import WEBSOCKET_MESSAGE_BYTES_MAX
 from subgraph.app import create_app
 from subgraph.settings import Settings
@@ -84,14 +85,13 @@ def _with_stores(settings: Settings, url: str) -> Iterator[Settings]:
         if settings.database_url is None:
             settings = replace(settings, database_url=sqlite_url(directory.database_path))
         if settings.redis_url is None:
-            valkey = EmbeddedValkey(directory.valkey_directory)
+            keeper = ValkeyKeeper(EmbeddedValkey(directory.valkey_directory))
             # Registered first: a start that is interrupted half-way must not leave a server behind.
-            cleanups.callback(lambda: asyncio.run(valkey.stop()))
+            cleanups.callback(keeper.stop)
             try:
-                asyncio.run(valkey.start())
+                settings = replace(settings, redis_url=keeper.start())
             except EmbeddedValkeyFailed as error:
                 raise CannotServe(str(error)) from error
-            settings = replace(settings, redis_url=valkey.url)
         yield settings
 
 

@@ -80,32 +80,28 @@ class EmbeddedValkey:
         """
         if self.alive():
             return
+        is_new = self._socket_path is None
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._socket_path is None:
+            if is_new:
                 await self._end_former(timeout_seconds)
                 self._choose_socket()
-            log_offset = self._launch()
-        except (OSError, SocketInUse, ValkeyServerError) as error:
-            self._forget_socket()
-            raise EmbeddedValkeyFailed(f"Valkey cannot be started in {self._directory}: {error}") from error
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._until_it_answers()
-        except TimeoutError:
-            await self.stop(0)
-            reason = f"Valkey did not answer within {timeout_seconds:g} s"
-            raise EmbeddedValkeyFailed(self._with_log_end(reason, log_offset)) from None
-        except BaseException:
-            await self.stop(0)
+            await self._until_answered(self._launch(), timeout_seconds)
+        except BaseException as error:
+            await self._end(0)
+            if is_new:
+                # Started again it keeps its URL, also when that fails: whoever has it waits for the server there.
+                self._forget_socket()
+            if isinstance(error, OSError | SocketInUse | ValkeyServerError):
+                raise EmbeddedValkeyFailed(f"Valkey cannot be started in {self._directory}: {error}") from error
             raise
-        if not self.alive():
-            status = self._process.returncode if self._process is not None else None
-            await self.stop(0)
-            raise EmbeddedValkeyFailed(self._with_log_end(f"Valkey ended at once with status {status}", log_offset))
 
     async def stop(self, timeout_seconds: float = 1.5) -> None:
         """End the server, and kill it if it has not ended in time. A second time does nothing."""
+        await self._end(timeout_seconds)
+        self._forget_socket()
+
+    async def _end(self, timeout_seconds: float) -> None:
         process, self._process = self._process, None
         if process is not None:
             if timeout_seconds > 0 and process.poll() is None:
@@ -114,7 +110,6 @@ class EmbeddedValkey:
             if process.poll() is None:
                 process.kill()
                 await _ends(process, KILL_SECONDS_MAX)
-        self._forget_socket()
 
     def _choose_socket(self) -> None:
         path = self._directory / SOCKET_NAME
@@ -168,6 +163,17 @@ class EmbeddedValkey:
             "logfile": "",  # standard output, which also tells of faults before a log would be open
         }
         return [text for name, value in options.items() for text in (f"--{name}", value)]
+
+    async def _until_answered(self, log_offset: int, timeout_seconds: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._until_it_answers()
+        except TimeoutError:
+            reason = f"Valkey did not answer within {timeout_seconds:g} s"
+            raise EmbeddedValkeyFailed(self._with_log_end(reason, log_offset)) from None
+        if self._process is not None and not self.alive():
+            reason = f"Valkey ended at once with status {self._process.returncode}"
+            raise EmbeddedValkeyFailed(self._with_log_end(reason, log_offset))
 
     async def _until_it_answers(self) -> None:
         assert self._socket_path is not None

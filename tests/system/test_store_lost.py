@@ -1,9 +1,11 @@
-"""Real processes whose live store loses everything or its last writes: owners keep their tiles, and the sink judges."""
+"""Real processes whose live store loses everything, or dies: owners keep their tiles, and the sink judges."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,9 +35,10 @@ Terms = dict[str, tuple[str, int]]
 class World:
     """A server and pods whose live store can be harmed; records and the sink are in another one, which judges."""
 
-    fleet_store: EmbeddedValkey
+    fleet_url: str
     data_store: EmbeddedValkey
     server: RunningServer
+    fleet_store: EmbeddedValkey | None = None
     session_id: str = ""
     pods: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -44,7 +47,7 @@ class World:
             command = [sys.executable, "-m", "subgraph.demo.pod", "--url", f"{self.server.url}/graphql"]
             command += ["--redis-url", self.data_store.url, "--id", pod_id, "--capacity", "1000"]
             # One that renews over GraphQL, too: each has its own way to learn of the loss.
-            command += ["--fleet-redis-url", self.fleet_store.url] if pod_id != PODS[0] else []
+            command += ["--fleet-redis-url", self.fleet_url] if pod_id != PODS[0] else []
             self.pods.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
     async def settled(self, above: int = 0) -> Terms:
@@ -63,22 +66,31 @@ class World:
         return found
 
     async def emptied(self) -> None:
-        async with Redis.from_url(self.fleet_store.url) as client:
+        async with Redis.from_url(self.fleet_url) as client:
             await client.flushall()
 
-    async def killed(self) -> None:
+    async def killed_and_started_again(self) -> None:
+        assert self.fleet_store is not None
         await kill(self.fleet_store)
         await self.fleet_store.start()
 
+    async def killed(self) -> None:
+        async with Redis.from_url(self.fleet_url) as client:
+            os.kill((await client.info("server"))["process_id"], signal.SIGKILL)
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+
+@asynccontextmanager
+async def world_of(directory: Path, *, embedded: bool) -> AsyncIterator[World]:
     async with AsyncExitStack() as closing:
-        fleet_store = await closing.enter_async_context(own_valkey(tmp_path / "fleet"))
-        data_store = await closing.enter_async_context(own_valkey(tmp_path / "records"))
-        stores = ("--redis-url", fleet_store.url, "--database-url", sqlite_file(tmp_path))
-        server = closing.enter_context(running_server(tmp_path / "data", *stores))
-        made = World(fleet_store, data_store, server)
+        data_store = await closing.enter_async_context(own_valkey(directory / "records"))
+        if embedded:
+            server = closing.enter_context(running_server(directory / "data"))
+            made = World(server.redis_url, data_store, server)
+        else:
+            fleet_store = await closing.enter_async_context(own_valkey(directory / "fleet"))
+            stores = ("--redis-url", fleet_store.url, "--database-url", sqlite_file(directory))
+            server = closing.enter_context(running_server(directory / "data", *stores))
+            made = World(fleet_store.url, data_store, server, fleet_store)
         closing.callback(lambda: [(pod.kill(), pod.wait()) for pod in made.pods])
         made.start_pods()
         ready = "{ fleet { pods(status: [READY]) { totalCount } } }"
@@ -88,15 +100,28 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-@pytest.mark.parametrize("lose", [World.emptied, World.killed])
-async def test_owners_keep_their_tiles_at_higher_epochs_and_no_record_is_lost_or_doubled(
-    world: World, lose: Callable[[World], Awaitable[None]]
-) -> None:
+async def assert_all_is_kept(world: World, *losses: Callable[[World], Awaitable[None]]) -> None:
     before = await world.settled()
     assert {pod for pod, _ in before.values()} == {*PODS}
     async with connect(world.data_store.url) as records, flowing(records, [*before]):
-        highest = max(epoch for _, epoch in before.values())
-        await lose(world)
-        after = await world.settled(above=highest)
-    assert {tile: pod for tile, (pod, _) in after.items()} == {tile: pod for tile, (pod, _) in before.items()}
+        for lose in losses:
+            highest = max(epoch for _, epoch in before.values())
+            await lose(world)
+            after = await world.settled(above=highest)
+            assert {tile: pod for tile, (pod, _) in after.items()} == {tile: pod for tile, (pod, _) in before.items()}
+            before = after
     assert all(pod.poll() is None for pod in world.pods)
+
+
+@pytest.mark.parametrize("lose", [World.emptied, World.killed_and_started_again])
+async def test_owners_keep_their_tiles_at_higher_epochs_and_no_record_is_lost_or_doubled(
+    tmp_path: Path, lose: Callable[[World], Awaitable[None]]
+) -> None:
+    async with world_of(tmp_path, embedded=False) as world:
+        await assert_all_is_kept(world, lose)
+
+
+async def test_an_embedded_store_that_is_killed_is_started_again_by_its_server(tmp_path: Path) -> None:
+    async with world_of(tmp_path, embedded=True) as world:
+        # Twice: whoever started it again keeps it.
+        await assert_all_is_kept(world, World.killed, World.killed)
