@@ -86,6 +86,7 @@ class Pods:
 
         Raises:
             InvalidInput: a field is malformed or beyond its limit.
+            LeaseLost: another instance registered meanwhile, or the pod was lost.
         """
         lease_ms = self.lease_ms_default if wanted.lease_ms is None else wanted.lease_ms
         labels, held = dict(wanted.labels or {}), dict(wanted.held or {})
@@ -119,6 +120,11 @@ class Pods:
         died = former is not None and former.record.died_at_work
         await self._let_go(PodLease(wanted.id, token), held, version, former_died=died)
         fleet = self.view.current()
+        instance = fleet.instance_of(wanted.id)
+        if instance != token:
+            # Terms are told by pod: these are of the instance that registered meanwhile, which works on them.
+            why = f"pod {wanted.id!r} was lost, or registered once more, while it registered"
+            raise LeaseLost(wanted.id, why, superseded=instance is not None)
         return Registered(token, fleet.version, tuple(fleet.terms_of_pod(wanted.id)))
 
     async def heartbeat(self, lease: PodLease, applied_version: int | None) -> int:

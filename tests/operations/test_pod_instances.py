@@ -1,0 +1,34 @@
+"""A pod is one running instance: of two that register at once, one is told what to do, the other that it is over."""
+
+from secrets import token_urlsafe
+from typing import cast
+
+import pytest
+
+from subgraph.domain.errors import LeaseLost
+from subgraph.operations.live_fleet import LiveFleet
+from subgraph.operations.pods import NewPod, Pods
+from tests.operations.conftest import Starts, add_tiles
+from tests.support.fleets import A
+from tests.support.interrupted_live import InterruptedLive
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_registration_that_is_overtaken_is_told_of_no_term_of_the_other_instance(start: Starts) -> None:
+    process = await start()
+    (tile,) = await add_tiles(process, 1)
+    live = InterruptedLive(process.live)
+    slow = Pods(cast(LiveFleet, live), process.view, 3_000, 3_000, lambda: token_urlsafe(8))
+    registered = []
+
+    async def overtake() -> None:
+        registered.append(await process.pods.register(NewPod(A, "test", 100.0)))
+        await process.until(lambda fleet: fleet.terms_of_pod(A), "the other instance has the tile")
+
+    live.after["register_pod"] = overtake
+    with pytest.raises(LeaseLost) as refused:
+        await slow.register(NewPod(A, "test", 100.0))
+    assert refused.value.superseded
+    assert process.view.current().instance_of(A) == registered[0].lease_token
+    assert process.view.current().record(tile).owner.pod_id == A  # type: ignore[union-attr]
