@@ -75,53 +75,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=300, help="how many lives")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--forgetting", action="store_true", help="the store may also forget what it answered")
     parser.add_argument("--planted", choices=PLANTED, help="plant a bug, and stop at the first seed that finds it")
     parser.add_argument("--replay", type=int, help="live through one seed, and print all that happened")
     wanted = parser.parse_args(arguments)
     logging.disable(logging.CRITICAL)
     if wanted.replay is not None:
-        return _replay(wanted.replay, wanted.forgetting, wanted.planted)
+        return _replay(wanted.replay, wanted.planted)
     began = time.monotonic()
     together = Lives()
     seeds = range(wanted.first, wanted.first + wanted.seeds)
-    for lives in _lives(seeds, wanted.processes, wanted.forgetting, wanted.planted):
+    for lives in _lives(seeds, wanted.processes, wanted.planted):
         together.join(lives)
         if wanted.planted and together.failed:
             break
     for seed, rule in list(together.failed.items())[:FAILURES_SHOWN_MAX]:
-        print(
-            f"seed {seed}: {rule}\n    python -m tests.simulation --replay {seed}{' --forgetting' * wanted.forgetting}"
-        )
+        print(f"seed {seed}: {rule}\n    python -m tests.simulation --replay {seed}")
     if missed := [step for step in ALL if not together.transitions[step]]:
         print(f"never happened: {', '.join(missed)}")
     print(together.told(time.monotonic() - began))
     return 1 if together.failed else 0
 
 
-def _lives(seeds: range, processes: int, forgetting: bool, planted: str | None) -> Iterator[Lives]:
+def _lives(seeds: range, processes: int, planted: str | None) -> Iterator[Lives]:
     turns = [seeds[start : start + SEEDS_PER_TURN] for start in range(0, len(seeds), SEEDS_PER_TURN)]
     if processes == 1:
-        yield from (_live_through(turn, forgetting, planted) for turn in turns)
+        yield from (_live_through(turn, planted) for turn in turns)
         return
     with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(_live_through, turns, repeat(forgetting), repeat(planted))
+        yield from pool.map(_live_through, turns, repeat(planted))
 
 
-def _live_through(seeds: range, forgetting: bool, planted: str | None) -> Lives:
+def _live_through(seeds: range, planted: str | None) -> Lives:
     logging.disable(logging.CRITICAL)
     lives = Lives()
     with PLANTED[planted]() if planted else nullcontext():
         for seed in seeds:
-            lives.add(live(seed, forgetting=forgetting))
+            lives.add(live(seed))
             if planted and lives.failed:
                 break
     return lives
 
 
-def _replay(seed: int, forgetting: bool, planted: str | None) -> int:
+def _replay(seed: int, planted: str | None) -> int:
     with PLANTED[planted]() if planted else nullcontext():
-        outcome = live(seed, forgetting=forgetting)
+        outcome = live(seed)
     print("\n".join(outcome.trace))
     print(f"seed {seed}: {len(outcome.violations)} violations in {outcome.virtual_seconds:.1f} s")
     for violation in outcome.violations:

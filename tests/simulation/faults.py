@@ -178,10 +178,10 @@ FAULTS: Kinds = {
 """Kinds of faults, and how often each is drawn beside the others."""
 
 FORGETTING: Kinds = {
-    "store forgets": (store_forgets, 2),
+    "store forgets": (store_forgets, 1),
     "store is emptied": (store_is_emptied, 1),
 }
-"""Those that are drawn only if asked for: what the store forgot of its last seconds is restored by nobody yet."""
+"""Further kinds, in every other life: of terms that the store may have forgotten less can be asked."""
 
 EVENTS: Kinds = {
     "operator drains": (operator_drains, 2),

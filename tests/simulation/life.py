@@ -34,19 +34,19 @@ class Outcome:
     transitions: Counter[str] = field(default_factory=Counter)
 
 
-def live(seed: int, *, forgetting: bool = False) -> Outcome:
-    """Live through a seed; the same seed lives the same. With `forgetting` the store may forget what it answered."""
+def live(seed: int) -> Outcome:
+    """Live through a seed; the same seed lives the same. With an odd one the store may forget its last seconds."""
     loop = VirtualLoop()
     outcome = Outcome(seed)
-    loop.run(_Life(World(loop, seed), outcome, FAULTS | FORGETTING if forgetting else FAULTS).run())
+    loop.run(_Life(World(loop, seed), outcome, FAULTS | FORGETTING if seed % 2 else FAULTS).run())
     return outcome
 
 
 class _Life:
     def __init__(self, world: World, outcome: Outcome, faults: Kinds) -> None:
-        self._faults = faults
         self._world = world
         self._outcome = outcome
+        self._faults = faults
 
     async def run(self) -> None:
         world, outcome = self._world, self._outcome

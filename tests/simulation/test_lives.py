@@ -14,7 +14,6 @@ SECONDS_MAX = 300
 
 FOUND = {
     "no lease margin": 40,
-    "no version compare": 20,
     "cut-over before READY": 50,
     "sink refuses its own epoch": 10,
     "sink without fence": 40,
