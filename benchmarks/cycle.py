@@ -26,6 +26,7 @@ from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import open_database, sqlite_url
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.domain.fleet.plans import PlacementPolicy
@@ -34,6 +35,7 @@ from subgraph.domain.loads import LoadMetric
 from subgraph.operations.control_loop import ControlLoop, CycleFacts
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.leadership import Candidacy
+from subgraph.operations.recovery import Recovery
 
 FLEET = "benchmark"
 LEASE_MS = 60_000
@@ -115,8 +117,9 @@ async def lead(url: str, database: Path, seconds: float, meter: Meter, ready: as
     candidacy = Candidacy(
         live, SqlFleetRegister(sql), view, FLEET, "benchmark", LEASE_MS, LEASE_MS // 60, partial(token_urlsafe, 16)
     )
+    recovery = Recovery(live, view, candidacy, SqlCoverageRegister(sql, FLEET))
     loop = ControlLoop(
-        live, view, candidacy, PlacementPolicy(), HandoffPolicy(), seconds, meter.observe, time.monotonic
+        live, view, candidacy, recovery, PlacementPolicy(), HandoffPolicy(), seconds, meter.observe, time.monotonic
     )
     async with asyncio.TaskGroup() as tasks:
         for work in (bus.run(), view.run(), loop.run(), watch_turns(meter)):
@@ -141,7 +144,11 @@ async def measure(tiles: int, pods: int, cycles: int) -> list[str]:
         )
         try:
             assert fleet.stdout is not None
-            if (await fleet.stdout.readline()).strip() != b"ready":
+            said = asyncio.create_task(fleet.stdout.readline())
+            await asyncio.wait([said, leading], return_when=asyncio.FIRST_COMPLETED)
+            if leading.done():
+                leading.result()
+            if (await said).strip() != b"ready":
                 raise RuntimeError("the pods ended before they were ready")
             for _ in range(cycles + WARM_UP_CYCLES):
                 await asyncio.sleep(seconds)
