@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planning_fleets import POLICY, UNBOUNDED, carried_out, fleet, owners_after, pod_loads, settle
 
 from subgraph.domain.planning.columns import UNOWNED
 from subgraph.domain.planning.plan import MoveReason, SkipReason, UnplaceableReason, plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
+from tests.support.planning_fleets import POLICY, UNBOUNDED, carried_out, fleet, owners_after, pod_loads, settle
 
 NAN = float("nan")
 

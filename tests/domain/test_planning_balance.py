@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planning_fleets import POLICY, UNBOUNDED, carried_out, fleet, pod_loads, settle
 
 from subgraph.domain.planning.allowance import Allowance
 from subgraph.domain.planning.columns import UNOWNED
 from subgraph.domain.planning.plan import MoveReason, SkipReason, plan_rebalance
 from subgraph.domain.planning.shed import Candidates, shed
+from tests.support.planning_fleets import POLICY, UNBOUNDED, carried_out, fleet, pod_loads, settle
 
 # ── Balancing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

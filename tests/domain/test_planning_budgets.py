@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning_fleets import POLICY, carried_out, fleet, pod_loads, settle
 
 from subgraph.domain.planning.columns import UNOWNED, PlanningInput
 from subgraph.domain.planning.plan import Plan, SkipReason, plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
+from tests.support.planning_fleets import POLICY, carried_out, fleet, pod_loads, settle
 
 # Nothing but the limits of a pod binds.
 IN_ALL = replace(POLICY, load_moved_ratio_max=1e9, floor=0.0)

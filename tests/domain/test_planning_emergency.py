@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
-from planning_fleets import POLICY, carried_out, fleet
-from test_planning_properties import fleets
 
 from subgraph.domain.planning.columns import UNOWNED, PlanningInput
 from subgraph.domain.planning.plan import MoveReason, SkipReason, plan_rebalance
+from tests.support.planning_fleets import POLICY, carried_out, fleet
+from tests.support.random_fleets import fleets
 
 TIGHT = replace(
     POLICY, evacuation_moves_max=1, evacuation_moves_ratio_max=0.0, in_flight_max=1, in_flight_ratio_max=0.0

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning_fleets import POLICY, carried_out, fleet, pod_loads, settle
 
 from subgraph.domain.planning.columns import UNOWNED, PlanningInput
 from subgraph.domain.planning.plan import MoveReason, SkipReason, plan_rebalance
+from tests.support.planning_fleets import POLICY, carried_out, fleet, pod_loads, settle
 
 
 def even_fleet_and_one_new_pod(pods: int, tiles: int) -> PlanningInput:

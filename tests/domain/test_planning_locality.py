@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planning_fleets import carried_out, fleet
-from planning_graphs import counted_cut, graph, hexagons
 
 from subgraph.domain.planning.columns import UNOWNED, PlanningInput
 from subgraph.domain.planning.plan import plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
+from tests.support.planning_fleets import carried_out, fleet
+from tests.support.planning_graphs import counted_cut, graph, hexagons
 
 ROW = graph(4, [(0, 1), (1, 2), (2, 3)])
 WIDTH, PODS_ACROSS = 40, 4

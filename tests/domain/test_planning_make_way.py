@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from planning_fleets import POLICY, UNBOUNDED, carried_out, fleet
 
 from subgraph.domain.planning.columns import NO_LIMIT, UNOWNED, PlanningInput
 from subgraph.domain.planning.plan import MoveReason, Plan, plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
+from tests.support.planning_fleets import POLICY, UNBOUNDED, carried_out, fleet
 
 
 def ruled(columns: PlanningInput, groups: list[int], allows: list[list[int]], limits: list[int]) -> PlanningInput:

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from planning_fleets import POLICY, UNBOUNDED, fleet
 
 from subgraph.domain.planning.plan import plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
+from tests.support.planning_fleets import POLICY, UNBOUNDED, fleet
 
 Column = npt.NDArray[np.float64]
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planning_fleets import POLICY, fleet
 
 from subgraph.domain.planning.columns import PlanningInput
 from subgraph.domain.planning.plan import Plan, SkipReason, plan_rebalance
@@ -15,6 +14,7 @@ from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.reasons import UnsplitReason
 from subgraph.domain.planning.resolution import MAY_SPLIT, PARTS_MAX, Divisions, ResolutionPolicy, split_load
 from subgraph.domain.planning.standing import Standing
+from tests.support.planning_fleets import POLICY, fleet
 
 RESOLUTION = ResolutionPolicy()
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planning_fleets import POLICY, UNBOUNDED, carried_out, fleet, pod_loads, settle
 
 from subgraph.domain.planning.columns import UNOWNED, PlanningInput
 from subgraph.domain.planning.explain import explain
 from subgraph.domain.planning.plan import MoveReason, SkipReason, UnplaceableReason, plan_rebalance
 from subgraph.domain.planning.whynot import WhyNot, why_not
+from tests.support.planning_fleets import POLICY, UNBOUNDED, carried_out, fleet, pod_loads, settle
 
 
 def labelled(columns: PlanningInput, groups: list[int], allows: list[list[int]]) -> PlanningInput:

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning_fleets import carried_out, fleet
-from planning_graphs import graph, hexagons, pieces
 
 from subgraph.domain.planning.columns import UNOWNED, PlanningInput, Rows
 from subgraph.domain.planning.distances import components, steps_from
@@ -15,6 +13,8 @@ from subgraph.domain.planning.neighbors import Neighbors
 from subgraph.domain.planning.plan import plan_rebalance
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.regions import regions
+from tests.support.planning_fleets import carried_out, fleet
+from tests.support.planning_graphs import graph, hexagons, pieces
 
 WIDTH = 40
 POLICY = BalancePolicy()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.domain.planning_transcripts import transcribe
+from tests.support.planning_transcripts import transcribe
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
 
