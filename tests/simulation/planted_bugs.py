@@ -16,7 +16,6 @@ from subgraph.client.following import Following
 from subgraph.domain import ownership
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AcknowledgedPhase, Term, TileRecord
-from subgraph.operations.live_fleet import PodWrite
 from subgraph.operations.pods import Pods
 from tests.simulation.sink import SinkTwin
 from tests.support.store_twin import StoreTwin
@@ -104,8 +103,10 @@ def lost_without_a_look_at_the_lease() -> Iterator[None]:
     right = StoreTwin.commit
 
     def commit(self: StoreTwin, guard: Any, tiles: Any, pods: Any = (), groups: Any = ()) -> Any:
-        careless = [PodWrite(one.pod_id, one.expected, one.record) for one in pods]
-        return right(self, guard, tiles, careless, groups)
+        for one in pods:
+            if one.if_lease_ended:
+                self.stored.leases.pop(one.pod_id, None)
+        return right(self, guard, tiles, pods, groups)
 
     with mock.patch.object(StoreTwin, "commit", commit):
         yield

@@ -58,25 +58,38 @@ def leader_steps(world: SmallWorld, leader: Leader) -> Iterator[tuple[str, Store
     except NotLeading:
         yield "is deposed", store, Leader(leader.name), register
         return
+    ended = () if leader.grace_ends > 0 else _ended(store)
+    if ended != leader.ended:
+        yield "sees whose leases have ended", store, replace(leader, ended=ended), register
     _lose_pods(store, leader)
     for choice in _choices(store):
         deciding = StoreTwin(store.now_ms)
         deciding.stored = store.stored.copy()
         decided = _decide(deciding, leader.term, choice)
         told = ", ".join(f"{tile_id} to {pod_id}" for tile_id, pod_id in choice.items())
-        yield f"decides {told or 'on nothing new'}", deciding, replace(leader, decided=decided or None), register
+        yield (
+            f"decides {told or 'on nothing new'}",
+            deciding,
+            replace(leader, decided=decided or None, ended=()),
+            register,
+        )
+
+
+def _ended(store: StoreTwin) -> tuple[tuple[PodId, int], ...]:
+    pods, leases = store.stored.pods, store.stored.leases
+    ended = [one for one, found in pods.items() if found.record.status.is_live and leases.get(one, 0) <= 0]
+    return tuple((pod_id, pods[pod_id].version) for pod_id in sorted(ended))
 
 
 def _lose_pods(store: StoreTwin, leader: Leader) -> None:
-    if leader.grace_ends > 0 or leader.term is None:
-        return
-    ended = [
-        PodWrite(pod_id, one.version, one.record.with_status(PodStatus.LOST, 0), if_lease_ended=True)
-        for pod_id, one in store.stored.pods.items()
-        if one.record.status.is_live and store.stored.leases.get(pod_id, 0) <= 0
+    """Declare those lost whose leases were seen to have ended; some may have been renewed since."""
+    pods = store.stored.pods
+    writes = [
+        PodWrite(pod_id, version, pods[pod_id].record.with_status(PodStatus.LOST, 0), if_lease_ended=True)
+        for pod_id, version in leader.ended
     ]
-    if ended:
-        store.commit(leader.term, (), ended)
+    if writes and leader.term:
+        store.commit(leader.term, (), writes)
 
 
 def _choices(store: StoreTwin) -> Iterator[Choice]:

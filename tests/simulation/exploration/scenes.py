@@ -42,16 +42,18 @@ GIVEN_UP = (
     "b#1 is ready for ",
     "one commits",
 )
+ENDING = (
+    *AT_WORK,
+    "time passes",
+    "one decides on nothing new",
+    "b#1 renews its lease",
+    "time passes",
+)
 SCENES = {
     "a fleet begins": (),
     "all are at work": AT_WORK,
-    "a lease is about to end": (
-        *AT_WORK,
-        "time passes",
-        "one decides on nothing new",
-        "b#1 renews its lease",
-        "time passes",
-    ),
+    "a lease is about to end": ENDING,
+    "a lease has ended": (*ENDING, "one decides on nothing new", "time passes", "one sees "),
     "a tile moves": MOVING,
     "the next owner is ready": (
         *MOVING,

@@ -49,12 +49,17 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """A process that leads or would like to. `decided`: what it is about to commit."""
+    """A process that leads or would like to.
+
+    `ended`: pods whose leases it saw to have ended, with the versions of their records; `decided`: what it is about to
+    commit.
+    """
 
     name: str
     raised: int | None = None
     term: Leadership | None = None
     grace_ends: int = LONG_AGO
+    ended: tuple[tuple[PodId, int], ...] = ()
     decided: tuple[TileWrite, ...] | None = None
 
 

@@ -11,7 +11,8 @@ WORLDS_MIN = 5_000
 
 FOUND = {
     "acknowledgement of another epoch": "a move was given up, and begins again",
-    "no lease margin": "a lease is about to end",
+    "no lease margin": "a lease has ended",
+    "lost without a look at the lease": "a lease has ended",
     "epoch used again after an abort": "a move was given up",
     "no version compare": "the next owner is ready",
     "cut-over before READY": "a tile moves",
