@@ -121,16 +121,18 @@ class ControlLoop:
         until_regular = self._regular_at_seconds - self.clock()
         until_renewal = self.candidacy.lease_ms / 1_000 / RENEWALS_PER_LEASE
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, min(until_regular, until_renewal, self._seconds_to_next_lease_end()))):
+            async with asyncio.timeout(max(0.0, min(until_regular, until_renewal, self._seconds_to_next_loss()))):
                 await self._due.wait()
 
-    def _seconds_to_next_lease_end(self) -> float:
+    def _seconds_to_next_loss(self) -> float:
         try:
             fleet, now_ms = self.view.current(), self.view.now_ms()
         except Unavailable:
             return self.interval_seconds
         ends = [pod.lease_expires_at_ms for pod in fleet.pods if pod.is_known and pod.record.status.is_live]
-        return max(SPACING_SECONDS, (min(ends) - now_ms) / 1_000) if ends else self.interval_seconds
+        if not ends:
+            return self.interval_seconds
+        return max(SPACING_SECONDS, (max(min(ends), self.candidacy.grace_ends_at_ms) - now_ms) / 1_000)
 
     async def _wake_on_changes(self) -> None:
         while True:

@@ -117,6 +117,11 @@ class Candidacy:
         return self._term is not None
 
     @property
+    def grace_ends_at_ms(self) -> int:
+        """Until when this process, as a new leader, loses nobody yet (Redis time); 0: it does not lead."""
+        return self._term.grace_ends_at_ms if self._term else 0
+
+    @property
     def incarnation(self) -> int | None:
         """The incarnation this process believes that it leads in; None: it does not lead."""
         return self._term.leadership.incarnation if self._term else None
