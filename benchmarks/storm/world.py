@@ -28,6 +28,7 @@ from subgraph.demo.feeder import Feeder
 from subgraph.demo.flights import load_flights
 from subgraph.demo.replay import Replay
 
+BENCHMARKS = Path(__file__).parents[1]
 NOON = 12 * 3_600.0
 PACE = 60.0
 REPORT_EVERY_SECONDS = 60.0
@@ -58,7 +59,7 @@ class World:
 
     def start_server(self, port: int) -> None:
         """Start a server, the first time or again."""
-        self.servers[port] = self._start(
+        self.servers[port] = self.start(
             f"server-{port}",
             "subgraph",
             "serve",
@@ -68,7 +69,7 @@ class World:
 
     def start_pod(self, pod_id: str) -> None:
         """Start a pod, the first time or again."""
-        self.pods[pod_id] = self._start(
+        self.pods[pod_id] = self.start(
             pod_id,
             "subgraph.demo.pod",
             *("--url", f"http://127.0.0.1:{self.gates[pod_id].port}/graphql", "--redis-url", self.data_store.url),
@@ -78,13 +79,20 @@ class World:
     async def ask(self, query: str, **variables: Any) -> dict[str, Any] | None:
         """The data any server answers, None where none does."""
         for port in self.live_ports():
-            with contextlib.suppress(httpx.HTTPError, ValueError):
-                async with httpx.AsyncClient(timeout=2.0) as http:
-                    body = {"query": query, "variables": variables}
-                    answer = (await http.post(f"http://127.0.0.1:{port}/graphql", json=body)).json()
-                if not answer.get("errors"):
-                    data: dict[str, Any] = answer["data"]
-                    return data
+            data = await self.ask_at(port, query, **variables)
+            if data is not None:
+                return data
+        return None
+
+    async def ask_at(self, port: int, query: str, **variables: Any) -> dict[str, Any] | None:
+        """The data that one server answers, None where it does not."""
+        with contextlib.suppress(httpx.HTTPError, ValueError):
+            async with httpx.AsyncClient(timeout=2.0) as http:
+                body = {"query": query, "variables": variables}
+                answer = (await http.post(f"http://127.0.0.1:{port}/graphql", json=body)).json()
+            if not answer.get("errors"):
+                data: dict[str, Any] = answer["data"]
+                return data
         return None
 
     async def owners(self) -> dict[str, tuple[str, int, bool]] | None:
@@ -112,10 +120,13 @@ class World:
                 process.kill()
             process.wait()
 
-    def _start(self, name: str, module: str, *arguments: str) -> "subprocess.Popen[bytes]":
+    def start(self, name: str, module: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start a Python module as a process that ends with this one, and logs into the world's directory."""
         command = [sys.executable, die_with_parent.__file__, str(os.getpid()), sys.executable, "-m", module, *arguments]
         with (self.directory / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=BENCHMARKS
+            )
 
 
 @contextlib.asynccontextmanager
@@ -131,7 +142,7 @@ async def storm_world(directory: Path, pods: int) -> AsyncIterator[World]:
         world = World(directory, stores[0], stores[1], data)
         cleanups.callback(world.end)
         for _ in range(2):
-            port = _free_port()
+            port = free_port()
             world.start_server(port)
             await _until_ready(world)
         for number in range(1, pods + 1):
@@ -167,7 +178,8 @@ async def _until_ready(world: World) -> None:
         await asyncio.sleep(0.1)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -1,0 +1,1 @@
+"""What the benchmark of handovers is made of."""
