@@ -30,7 +30,7 @@ from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import open_database, sqlite_url
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.domain.fleet.plans import PlacementPolicy
-from subgraph.domain.fleet.settle import HandoffPolicy
+from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.loads import LoadMetric
 from subgraph.operations.control_loop import ControlLoop, CycleFacts
 from subgraph.operations.fleet_view import FleetView

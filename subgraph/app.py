@@ -39,7 +39,7 @@ from subgraph.api.local_only import LocalOnly
 from subgraph.api.schema import make_schema
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.plans import PlacementPolicy
-from subgraph.domain.fleet.settle import HandoffPolicy
+from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.planning.resolution import ResolutionPolicy
 from subgraph.operations.churn import ChurnMeter
 from subgraph.operations.control_loop import ControlLoop

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from subgraph.client.manager import ChangeTold, OwnedTerm, Takeover
+from subgraph.client.manager import ChangeTold, OwnedTerm, Takeover, TermTold
 from subgraph.client.worker import TileWorker
 
 ENDED = ("RELEASED", "LOST", "ABORTED")
@@ -52,9 +52,8 @@ class Assignments:
             ended |= self._in_hand - _terms_of(change)
         await self._drop(ended)
         await self._release(by_state.get("DRAINING", ()))
-        begun = [Takeover(one.tile_id, one.epoch, one.replaces) for one in change.terms if one.state == "ACTIVE"]
         # After releasing: a tile that splits drains on the pod that goes on with its parts.
-        await self._activate(begun, change)
+        await self._activate([one for one in change.terms if one.state == "ACTIVE"], change.version)
         await self._prepare(by_state.get("PREPARING", ()), change.is_snapshot)
         self.applied_version = max(self.applied_version, change.version)
         if self._in_hand:
@@ -76,8 +75,10 @@ class Assignments:
             self._forget(terms)
             await self._acknowledge(terms, "RELEASED")
 
-    async def _activate(self, takeovers: Sequence[Takeover], change: ChangeTold) -> None:
-        begun = [one for one in takeovers if not self.owns(one.tile_id, one.epoch)]
+    async def _activate(self, told: Sequence[TermTold], version: int) -> None:
+        begun = [
+            Takeover(one.tile_id, one.epoch, one.replaces) for one in told if not self.owns(one.tile_id, one.epoch)
+        ]
         new = [(one.tile_id, one.epoch) for one in begun]
         if new:
             self._in_hand.update(new)
@@ -85,10 +86,10 @@ class Assignments:
             self._owned.update(term for term in new if term[0] not in refused)
             self._ready.difference_update(new)
             self._in_hand.difference_update(term for term in new if term[0] in refused)
-            self.unheard_of |= {tile_id: epoch for tile_id, epoch in refused.items() if epoch > change.version}
-        # An acknowledgement may have been lost with the lease; repeating those of a snapshot is harmless.
-        told = [(one.tile_id, one.epoch) for one in takeovers] if change.is_snapshot else new
-        await self._acknowledge([term for term in told if self.owns(*term)], "ACTIVE")
+            self.unheard_of |= {tile_id: epoch for tile_id, epoch in refused.items() if epoch > version}
+        # An acknowledgement may have been lost, with the lease or in the store: whoever misses it tells the term again.
+        missed = [(one.tile_id, one.epoch) for one in told if not one.is_acknowledged]
+        await self._acknowledge([term for term in dict.fromkeys(new + missed) if self.owns(*term)], "ACTIVE")
 
     async def _prepare(self, terms: Sequence[OwnedTerm], is_snapshot: bool) -> None:
         if new := [term for term in terms if term not in self._ready]:

@@ -25,7 +25,7 @@ from subgraph.client.subscription import subscribe
 ANSWER_SECONDS_MAX = 2.0
 
 _ERRORS = "errors { message code ... on PodLeaseLost { superseded } }"
-_TERM = "tileId epoch state replaces"
+_TERM = "tileId epoch state replaces acknowledgedAt"
 _REGISTER = gql(
     f"mutation Register($input: RegisterPodInput!) {{ registerPod(input: $input) {{ leaseToken version "
     f"assignments {{ {_TERM} }} {_ERRORS} }} }}"
@@ -139,4 +139,7 @@ class Connection:
 
 
 def _terms(told: Sequence[dict[str, Any]]) -> tuple[TermTold, ...]:
-    return tuple(TermTold(term["tileId"], term["epoch"], term["state"], tuple(term["replaces"])) for term in told)
+    return tuple(
+        TermTold(one["tileId"], one["epoch"], one["state"], tuple(one["replaces"]), one["acknowledgedAt"] is not None)
+        for one in told
+    )

@@ -44,6 +44,7 @@ class TermTold:
     epoch: int
     state: str
     replaces: tuple[str, ...] = ()
+    is_acknowledged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class AssignmentReason(StrEnum):
     TILE_MERGED = "TILE_MERGED"
     MANUAL = "MANUAL"
     RECOVERED = "RECOVERED"
+    NOT_TAKEN_OVER = "NOT_TAKEN_OVER"
 
 
 class AcknowledgedPhase(StrEnum):
@@ -59,7 +60,8 @@ class AcknowledgedPhase(StrEnum):
 class Term(msgspec.Struct, frozen=True, array_like=True):
     """One term of ownership of one tile by one pod. Times are Redis time, milliseconds since 1970.
 
-    `load`: the tile's smoothed load when the term was reserved.
+    `load`: the tile's smoothed load when the term was reserved. As long as it is in force and not acknowledged,
+    `reminders` says how often it was told again, and `in_force_at_ms` since when; None: since it was assigned.
     """
 
     pod_id: PodId
@@ -70,6 +72,13 @@ class Term(msgspec.Struct, frozen=True, array_like=True):
     acknowledged_at_ms: int | None = None
     draining_since_ms: int | None = None
     load: float = 0.0
+    reminders: int = 0
+    in_force_at_ms: int | None = None
+
+    @property
+    def in_force_since_ms(self) -> int:
+        """When the epoch of a term in force came into force; asked for while that is not acknowledged."""
+        return self.assigned_at_ms if self.in_force_at_ms is None else self.in_force_at_ms
 
 
 class TileRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -148,7 +157,7 @@ def cut_over(record: TileRecord, now_ms: int) -> TileRecord:
     assert record.next is not None
     return msgspec.structs.replace(
         record,
-        owner=_in_force(record.next),
+        owner=msgspec.structs.replace(_in_force(record.next), in_force_at_ms=now_ms),
         next=None,
         draining=_drained(record.owner, now_ms) or record.draining,
         last_epoch=record.next.epoch,
@@ -161,8 +170,14 @@ def abort(record: TileRecord) -> TileRecord:
 
 
 def drop_owner(record: TileRecord) -> TileRecord:
-    """The owner is lost: its term ends here. A next owner that prepares is kept, and can be cut over to at once."""
+    """The owner is lost, or never took over: its term ends. A next owner that prepares is kept, to be cut over to."""
     return msgspec.structs.replace(record, owner=None)
+
+
+def tell_again(record: TileRecord, reminders: int) -> TileRecord:
+    """The owner has not said that it works: as a change of its term, that is told to it again."""
+    assert record.owner is not None
+    return msgspec.structs.replace(record, owner=msgspec.structs.replace(record.owner, reminders=reminders))
 
 
 def suspect(record: TileRecord, at_ms: int, policy: QuarantinePolicy) -> TileRecord:
@@ -222,7 +237,7 @@ def acknowledge(
         case AcknowledgedPhase.ACTIVE if owner and (owner.pod_id, owner.epoch) == named:
             if owner.acknowledged_at_ms is not None:
                 return record
-            at_work = msgspec.structs.replace(owner, acknowledged_at_ms=now_ms)
+            at_work = msgspec.structs.replace(owner, acknowledged_at_ms=now_ms, reminders=0, in_force_at_ms=None)
             return msgspec.structs.replace(record, owner=at_work, replaces=())
         case AcknowledgedPhase.RELEASED if draining and (draining.pod_id, draining.epoch) == named:
             return drop_draining(record)

@@ -39,7 +39,8 @@ class PodRecord(msgspec.Struct, frozen=True, array_like=True):
     """A pod as the live store holds it. `lease_token` is the identity of the one instance that runs.
 
     `was_draining`: a lost pod had been drained; its end says nothing about its tiles. `era`: that of the live store
-    when the instance registered; in a later one, the registration is void.
+    when the instance registered; in a later one, the registration is void. `shunned_until_ms`: until then it receives
+    no tiles, because it did not take one over in time.
     """
 
     service: str
@@ -54,6 +55,7 @@ class PodRecord(msgspec.Struct, frozen=True, array_like=True):
     status_at_ms: int = 0
     was_draining: bool = False
     era: int = 0
+    shunned_until_ms: int = 0
 
     @property
     def borne_labels(self) -> Labels:
@@ -66,9 +68,16 @@ class PodRecord(msgspec.Struct, frozen=True, array_like=True):
         return self.lease_token if self.status.is_live else None
 
     def with_status(self, status: PodStatus, now_ms: int) -> "PodRecord":
-        """The record with another status from now on."""
+        """The record with another status from now on. Who makes a pod READY by hand knows better than to shun it."""
         was_draining = status is PodStatus.LOST and self.status is PodStatus.DRAINING
-        return msgspec.structs.replace(self, status=status, status_at_ms=now_ms, was_draining=was_draining)
+        shunned_until_ms = 0 if status is PodStatus.READY else self.shunned_until_ms
+        return msgspec.structs.replace(
+            self, status=status, status_at_ms=now_ms, was_draining=was_draining, shunned_until_ms=shunned_until_ms
+        )
+
+    def receives_tiles(self, now_ms: int) -> bool:
+        """Whether tiles may be given to the pod."""
+        return self.status is PodStatus.READY and now_ms >= self.shunned_until_ms
 
     @property
     def died_at_work(self) -> bool:

@@ -19,7 +19,8 @@ from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import FleetMove, FleetPlan, PlacementPolicy, needs_planning, prepare_plan
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.quarantine import Imposed, with_quarantines
-from subgraph.domain.fleet.settle import HandoffPolicy, lost_owners, pods_to_forget, pods_to_lose, settle
+from subgraph.domain.fleet.settle import at_fault, lost_owners, pods_to_forget, pods_to_lose, settle
+from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.planning.reasons import SkipReason
@@ -157,10 +158,10 @@ class ControlLoop:
         lost = await self._lose_pods(term, fleet, beat.now_ms)
         await self._forget_pods(term, fleet, beat.now_ms)
         async with self.view.still():
-            settled, imposed = self._settled(fleet, beat.now_ms, lost, forgives=is_regular)
+            settled, imposed = self._settled(term, fleet, beat.now_ms, lost, forgives=is_regular)
             plan = await self._plan(term, fleet, beat.now_ms, settled, lost, is_regular)
         # Nothing is awaited between this and the reading of what to write, so it is the same picture.
-        conflicts = await self._carry_out(term, fleet, beat.now_ms, settled, plan)
+        conflicts = await self._carry_out(term, fleet, beat.now_ms, settled, plan, lost)
         await self._serve_requests(term)
 
         acts = plan is not None and bool(tiles_of(plan))
@@ -205,10 +206,12 @@ class ControlLoop:
         return plan
 
     def _settled(
-        self, fleet: Fleet, now_ms: int, lost: frozenset[PodId], *, forgives: bool
+        self, term: Term, fleet: Fleet, now_ms: int, lost: frozenset[PodId], *, forgives: bool
     ) -> tuple[Mapping[TileId, TileRecord | None], Imposed]:
         """What is due to become of tiles anyway, and the quarantines among it."""
-        due = settle(fleet, now_ms, lost, self.handoff, self.quarantine)
+        # A new leader takes nothing from anyone for one maximum lease.
+        takes = now_ms >= term.grace_ends_at_ms
+        due = settle(fleet, now_ms, lost, self.handoff, self.quarantine, takes=takes)
         settled, imposed = with_quarantines(fleet, due, now_ms, self.quarantine, forgives=forgives)
         for tile_id, record in imposed.records.items():
             assert record.suspicion is not None
@@ -242,6 +245,24 @@ class ControlLoop:
         if old:
             await self.live.commit(term.leadership, (), [PodWrite(pod.id, pod.changed_at, None) for pod in old])
 
+    async def _shun(self, term: Term, fleet: Fleet, now_ms: int, slow: Mapping[PodId, int]) -> None:
+        """Give no tiles, for a while, to pods that have not taken over what they were given."""
+        writes: list[PodWrite] = []
+        for pod_id, tiles in slow.items():
+            pod = fleet.pods.get(pod_id)
+            assert pod is not None
+            logger.warning(
+                "pod %s has not taken over %d tiles in %g s, and gets none for %g s",
+                pod_id,
+                tiles,
+                self.handoff.take_over_timeout_ms / 1_000,
+                self.handoff.shunned_ms / 1_000,
+            )
+            record = msgspec.structs.replace(pod.record, shunned_until_ms=now_ms + self.handoff.shunned_ms)
+            writes.append(PodWrite(pod_id, pod.changed_at, record))
+        if writes:
+            await self.live.commit(term.leadership, (), writes)
+
     async def _carry_out(
         self,
         term: Term,
@@ -249,18 +270,20 @@ class ControlLoop:
         now_ms: int,
         settled: Mapping[TileId, TileRecord | None],
         plan: FleetPlan | None,
+        lost: frozenset[PodId],
     ) -> int:
         # The picture goes on changing while epochs are reserved. What is written compares the versions decided on; it
         # would undo what came in between otherwise.
         records = {tile_id: fleet.record(tile_id) for tile_id in tiles_of(plan)} if plan else {}
         versions = {tile_id: self._version(fleet, tile_id) for tile_id in (*records, *settled)}
-        lost = lost_owners(fleet, settled)
+        owners_lost = lost_owners(fleet, settled, lost)
+        await self._shun(term, fleet, now_ms, at_fault(fleet, settled, lost))
         count = epochs_of(plan) if plan else 0
         first_epoch = await self.live.reserve_versions(term.leadership, count, fleet.version) if count else 0
         loads = {move.tile_id: fleet.reported_load(move.tile_id) for move in plan.moves} if plan else {}
         done = carry_out(plan, records, settled, first_epoch, now_ms, loads)
         conflicts = done.passed_over
-        for alone, groups in commits_of(done, versions, lost, TILES_PER_COMMIT_MAX):
+        for alone, groups in commits_of(done, versions, owners_lost, TILES_PER_COMMIT_MAX):
             committed = await self.live.commit(term.leadership, alone, groups=groups)
             # All the tiles of a large fleet take longer to write than the lease lasts.
             await self.live.keep_leading(term.leadership, self.candidacy.lease_ms)
@@ -287,7 +310,7 @@ class ControlLoop:
             return RebalanceAnswer(refused="the plan has expired")
         # A pod may have left since this cycle settled its tiles: what is due is written with the moves.
         async with self.view.still():
-            settled, _ = self._settled(fleet, beat.now_ms, frozenset(), forgives=False)
+            settled, _ = self._settled(term, fleet, beat.now_ms, frozenset(), forgives=False)
             if plan is None:
                 policy = with_max_churn(self.placement, request.max_churn)
                 prepared = prepare_plan(
@@ -297,7 +320,7 @@ class ControlLoop:
         stale = staleness(fleet, plan, beat.now_ms)
         if stale is not None:
             return stale
-        await self._carry_out(term, fleet, beat.now_ms, settled, plan)
+        await self._carry_out(term, fleet, beat.now_ms, settled, plan, frozenset())
         return RebalanceAnswer(plan=plan)
 
     @staticmethod

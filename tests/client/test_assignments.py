@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from subgraph.client.assignments import Assignments
-from subgraph.client.manager import OwnedTerm, Takeover, TileLoad
+from subgraph.client.manager import ChangeTold, OwnedTerm, Takeover, TermTold, TileLoad
 from tests.support.scripted_manager import change, snapshot
 
 pytestmark = pytest.mark.anyio
@@ -206,3 +206,14 @@ async def test_an_epoch_beyond_all_that_was_told_is_kept_to_be_told(assignments:
     worker.refuses = {"a": 7, "b": 6}
     await assignments.apply(snapshot(6, a_1="ACTIVE", b_2="ACTIVE", c_3="ACTIVE"))
     assert assignments.unheard_of == {"a": 7}
+
+
+async def test_a_term_told_again_is_acknowledged_again_and_one_whose_acknowledgement_is_known_is_not(
+    assignments: Assignments, worker: Worker, said: list[tuple[str, list[OwnedTerm]]]
+) -> None:
+    await assignments.apply(snapshot(1, a_1="ACTIVE"))
+    await assignments.apply(ChangeTold(2, 1, is_snapshot=False, terms=(TermTold("a", 1, "ACTIVE", (), True),)))
+    assert said == [("ACTIVE", [("a", 1)])]
+    await assignments.apply(change(3, 2, a_1="ACTIVE"))
+    assert said == [("ACTIVE", [("a", 1)])] * 2
+    assert worker.calls == [("activate", [("a", 1)])]

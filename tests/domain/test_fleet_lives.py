@@ -12,7 +12,8 @@ from subgraph.domain import ownership
 from subgraph.domain.fleet.changes import FleetChange
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import FleetMove, FleetPlan, PlacementPolicy, plan_fleet
-from subgraph.domain.fleet.settle import HandoffPolicy, settle
+from subgraph.domain.fleet.settle import settle
+from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentReason, AssignmentState, Term, TileRecord, terms_of
 from subgraph.domain.planning.policy import BalancePolicy

@@ -113,14 +113,31 @@ def test_a_tile_of_a_pod_that_is_not_known_yet_is_left_alone() -> None:
 
 def test_what_this_cycle_writes_anyway_is_planned_on() -> None:
     before = {
-        T1: tile(owner=held(A, 7)),
+        T1: tile(owner=held(C, 7)),
         T2: tile(owner=held(A, 7), next=term(B, 9, ready=True)),
         T3: tile(draining=held(A, 7), retiring=True),
     }
-    fleet = fleet_of(before, {A: DRAINING, B: pod()})
+    fleet = fleet_of(before, {A: DRAINING, B: pod(), C: LOST})
     settled = {T1: tile(last_epoch=7), T2: tile(owner=held(B, 9), draining=held(A, 7)), T3: None}
     plan = planned(fleet, settled=settled)
     assert moves(plan) == {T1: (None, B, AssignmentReason.POD_LOST)}
+
+
+def test_a_tile_that_settling_takes_from_a_live_pod_goes_to_another_one_and_the_reason_is_told() -> None:
+    before = {T1: tile(owner=term(A, 7, ready=True)), T2: tile()}
+    fleet = fleet_of(before, {A: pod(capacity=1_000), B: pod()})
+    assert moves(planned(fleet, settled={T1: tile(last_epoch=7)})) == {
+        T1: (None, B, AssignmentReason.NOT_TAKEN_OVER),
+        T2: (None, B, AssignmentReason.INITIAL),
+    }
+
+
+def test_a_shunned_pod_receives_nothing_but_where_all_are_shunned_tiles_are_placed_all_the_same() -> None:
+    shunned = pod(shunned_until_ms=NOW_MS + 1)
+    assert moves(planned(fleet_of({T1: tile()}, {A: shunned, B: pod()})))[T1][1] == B
+    assert moves(planned(fleet_of({T1: tile()}, {A: shunned})))[T1][1] == A
+    over = pod(shunned_until_ms=NOW_MS, capacity=1_000)
+    assert moves(planned(fleet_of({T1: tile()}, {A: over, B: pod()})))[T1][1] == A
 
 
 def test_balancing_says_why() -> None:

@@ -129,3 +129,14 @@ def test_a_pod_that_is_lost_in_its_drain_did_not_die_at_work() -> None:
     assert died[PodStatus.CORDONED]
     assert not died[PodStatus.DRAINING]
     assert not pod(status=PodStatus.GONE).died_at_work
+
+
+def test_only_a_ready_pod_that_is_not_shunned_receives_tiles() -> None:
+    assert [status for status in PodStatus if pod(status=status).receives_tiles(0)] == [PodStatus.READY]
+    shunned = pod(shunned_until_ms=100)
+    assert [shunned.receives_tiles(now_ms) for now_ms in (99, 100)] == [False, True]
+
+
+def test_an_operators_word_ends_that_a_pod_is_shunned_and_no_other_status_does() -> None:
+    after = {one: pod(shunned_until_ms=100).with_status(one, 1).shunned_until_ms for one in PodStatus}
+    assert {status for status, until_ms in after.items() if until_ms == 0} == {PodStatus.READY}

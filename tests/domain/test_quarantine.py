@@ -9,7 +9,8 @@ import pytest
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import PlacementPolicy, needs_planning, plan_fleet
 from subgraph.domain.fleet.quarantine import FORGIVEN_MAX, forgive, impose, quarantined_rows, with_quarantines
-from subgraph.domain.fleet.settle import HandoffPolicy, settle
+from subgraph.domain.fleet.settle import settle
+from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord, PodStatus

@@ -3,7 +3,7 @@
 import pytest
 
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.settle import HandoffPolicy
+from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, TileRecord
 from subgraph.domain.pods import PodStatus
@@ -194,6 +194,32 @@ async def test_a_next_owner_that_takes_too_long_is_given_up(
         "B is asked again",
     )
     assert _states(history, tile)[-3:] == ["A* next B", "A*", "A* next B"]
+
+
+async def test_a_live_pod_that_never_takes_over_is_told_again_and_then_loses_its_tiles_to_one_that_does(
+    start: Starts, make_pod: MakesPod, history: OwnershipHistory
+) -> None:
+    policy = HandoffPolicy(prepare_timeout_ms=200, take_over_timeout_ms=900, tell_again_ms=200, shunned_ms=60_000)
+    process = await start(pace=Pace(handoff=policy))
+    a = await make_pod(process, A)
+    a.does = ()
+    ids = await add_tiles(process, 4)
+
+    def told_again(fleet: Fleet) -> bool:
+        return all(one.term.reminders > 4 for one in fleet.terms_of_pod(A)) and len(fleet.terms_of_pod(A)) == 4
+
+    # There is nobody else to take them: the slow pod keeps them beyond the time-out.
+    await process.until(told_again, "it is told again")
+    b = await make_pod(process, B)
+    fleet = await owned_by_all(process, ids, b)
+    assert {record_of(process, one).owner.reason for one in ids} == {AssignmentReason.NOT_TAKEN_OVER}  # type: ignore[union-attr]
+    assert {record_of(process, one).suspicion for one in ids} == {None}
+    slow = fleet.pods.get(A)
+    assert slow is not None
+    assert slow.record.status is PodStatus.READY
+    assert not slow.record.receives_tiles(process.view.now_ms())
+    more = await add_tiles(process, 8)
+    await owned_by_all(process, [*ids, *more], b)
 
 
 async def test_an_owner_that_dies_while_another_prepares_is_followed_by_that_one(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.plans import PlacementPolicy
-from subgraph.domain.fleet.settle import HandoffPolicy
+from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import SessionId
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.planning.policy import BalancePolicy
@@ -35,7 +35,9 @@ FLEET = "simulated"
 STORE_ANSWER_SECONDS_MAX = 5.0
 RECONNECT_SECONDS = 0.25
 
-PATIENCE = HandoffPolicy(prepare_timeout_ms=4_000, drain_timeout_ms=4_000)
+# Who is slow to take over keeps the tile for longer than faults last: the checker sees who works, and not who has said
+# so. Tiles that are taken from slow owners are among the orders of steps that exploration/ tries.
+PATIENCE = HandoffPolicy(prepare_timeout_ms=4_000, tell_again_ms=2_000, drain_timeout_ms=4_000)
 QUARANTINE = QuarantinePolicy(losses_enough=2, first_ms=1_000, longest_ms=3_000)
 PLACEMENT = PlacementPolicy(BalancePolicy(trigger=1.6, target=1.4), cool_down_ms=1_000)
 

@@ -18,7 +18,11 @@ FOUND = {
     "terms pass to the next instance": range(20),
     "missed change not noticed": range(30, 200),
 }
-"""Planted bug to the seeds among which one finds it; the first one that does is the last that is lived."""
+"""Planted bug to the seeds among which one finds it; the first one that does is the last that is lived.
+
+Without the compare of versions acknowledgements are overwritten, which telling terms again heals in any life: only
+trying every order of steps shows that bug (exploration/).
+"""
 
 
 @pytest.mark.parametrize("first", [0, SEEDS])

@@ -42,6 +42,9 @@ STEPS: dict[str, Step] = {
         and after.owner is not None
         and after.owner.acknowledged_at_ms is not None
     ),
+    "an owner is told again": lambda before, after: (
+        before.owner is not None and after.owner is not None and after.owner.reminders > before.owner.reminders
+    ),
     "a term ends RELEASED": _ends_as(AssignmentState.RELEASED),
     "a term ends LOST": _ends_as(AssignmentState.LOST),
     "a term ends ABORTED": _ends_as(AssignmentState.ABORTED),

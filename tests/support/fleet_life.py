@@ -9,7 +9,7 @@ from subgraph.domain.errors import LeaseLost, NotFound, PlanStale, Unavailable
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.planned_divisions import merge_of, split_of
 from subgraph.domain.fleet.plans import plan_by_hand
-from subgraph.domain.fleet.settle import HandoffPolicy
+from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, SessionId, parse_tile_id
 from subgraph.domain.pods import PodStatus
 from subgraph.domain.succession import children_of, parent_of

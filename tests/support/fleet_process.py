@@ -15,7 +15,7 @@ from subgraph.adapters.redis.live_fleet import UNRECORDED_CHANGES_MAX, RedisLive
 from subgraph.adapters.redis.term_log import RedisTermLog
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import PlacementPolicy
-from subgraph.domain.fleet.settle import HandoffPolicy
+from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
 from subgraph.operations.control_loop import ControlLoop, CycleFacts
@@ -29,7 +29,7 @@ from subgraph.operations.term_history import TermHistory
 from tests.support.coverage_in_memory import CoverageInMemory
 from tests.support.polling import eventually
 
-PATIENT = HandoffPolicy(prepare_timeout_ms=60_000, drain_timeout_ms=60_000)
+PATIENT = HandoffPolicy(prepare_timeout_ms=60_000, take_over_timeout_ms=120_000, drain_timeout_ms=60_000)
 WITHOUT_COOL_DOWN = PlacementPolicy(cool_down_ms=0)
 
 

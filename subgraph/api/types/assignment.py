@@ -26,14 +26,15 @@ strawberry.enum(
     description=(
         "Where a term of ownership stands: PREPARING (the next owner, the present one works on), ACTIVE (in force), "
         "DRAINING (the former owner finishes); and ended: RELEASED (it finished, or its time to finish was over), LOST "
-        "(with its pod, or its pod let go of it), ABORTED (it never came into force)."
+        "(with its pod, or its pod let go of it, or did not take it over in time), ABORTED (it never came into force)."
     ),
 )
 strawberry.enum(
     AssignmentReason,
     name="PodAssignmentReason",
     description=(
-        "Why a tile was given to a pod. TILE_SPLIT, TILE_MERGED: the pod had the tiles that this one came from."
+        "Why a tile was given to a pod. TILE_SPLIT, TILE_MERGED: the pod had the tiles that this one came from. "
+        "NOT_TAKEN_OVER: the pod before it had it for a minute, and did not acknowledge ACTIVE."
     ),
 )
 

@@ -14,8 +14,9 @@ CHURN_WINDOW = Duration(timedelta(hours=1))
 
 @strawberry.type(
     description=(
-        "Tiles given to a pod for one reason. INITIAL and POD_LOST are no choice: those tiles had no owner. What was "
-        "moved by choice is the sum of the other reasons. A split or merge stays on its pod and moves no load."
+        "Tiles given to a pod for one reason. INITIAL, POD_LOST and NOT_TAKEN_OVER are no choice: those tiles had no "
+        "owner, or none at work. What was moved by choice is the sum of the other reasons. A split or merge stays on "
+        "its pod and moves no load."
     )
 )
 class ChurnByReason:

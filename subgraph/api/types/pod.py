@@ -50,6 +50,9 @@ class Pod:
     utilization: float = strawberry.field(description="Load / capacity.")
     tile_count: int = strawberry.field(description="Tiles it owns now.")
     applied_version: Long | None = strawberry.field(description="The newest version of its assignments it has applied.")
+    shunned_until: datetime | None = strawberry.field(
+        description="Until when it receives no tiles because it did not take one over in time; null: it is not shunned."
+    )
     registered_at: datetime = strawberry.field(description="When this instance registered.")
     last_heartbeat_at: datetime = strawberry.field(description="When its lease was renewed last.")
     lease_expires_at: datetime = strawberry.field(description="When its lease ends unless it is renewed.")
@@ -91,7 +94,7 @@ class PodConnection:
     total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
 
 
-def to_pod(reading: PodReading) -> Pod:
+def to_pod(reading: PodReading, now_ms: int) -> Pod:
     """A pod as GraphQL shows it."""
     pod, record = reading.pod, reading.pod.record
     return Pod(
@@ -106,6 +109,7 @@ def to_pod(reading: PodReading) -> Pod:
         utilization=reading.load / record.capacity if record.capacity else 0.0,
         tile_count=reading.tile_count,
         applied_version=None if pod.applied_version is None else Long(pod.applied_version),
+        shunned_until=at_ms(record.shunned_until_ms) if record.shunned_until_ms > now_ms else None,
         registered_at=at_ms(record.registered_at_ms),
         last_heartbeat_at=at_ms(pod.last_heartbeat_at_ms),
         lease_expires_at=at_ms(max(pod.lease_expires_at_ms, record.registered_at_ms)),
@@ -114,10 +118,11 @@ def to_pod(reading: PodReading) -> Pod:
 
 def load_pods(info: Info, ids: Sequence[str]) -> list[Pod | None]:
     """Pods by id, from memory; null for an absent one."""
-    fleet = info.context.services.view.current()
+    view = info.context.services.view
+    fleet, now_ms = view.current(), view.now_ms()
     known = {str(pod.id): pod for pod in (fleet.pods.get(PodId(pod_id)) for pod_id in ids) if pod and pod.is_known}
     readings = dict(zip(known, read_pods(fleet, list(known.values())), strict=True))
-    return [to_pod(readings[pod_id]) if pod_id in readings else None for pod_id in ids]
+    return [to_pod(readings[pod_id], now_ms) if pod_id in readings else None for pod_id in ids]
 
 
 def pod_page(info: Info, first: int, after: str | None, statuses: Sequence[PodStatus] | None) -> PodConnection:

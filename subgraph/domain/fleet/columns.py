@@ -9,6 +9,7 @@ import numpy.typing as npt
 from subgraph.domain.fleet.groups import tile_groups
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
+from subgraph.domain.fleet.settle import at_fault
 from subgraph.domain.fleet.tile_table import NOBODY, REASONS
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.labels import Labels
@@ -112,6 +113,9 @@ def fleet_columns(
     # Nor does it rest where it may not be.
     rested = rested[tile_rows] | _astray(tile_pod, tile_pin, tile_group, group_allows)
     status = [pod.record.status for pod in pods]
+    is_ready = np.array([one is PodStatus.READY for one in status], np.bool_)
+    slow = at_fault(fleet, settled, lost)
+    receives = np.array([pod.record.receives_tiles(now_ms) and pod.id not in slow for pod in pods], np.bool_)
     limits = [pod.record.tiles_max for pod in pods]
     return FleetColumns(
         PlanningInput(
@@ -122,7 +126,8 @@ def fleet_columns(
             tile_in_handoff=~movable[tile_rows],
             tile_waits=waits[tile_rows],
             pod_capacity=np.array([pod.record.capacity for pod in pods], np.float64),
-            pod_accepts=np.array([one is PodStatus.READY for one in status], np.bool_),
+            # Where all pods are at fault, it is none's: tiles without an owner go to some pod all the same.
+            pod_accepts=receives if receives.any() else is_ready,
             pod_evacuates=np.array([one is PodStatus.DRAINING for one in status], np.bool_),
             pod_tiles_max=np.array([NO_LIMIT if limit is None else limit for limit in limits], np.int64),
             tiles_in_flight=len(tiles.next) + len(tiles.draining),

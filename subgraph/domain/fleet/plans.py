@@ -294,6 +294,7 @@ def _moves(
     fleet: Fleet, columns: FleetColumns, plan: Plan, now_ms: int, policy: PlacementPolicy, by_hand: bool
 ) -> list[FleetMove]:
     tiles = fleet.tiles
+    live = {pod.id for pod in columns.pods}
     moves = []
     for tile, source, target, kind, load, gain in zip(
         plan.tiles.tolist(),
@@ -305,12 +306,16 @@ def _moves(
         strict=True,
     ):
         row, pod = int(columns.tile_rows[tile]), columns.pods[target]
+        reason = _reason(kind, bool(tiles.last_epoch[row]), pod, now_ms, policy, by_hand)
+        if reason is AssignmentReason.POD_LOST and fleet.owner_id(row) in live:
+            # Settling takes it from a live pod for one reason only.
+            reason = AssignmentReason.NOT_TAKEN_OVER
         moves.append(
             FleetMove(
                 tile_id=tiles.id_of(row),
                 source=columns.pods[source].id if source != UNOWNED else None,
                 target=pod.id,
-                reason=_reason(kind, bool(tiles.last_epoch[row]), pod, now_ms, policy, by_hand),
+                reason=reason,
                 load=load,
                 gain=gain,
                 tile_version=int(tiles.changed_at[row]),

@@ -3,27 +3,19 @@
 The cost grows with the tiles concerned, not with the tiles there are.
 """
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Set
 
 import numpy as np
 
 from subgraph.domain import ownership
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
+from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
-from subgraph.domain.ownership import TileRecord
+from subgraph.domain.ownership import AssignmentState, TileRecord
 from subgraph.domain.pods import PodStatus
 from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
-
-
-@dataclass(frozen=True, slots=True)
-class HandoffPolicy:
-    """How long each phase of a handoff may take."""
-
-    prepare_timeout_ms: int = 10_000
-    drain_timeout_ms: int = 10_000
-    forget_pods_after_ms: int = 600_000
 
 
 def pods_to_lose(fleet: Fleet, now_ms: int, not_before_ms: int) -> list[PodRow]:
@@ -51,6 +43,8 @@ def settle(
     lost: Set[PodId],
     policy: HandoffPolicy,
     quarantine: QuarantinePolicy = DEFAULT_QUARANTINE,
+    *,
+    takes: bool = True,
 ) -> dict[TileId, TileRecord | None]:
     """What every tile touched by a lost pod, a handoff or a stopped session becomes now; None: the tile goes.
 
@@ -60,35 +54,54 @@ def settle(
         lost: pods declared lost in this cycle, whose records may not show it yet.
         policy: the phases' time-outs.
         quarantine: when the death of its owner counts against a tile.
+        takes: whether tiles are taken from live pods that have not taken them over in time; a new leader waits.
     """
     dead = {pod.id for pod in fleet.pods if not pod.record.status.is_live} | lost
     died_at_ms = _deaths(fleet, lost, now_ms)
+    receivers = {pod.id for pod in fleet.pods if pod.is_known and pod.record.receives_tiles(now_ms)} - dead
     settled: dict[TileId, TileRecord | None] = {}
-    for row in _rows_concerned(fleet, dead):
+    for row in _rows_concerned(fleet, dead, now_ms, policy):
         tile_id = fleet.tiles.id_of(row)
         before = fleet.record(tile_id)
         assert before is not None
         owner_id = before.owner.pod_id if before.owner else None
-        if owner_id in died_at_ms:
-            after = settle_tile(ownership.suspect(before, died_at_ms[owner_id], quarantine), now_ms, dead, policy)
-        else:
-            after = settle_tile(before, now_ms, dead, policy)
+        died_ms = died_at_ms.get(owner_id) if owner_id else None
+        suspected = before if died_ms is None else ownership.suspect(before, died_ms, quarantine)
+        others_receive = takes and not receivers <= {owner_id}
+        after = settle_tile(suspected, now_ms, dead, policy, others_receive=others_receive)
         if after != before:
             settled[tile_id] = after
     return settled
 
 
-def lost_owners(fleet: Fleet, settled: Mapping[TileId, TileRecord | None]) -> dict[TileId, PodId]:
+def lost_owners(
+    fleet: Fleet, settled: Mapping[TileId, TileRecord | None], lost: Collection[PodId]
+) -> dict[TileId, PodId]:
     """Whom settling takes tiles from as lost or gone, by tile. Should such a pod run again, it may hold them."""
-    lost: dict[TileId, PodId] = {}
+    return {one: pod_id for one, pod_id in _taken(fleet, settled).items() if not _is_alive(fleet, pod_id, lost)}
+
+
+def at_fault(fleet: Fleet, settled: Mapping[TileId, TileRecord | None], lost: Collection[PodId]) -> dict[PodId, int]:
+    """Live pods that settling takes tiles from, because they have not taken them over in time; and how many each."""
+    return Counter(pod_id for pod_id in _taken(fleet, settled).values() if _is_alive(fleet, pod_id, lost))
+
+
+def _is_alive(fleet: Fleet, pod_id: PodId, lost: Collection[PodId]) -> bool:
+    pod = fleet.pods.get(pod_id)
+    return pod is not None and pod.record.status.is_live and pod_id not in lost
+
+
+def _taken(fleet: Fleet, settled: Mapping[TileId, TileRecord | None]) -> dict[TileId, PodId]:
+    """The owners whose terms settling ends, by tile."""
+    taken: dict[TileId, PodId] = {}
     for tile_id, after in settled.items():
         row = fleet.tiles.row(tile_id)
         owner_id = None if row is None else fleet.owner_id(row)
         if row is not None and owner_id is not None:
             epoch = int(fleet.tiles.owner_epoch[row])
             if after is None or all(term.epoch != epoch for term, _ in ownership.terms_of(after)):
-                lost[tile_id] = owner_id
-    return lost
+                taken[tile_id] = owner_id
+    return taken
 
 
 def _deaths(fleet: Fleet, lost: Set[PodId], now_ms: int) -> dict[PodId, int]:
@@ -100,37 +113,48 @@ def _deaths(fleet: Fleet, lost: Set[PodId], now_ms: int) -> dict[PodId, int]:
     }
 
 
-def settle_tile(before: TileRecord, now_ms: int, dead: Set[PodId], policy: HandoffPolicy) -> TileRecord | None:
-    """What a tile becomes now, as far as its own record says, and which pods are dead; None: the tile goes."""
+def settle_tile(
+    before: TileRecord, now_ms: int, dead: Set[PodId], policy: HandoffPolicy, *, others_receive: bool
+) -> TileRecord | None:
+    """What a tile becomes now, as far as its own record says, and which pods are dead; None: the tile goes.
+
+    `others_receive`: whether any pod but the owner may be given tiles; if none, a slow owner is better than nobody.
+    """
     record = before
-    if record.owner and record.owner.pod_id in dead:
+    owner = record.owner
+    if owner and owner.pod_id in dead:
         record = ownership.drop_owner(record)
+    elif owner and owner.acknowledged_at_ms is None:
+        reminders = max(0, now_ms - owner.in_force_since_ms) // policy.tell_again_ms
+        if others_receive and policy.is_overdue(owner, AssignmentState.ACTIVE, now_ms):
+            record = ownership.drop_owner(record)
+        elif reminders > owner.reminders:
+            record = ownership.tell_again(record, reminders)
     following = record.next
     if following:
         if following.pod_id in dead:
             record = ownership.abort(record)
         elif record.owner is None or following.ready:
             record = ownership.cut_over(record, now_ms)
-        elif now_ms - following.assigned_at_ms > policy.prepare_timeout_ms:
+        elif policy.is_overdue(following, AssignmentState.PREPARING, now_ms):
             record = ownership.abort(record)
     draining = record.draining
-    if draining and (draining.pod_id in dead or now_ms - (draining.draining_since_ms or 0) > policy.drain_timeout_ms):
+    if draining and (draining.pod_id in dead or policy.is_overdue(draining, AssignmentState.DRAINING, now_ms)):
         return ownership.drop_draining(record)
     if record.retiring and record.draining is None:
         return None
     return record
 
 
-def _rows_concerned(fleet: Fleet, dead: Set[PodId]) -> list[int]:
+def _rows_concerned(fleet: Fleet, dead: Set[PodId], now_ms: int, policy: HandoffPolicy) -> list[int]:
     tiles = fleet.tiles
     rows = {*tiles.next, *tiles.draining, *tiles.retiring}
+    # Many tiles wait for a moment when they are given away; of these only the few that wait for long are looked at.
+    waiting = np.fromiter(tiles.unacknowledged, np.intp, len(tiles.unacknowledged))
+    patience_ms = min(policy.tell_again_ms, policy.take_over_timeout_ms)
+    rows.update(waiting[now_ms - tiles.owner_since_ms[waiting] >= patience_ms].tolist())
     dead_rows = [row for row in map(fleet.pods.row, dead) if row is not None]
     if dead_rows:
         owner = tiles.owner[: tiles.rows_used]
         rows.update(np.flatnonzero(np.isin(owner, dead_rows)).tolist())
     return sorted(rows)
-
-
-def accepts_tiles(pod: PodRow) -> bool:
-    """Whether a pod may receive tiles."""
-    return pod.is_known and pod.record.status is PodStatus.READY

@@ -81,6 +81,8 @@ class TileTable:
         self.next: dict[int, Term] = {}
         self.draining: dict[int, Term] = {}
         self.retiring: set[int] = set()
+        self.unacknowledged: dict[int, tuple[int, int | None]] = {}
+        """Of tiles whose owner has not said yet that it works: how often it was told again, and in force since when."""
         self.pins: dict[int, PodId] = {}
         self.forbidden: dict[int, tuple[PodId, ...]] = {}
         self.suspicions: dict[int, Suspicion] = {}
@@ -209,6 +211,10 @@ class TileTable:
         self.last_epoch[row] = record.last_epoch
         _put_or_drop(self.next, row, record.next)
         _put_or_drop(self.draining, row, record.draining)
+        if owner is not None and owner.acknowledged_at_ms is None:
+            self.unacknowledged[row] = (owner.reminders, owner.in_force_at_ms)
+        else:
+            self.unacknowledged.pop(row, None)
         _put_or_drop(self.pins, row, record.pin)
         _put_or_drop(self.forbidden, row, record.forbidden or None)
         _put_or_drop(self.suspicions, row, record.suspicion)
@@ -248,6 +254,7 @@ class TileTable:
     def owner_term(self, row: int, owner_id: PodId) -> Term:
         """The term in force of an owned tile."""
         acknowledged_ms = int(self.owner_acknowledged_ms[row])
+        reminders, in_force_at_ms = self.unacknowledged.get(row, (0, None))
         return Term(
             pod_id=owner_id,
             epoch=int(self.owner_epoch[row]),
@@ -257,6 +264,8 @@ class TileTable:
             ready=True,
             acknowledged_at_ms=acknowledged_ms or None,
             load=float(self.owner_load[row]),
+            reminders=reminders,
+            in_force_at_ms=in_force_at_ms,
         )
 
     def remove(self, row: int) -> None:
@@ -272,6 +281,7 @@ class TileTable:
             getattr(self, name)[row] = empty
         for few in (
             self.next,
+            self.unacknowledged,
             self.draining,
             self.pins,
             self.forbidden,

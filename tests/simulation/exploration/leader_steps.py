@@ -6,7 +6,7 @@ from itertools import product
 
 from subgraph.domain import ownership
 from subgraph.domain.fleet import settle
-from subgraph.domain.fleet.settle import HandoffPolicy
+from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import (
     AssignmentReason,
@@ -26,7 +26,7 @@ from tests.simulation.exploration.small_world import (
 )
 from tests.support.store_twin import StoreTwin
 
-POLICY = HandoffPolicy(prepare_timeout_ms=PHASE, drain_timeout_ms=PHASE)
+POLICY = HandoffPolicy(prepare_timeout_ms=PHASE, take_over_timeout_ms=2 * PHASE, drain_timeout_ms=PHASE)
 Choice = Mapping[TileId, PodId]
 
 
@@ -112,7 +112,17 @@ def _choices(store: StoreTwin) -> Iterator[Choice]:
 
 def _settled(store: StoreTwin) -> dict[TileId, TileRecord | None]:
     dead = {pod_id for pod_id, one in store.stored.pods.items() if not one.record.status.is_live}
-    return {tile_id: settle.settle_tile(one.record, 0, dead, POLICY) for tile_id, one in store.stored.tiles.items()}
+    receivers = {pod_id for pod_id, one in store.stored.pods.items() if one.record.receives_tiles(0)}
+    return {
+        tile_id: settle.settle_tile(
+            one.record, 0, dead, POLICY, others_receive=not receivers <= {_owner_of(one.record)}
+        )
+        for tile_id, one in store.stored.tiles.items()
+    }
+
+
+def _owner_of(record: TileRecord) -> PodId | None:
+    return record.owner.pod_id if record.owner else None
 
 
 def _decide(store: StoreTwin, term: Leadership, choice: Choice) -> tuple[TileWrite, ...]:
@@ -124,14 +134,16 @@ def _decide(store: StoreTwin, term: Leadership, choice: Choice) -> tuple[TileWri
         take = ownership.place if record.owner is None else ownership.prepare
         after[tile_id] = take(record, Term(pod_id, epoch, AssignmentReason.INITIAL, 0))
         epoch += 1
-    tiles = store.stored.tiles
+    tiles, pods = store.stored.tiles, store.stored.pods
+    dead = {pod_id for pod_id, one in pods.items() if not one.record.status.is_live}
     return tuple(
-        TileWrite(tile_id, tiles[tile_id].version, record, _lost_owner(tiles[tile_id].record, record))
+        TileWrite(tile_id, tiles[tile_id].version, record, _lost_owner(tiles[tile_id].record, record, dead))
         for tile_id, record in after.items()
         if record != tiles[tile_id].record
     )
 
 
-def _lost_owner(before: TileRecord, after: TileRecord | None) -> PodId | None:
+def _lost_owner(before: TileRecord, after: TileRecord | None, dead: set[PodId]) -> PodId | None:
     ended = [term.pod_id for term, end in ended_terms(before, after) if end is AssignmentState.LOST]
+    ended = [pod_id for pod_id in ended if pod_id in dead]
     return ended[0] if ended else None
