@@ -11,6 +11,7 @@ from gql.client import AsyncClientSession
 
 from subgraph.demo.channel import RECORD, Records, TileChannel
 from subgraph.demo.replay import PositionRecords, Replay
+from subgraph.demo.waiting import Waiting
 from subgraph.domain.coverage import Coverage
 
 TILE_RESOLUTION = 3
@@ -18,10 +19,12 @@ STEP_SECONDS = 0.25
 HELD_SECONDS_MAX = 30.0
 """For how long records wait until their tile's stream is open, or it is known which tiles are in its place."""
 RETRY_SECONDS = 0.05
+STEP_SECONDS_MAX = 2.0
+"""What is missed while nothing answers is not made up for: the day goes on where it was, in steps of this at most."""
 
 _REGISTER = gql(
     "mutation Register($input: RegisterTilesInput!) { registerTiles(input: $input) { "
-    "tiles { h3Index } errors { message } } }"
+    "tiles { h3Index } errors { code message } } }"
 )
 _REPLACED = gql("query Replaced($id: ID!) { tile(id: $id) { replacedBy { h3Index } } }")
 
@@ -36,8 +39,11 @@ class Feeder:
         channel: TileChannel,
         replay: Replay,
         resolution: int = TILE_RESOLUTION,
+        waiting: Waiting | None = None,
     ) -> None:
         self._resolution = resolution
+        self._waiting = waiting or Waiting()
+        self._left = np.empty(0, RECORD)
         self._session = session
         self._session_id = session_id
         self._channel = channel
@@ -51,31 +57,29 @@ class Feeder:
         return len(self._coverage)
 
     async def run(self) -> None:
-        """Replay in real steps, until cancelled."""
+        """Replay in real steps, until cancelled; while the server or Redis does not answer, wait."""
         last = time.monotonic()
         while True:
             await asyncio.sleep(STEP_SECONDS)
             now = time.monotonic()
-            records = self.replay.advance(now - last)
+            records = self.replay.advance(min(now - last, STEP_SECONDS_MAX))
             last = now
             if len(records):
-                await self._send(records)
+                self.aircraft = len(self.replay.flights.aloft(self.replay.second_of_day))
+                self._left = _packed(records)
+                await self._waiting.until_done("traffic", self._send_left)
 
-    async def _send(self, records: PositionRecords) -> None:
-        self.aircraft = len(self.replay.flights.aloft(self.replay.second_of_day))
-        packed = np.empty(len(records), RECORD)
-        packed["flight"], packed["second_of_day"] = records.flight, records.second_of_day
-        packed["lat"], packed["lng"] = records.lat, records.lng
+    async def _send_left(self) -> None:
         give_up_at = time.monotonic() + HELD_SECONDS_MAX
-        while len(packed):
-            batches = await self._by_tile(packed)
+        while len(self._left):
+            batches = await self._by_tile(self._left)
             closed = await self._channel.send({self._tile_id(cell): batch for cell, batch in batches.items()})
             held = [(cell, batch) for cell, batch in batches.items() if self._tile_id(cell) in closed]
-            packed = np.concatenate([np.empty(0, RECORD), *(batch for _, batch in held)])
+            self._left = np.concatenate([np.empty(0, RECORD), *(batch for _, batch in held)])
             for cell, _ in held:
                 await self._follow(cell)
-            if len(packed) and time.monotonic() > give_up_at:
-                raise RuntimeError(f"nobody has taken over {self._tile_id(held[0][0])} for {HELD_SECONDS_MAX:g} s")
+            if len(self._left) and time.monotonic() > give_up_at:
+                raise TimeoutError(f"nobody has taken over {self._tile_id(held[0][0])} for {HELD_SECONDS_MAX:g} s")
 
     async def _by_tile(self, packed: Records) -> dict[int, Records]:
         """The records by the cells of their tiles; tiles are registered where there is none."""
@@ -114,9 +118,16 @@ class Feeder:
         answer = (await self._session.execute(GraphQLRequest(_REGISTER, variable_values={"input": wanted})))[
             "registerTiles"
         ]
-        if answer["errors"]:
-            raise RuntimeError(answer["errors"][0]["message"])
+        for error in answer["errors"]:
+            raise (ConnectionError if error["code"] == "UNAVAILABLE" else RuntimeError)(error["message"])
         # Not those asked for: where a tile has split since, its parts cover the place.
         tiles = [h3.str_to_int(tile["h3Index"]) for tile in answer["tiles"]]
         self._coverage.remove([inner for tile in tiles for inner in self._coverage.tiles_within(tile)])
         self._coverage.add(tiles)
+
+
+def _packed(records: PositionRecords) -> Records:
+    packed = np.empty(len(records), RECORD)
+    packed["flight"], packed["second_of_day"] = records.flight, records.second_of_day
+    packed["lat"], packed["lng"] = records.lat, records.lng
+    return packed

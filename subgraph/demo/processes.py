@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,9 @@ from subgraph.adapters import die_with_parent
 READY_SECONDS_MAX = 20.0
 POLL_SECONDS = 0.1
 STOP_SECONDS = 1.5
+STARTS_IN_A_ROW_MAX = 3
+CALM_SECONDS = 20.0
+"""A server that ran for so long has not failed to start."""
 POD_CAPACITY = 800.0
 """Records a second. With five pods the noon traffic, 2,000 a second, fills them about half."""
 
@@ -36,8 +40,7 @@ class Processes:
         self.pods: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "Processes":
-        stores = ("--redis-url", self._redis_url, "--database-url", self._database_url)
-        self._server = self._start("subgraph", "serve", "--port", str(self._port), *stores)
+        self._start_server()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,11 +83,29 @@ class Processes:
                 await asyncio.sleep(POLL_SECONDS)
         raise DemoFailed(f"the server was not ready within {READY_SECONDS_MAX:g} s; its log: {self._log}")
 
-    async def watch_server(self) -> None:
-        """Raise DemoFailed when the server ends."""
+    async def keep_server(self, note: Callable[[str], None]) -> None:
+        """Start the server again when it ends, and say so.
+
+        Raises:
+            DemoFailed: it has ended again and again.
+        """
+        clock = asyncio.get_running_loop().time
+        started_at, starts = clock(), 0
         while True:
-            self._check_server()
             await asyncio.sleep(POLL_SECONDS)
+            try:
+                self._check_server()
+            except DemoFailed as ended:
+                starts = 1 if clock() > started_at + CALM_SECONDS else starts + 1
+                if starts > STARTS_IN_A_ROW_MAX:
+                    raise
+                note(f"{ended}; it is started again")
+                self._start_server()
+                started_at = clock()
+
+    def _start_server(self) -> None:
+        stores = ("--redis-url", self._redis_url, "--database-url", self._database_url)
+        self._server = self._start("subgraph", "serve", "--port", str(self._port), *stores)
 
     def _check_server(self) -> None:
         assert self._server is not None

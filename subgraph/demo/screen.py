@@ -25,7 +25,7 @@ STATUS_STYLE = {"READY": "green", "CORDONED": "yellow", "DRAINING": "cyan", "LOS
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What only the demo itself knows: simulated time, aircraft aloft, records sent, the pods' processes."""
+    """What only the demo itself knows: simulated time, aircraft aloft, records sent, the pods' processes, who waits."""
 
     second_of_day: float
     pace: float
@@ -33,6 +33,7 @@ class Moment:
     records_sent: int
     process_of_pod: dict[str, int]
     hints: tuple[str, ...]
+    waiting: tuple[str, ...] = ()
 
 
 def screen(world: World, moment: Moment) -> RenderableType:
@@ -41,7 +42,7 @@ def screen(world: World, moment: Moment) -> RenderableType:
     layout.split_column(
         Layout(_day(moment), size=3),
         Layout(name="middle", ratio=1, minimum_size=10),
-        Layout(Panel(_events(world), title="events", border_style="dim"), ratio=1, minimum_size=5),
+        Layout(Panel(_events(world, moment), title="events", border_style="dim"), ratio=1, minimum_size=5),
         Layout(
             Panel(Group(*map(Text, moment.hints)), title="try next", border_style="dim"), size=len(moment.hints) + 2
         ),
@@ -63,6 +64,7 @@ def line(world: World, moment: Moment) -> str:
         + f"  imbalance {fleet.get('imbalance', 0):.3f}"
         + f"  accepted {audit.accepted:,} twice {audit.accepted_twice} refused {world.totals.refused:,}"
         + f" missed {world.totals.missed:,}"
+        + (f"  WAITING: {'; '.join(moment.waiting)}" if moment.waiting else "")
     )
 
 
@@ -128,8 +130,9 @@ def _numbers(world: World, moment: Moment) -> RenderableType:
     return table
 
 
-def _events(world: World) -> RenderableType:
-    return Text("\n".join(list(world.events)[-30:][::-1]))
+def _events(world: World, moment: Moment) -> RenderableType:
+    waiting = "".join(f"waiting  {one}\n" for one in moment.waiting)
+    return Text.assemble((waiting, "bold yellow"), "\n".join(list(world.events)[-30:][::-1]))
 
 
 def _load_style(utilization: float) -> str:

@@ -98,6 +98,7 @@ def _moment(world: LiveWorld, hints: tuple[str, ...]) -> Moment:
         records_sent=world.channel.sent,
         process_of_pod=world.processes.process_of_pod,
         hints=hints,
+        waiting=tuple(f"{who}: {why}" for who, why in world.watch.waiting.reasons.items()),
     )
 
 

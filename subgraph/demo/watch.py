@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gql import Client, GraphQLRequest, gql
-from gql.transport.exceptions import TransportError
 from gql.transport.websockets import WebsocketsTransport
 from redis.asyncio import Redis
-from websockets.exceptions import WebSocketException
 
-from subgraph.client.audit import AuditFindings, SinkAudit
+from subgraph.client.audit import AuditFindings, AuditInterrupted, SinkAudit
 from subgraph.client.redis_sink import RedisSink
 from subgraph.client.sink import SinkTotals
+from subgraph.demo.waiting import AWAY, Waiting
 
 EVENTS_SHOWN_MAX = 200
 IN_PLACE_OF_OTHERS = {"TILE_SPLIT": "in the place of hot ones that split", "TILE_MERGED": "that cold ones merged into"}
@@ -118,8 +117,10 @@ class Watch:
 
     def __init__(self, url: str, redis: Redis, sink_name: str, session_id: str) -> None:
         self.world = World()
+        self.waiting = Waiting(self.world.note)
         self._websocket_url = "ws" + url.removeprefix("http")
         self._session_id = session_id
+        self._redis, self._sink_name = redis, sink_name
         self._audit = SinkAudit(redis, sink_name)
         self._sink = RedisSink(redis, sink_name, "watch")
 
@@ -131,29 +132,37 @@ class Watch:
             tasks.create_task(self._audit_sink())
 
     async def _hear_fleet(self) -> None:
-        async for told in self._subscribe(GraphQLRequest(_FLEET)):
+        async for told in self._subscribe("fleet", GraphQLRequest(_FLEET)):
             self.world.hear_fleet(told["fleetChanges"])
 
     async def _hear_tiles(self) -> None:
         request = GraphQLRequest(_TILES, variable_values={"session": self._session_id})
-        async for told in self._subscribe(request):
+        async for told in self._subscribe("tiles", request):
             self.world.hear_tiles(told["tileChanges"])
 
     async def _audit_sink(self) -> None:
         while True:
-            while await self._audit.follow():
-                pass
-            self.world.audit = self._audit.findings
-            self.world.totals = await self._sink.totals()
+            await self.waiting.until_done("audit of the sink", self._take_audit)
             await asyncio.sleep(AUDIT_SECONDS)
 
-    async def _subscribe(self, request: GraphQLRequest) -> AsyncIterator[dict[str, Any]]:
+    async def _take_audit(self) -> None:
+        try:
+            while await self._audit.follow():
+                pass
+        except AuditInterrupted as interrupted:
+            self.world.note(f"the audit begins anew: {interrupted}")
+            self._audit = SinkAudit(self._redis, self._sink_name)
+        self.world.audit = self._audit.findings
+        self.world.totals = await self._sink.totals()
+
+    async def _subscribe(self, of: str, request: GraphQLRequest) -> AsyncIterator[dict[str, Any]]:
         while True:
             transport = WebsocketsTransport(self._websocket_url, subprotocols=["graphql-transport-ws"])
             try:
                 async with Client(transport=transport) as session:
                     async for told in session.subscribe(request):
+                        self.waiting.end(f"news of {of}")
                         yield told
-            except (TransportError, WebSocketException, OSError, TimeoutError) as error:
-                self.world.note(f"the subscription ended, following anew: {error}")
+            except AWAY as error:
+                self.waiting.begin(f"news of {of}", error)
             await asyncio.sleep(RETRY_SECONDS)

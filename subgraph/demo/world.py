@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from gql import Client, GraphQLRequest, gql
 from gql.client import AsyncClientSession
 from gql.transport.httpx import HTTPXAsyncTransport
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
+from subgraph.adapters.valkey_keeper import keep_alive
 from subgraph.client.redis_connection import connect
 from subgraph.demo.channel import TileChannel
 from subgraph.demo.feeder import TILE_RESOLUTION, Feeder
@@ -33,7 +36,7 @@ _END = gql("mutation End($input: EndSessionInput!) { endSession(input: $input) {
 
 @dataclass(frozen=True, slots=True)
 class LiveWorld:
-    """A running world. `problem` waits for what ends it: the server's end, or a failure of the traffic."""
+    """A running world. `problem` waits for what ends it: a server that cannot be started again, or a fault."""
 
     url: str
     session_id: str
@@ -86,13 +89,54 @@ async def live_world(
         await _pods_ready(session, pods)
         session_id = await _fresh_main(session)
         channel = TileChannel(redis)
-        cleanups.push_async_callback(channel.delete)
+        cleanups.push_async_callback(_emptied, channel)
         replay = Replay(load_flights(), start_second_of_day, REPORT_EVERY_SECONDS, pace)
-        feeder = Feeder(session, session_id, channel, replay, resolution)
         watch = Watch(processes.url, redis, SINK_NAME, session_id)
-        problem = asyncio.gather(feeder.run(), watch.run(), processes.watch_server())
+        feeder = Feeder(session, session_id, channel, replay, resolution, watch.waiting)
+        cleanups.enter_context(_log_noted(watch.world.note))
+        works = (feeder.run(), watch.run(), processes.keep_server(watch.world.note), keep_alive(valkey))
+        problem = asyncio.ensure_future(_until_one_fails(*works))
         cleanups.push_async_callback(_cancelled, problem)
-        yield LiveWorld(processes.url, session_id, redis, processes, feeder, channel, watch, problem)  # type: ignore[arg-type]
+        yield LiveWorld(processes.url, session_id, redis, processes, feeder, channel, watch, problem)
+
+
+class _Noted(logging.Handler):
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._note(record.getMessage())
+
+
+@contextlib.contextmanager
+def _log_noted(note: Callable[[str], None]) -> Iterator[None]:
+    """Have what is logged among the events: it must not be written over the screen."""
+    noted, logger = _Noted(note), logging.getLogger("subgraph")
+    logger.addHandler(noted)
+    try:
+        yield
+    finally:
+        logger.removeHandler(noted)
+
+
+async def _emptied(channel: TileChannel) -> None:
+    # Its Redis may be stopped, and is about to end anyway.
+    with contextlib.suppress(RedisError, OSError):
+        await channel.delete()
+
+
+async def _until_one_fails(*works: Coroutine[Any, Any, None]) -> None:
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _cancelled(work: "asyncio.Future[Any]") -> None:
