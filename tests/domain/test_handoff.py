@@ -9,13 +9,13 @@ import pytest
 
 from subgraph.domain import ownership, succession
 from subgraph.domain.errors import EpochStale, IllegalState
-from subgraph.domain.fleet.settle import settle_tile
+from subgraph.domain.fleet.settle import settle, settle_tile
 from subgraph.domain.handoff import STEPS, Actor, HandoffPolicy, TermPhase, phase_of
-from subgraph.domain.ids import SessionId, parse_tile_id, tile_id
+from subgraph.domain.ids import PodId, SessionId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState, Term, TileRecord, ended_terms, terms_of
 from subgraph.domain.tile_rules import forbid
 from tests.domain.handoff_page import page
-from tests.support.fleets import T1, A, B, C, held, term, tile
+from tests.support.fleets import T1, A, B, C, fleet_of, held, pod, term, tile, tile_ids
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "handoff.md"
 POLICY = HandoffPolicy()
@@ -115,6 +115,16 @@ def test_the_table_has_every_step_that_anybody_can_take_and_no_other() -> None:
         taken |= {(None, phase, Actor.LEADER) for phase in phases(part).values()}
     table = {(step.source, step.target, step.actor) for step in STEPS}
     assert (taken - table, table - taken) == (set(), set())
+
+
+@pytest.mark.parametrize("dead", [frozenset(), frozenset({A}), frozenset({B}), frozenset({C}), frozenset({A, B, C})])
+def test_a_leader_overlooks_no_tile_that_a_step_is_due_for(dead: frozenset[PodId]) -> None:
+    tiles = dict(zip(tile_ids(100), records(), strict=False))
+    fleet = fleet_of(tiles, {A: pod(), B: pod(), C: pod()})
+    due = {one: settle_tile(record, NOW_MS, dead, POLICY, others_receive=True) for one, record in tiles.items()}
+    settled = settle(fleet, NOW_MS, dead, POLICY)
+    assert len(tiles) < 100
+    assert {one for one, after in due.items() if after != tiles[one]} == settled.keys()
 
 
 def test_a_step_is_in_the_table_once_with_all_its_occasions() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from subgraph.domain import ownership
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
+from subgraph.domain.fleet.tile_table import NOBODY
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentState, TileRecord
@@ -147,9 +148,16 @@ def settle_tile(
 
 
 def _rows_concerned(fleet: Fleet, dead: Set[PodId], now_ms: int, policy: HandoffPolicy) -> list[int]:
+    """The rows for which `settle_tile` may have something to do: of many handoffs under way few take a step at once."""
     tiles = fleet.tiles
-    rows = {*tiles.next, *tiles.draining, *tiles.retiring}
-    # Many tiles wait for a moment when they are given away; of these only the few that wait for long are looked at.
+    rows = {row for row in tiles.retiring if row not in tiles.draining}
+    for row, term in tiles.next.items():
+        is_due = term.ready or tiles.owner[row] == NOBODY or term.pod_id in dead
+        if is_due or policy.is_overdue(term, AssignmentState.PREPARING, now_ms):
+            rows.add(row)
+    for row, term in tiles.draining.items():
+        if term.pod_id in dead or policy.is_overdue(term, AssignmentState.DRAINING, now_ms):
+            rows.add(row)
     waiting = np.fromiter(tiles.unacknowledged, np.intp, len(tiles.unacknowledged))
     patience_ms = min(policy.tell_again_ms, policy.take_over_timeout_ms)
     rows.update(waiting[now_ms - tiles.owner_since_ms[waiting] >= patience_ms].tolist())
