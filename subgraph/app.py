@@ -56,6 +56,7 @@ from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
 from subgraph.operations.rebalancing import Rebalancing
+from subgraph.operations.recent_ends import RecentEnds
 from subgraph.operations.recovery import Recovery
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.sessions import Sessions
@@ -123,6 +124,7 @@ class Process:
         )
         history = SqlTermHistory(database, settings.fleet)
         term_log = RedisTermLog(redis, settings.fleet)
+        self._recent_ends = RecentEnds(self.view)
         self._history_recorder = HistoryRecorder(term_log, history, self.view, candidacy, time.monotonic)
         self._history_retention = HistoryRetention(
             history, self.view, candidacy, settings.history_retention_days * MS_PER_DAY
@@ -138,7 +140,7 @@ class Process:
             hand_moves=HandMoves(live, self.view, rebalancing),
             tile_rules=TileRules(live, self.view),
             hand_divisions=HandDivisions(sessions, live, self.view, rebalancing),
-            history=History(history, self.view),
+            history=History(history, self.view, self._recent_ends),
             churn=ChurnMeter(history, self.view, time.monotonic),
             notifications=Notifications(self.bus, session_notifications_channel),
             view=self.view,
@@ -156,6 +158,7 @@ class Process:
         self.supervisor.start("tile-effects", self._tile_changes.collect())
         self.supervisor.start("tile-changes", self._tile_changes.run())
         self.supervisor.start("outbox-relay", self._relay.run())
+        self.supervisor.start("recent-ends", self._recent_ends.collect())
         self.supervisor.start("history-recorder", self._history_recorder.run())
         self.supervisor.start("history-retention", self._history_retention.run())
         self.supervisor.start("control-loop", self._control_loop.run())

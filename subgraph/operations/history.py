@@ -11,6 +11,7 @@ from subgraph.domain.ownership import END_OF
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.ports import Page
 from subgraph.operations.readings import term_of
+from subgraph.operations.recent_ends import RecentEnds
 from subgraph.operations.sessions import Caller
 from subgraph.operations.term_history import TermFilter, TermHistory
 
@@ -21,6 +22,7 @@ class History:
 
     recorded: TermHistory
     view: FleetView
+    recent: RecentEnds
 
     async def page(
         self,
@@ -83,4 +85,4 @@ class History:
         if change.ended_at_ms is not None or facts.version > fleet.version:
             return change
         # It is over, and the record of how is on its way: no former owner may be taken for the present one.
-        return replace(change, state=END_OF[change.state])
+        return self.recent.of(change.term.epoch) or replace(change, state=END_OF[change.state])

@@ -72,7 +72,9 @@ class PodAssignment:
         description="When the pod acknowledged that it works on the tile; null until then."
     )
     released_at: datetime | None = strawberry.field(
-        description="When the term ended; null while it lives, and for a moment until its end is recorded."
+        description=(
+            "When the term ended; null while it lives, and until its end is recorded if this process has not seen it."
+        )
     )
     load: float = strawberry.field(
         description="The tile's smoothed load when it was given to this pod; 0 if it had not reported."
