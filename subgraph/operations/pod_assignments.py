@@ -1,6 +1,6 @@
 """Owns a pod's desired state as its running instance follows it: a snapshot, then every change, until it is over."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from subgraph.domain.errors import LeaseLost, NotFound
@@ -30,7 +30,7 @@ class PodAssignments:
 
     async def follow(
         self, pod_id: PodId, token: str | None, after_version: int | None
-    ) -> AsyncIterator[AssignmentStep]:
+    ) -> AsyncGenerator[AssignmentStep, None]:
         """What a pod should do: a snapshot, left out if nothing has changed since `after_version`, then all changes.
 
         With `token` it is the state of that instance alone. Without, it is that of the instance that runs now.

@@ -87,6 +87,18 @@ class ActiveCoverage:
     coverage: RegisteredCoverage
 
 
+class StandingCoverage(Protocol):
+    """What is registered of the coverage of sessions that there are, many at a time."""
+
+    async def active_sessions(self) -> list[SessionId]:
+        """The ACTIVE sessions of which anything is registered."""
+        ...
+
+    async def standing(self, session_ids: Sequence[SessionId]) -> dict[SessionId, ActiveCoverage | None]:
+        """What is registered of the sessions that there are; None for one that is not ACTIVE."""
+        ...
+
+
 class CoverageRegister(Protocol):
     """What is registered of sessions' coverage: its truth, in SQL. The tiles in the live store follow it."""
 
@@ -100,14 +112,6 @@ class CoverageRegister(Protocol):
         Raises:
             CoverageChanged: it is at another one by now; nothing was registered.
         """
-        ...
-
-    async def active_sessions(self) -> list[SessionId]:
-        """The ACTIVE sessions of which anything is registered."""
-        ...
-
-    async def standing(self, session_ids: Sequence[SessionId]) -> dict[SessionId, ActiveCoverage | None]:
-        """What is registered of the sessions that there are; None for one that is not ACTIVE."""
         ...
 
 

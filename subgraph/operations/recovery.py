@@ -19,7 +19,7 @@ from subgraph.domain.registration import RegisteredCoverage
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.leadership import Candidacy, Term
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, Beat, LiveFleet, NotLeading, PodClaims, TileWrite
-from subgraph.operations.ports import ActiveCoverage, CoverageRegister
+from subgraph.operations.ports import ActiveCoverage, StandingCoverage
 from subgraph.operations.retirement import Retirement
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Recovery:
     live: LiveFleet
     view: FleetView
     candidacy: Candidacy
-    coverage: CoverageRegister
+    coverage: StandingCoverage
     _era: int = field(default=0, init=False)
     _granted: dict[TileId, int] = field(default_factory=dict, init=False)
 

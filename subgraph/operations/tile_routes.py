@@ -1,7 +1,7 @@
 """Owns what feeders follow: who owns each tile of a session, told at once, and a sign of life while nothing changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
 from subgraph.domain.fleet.picture import Effects, Fleet
@@ -44,7 +44,7 @@ class TileRoutes:
     view: FleetView
     clock: MonotonicClock
 
-    async def follow(self, session_id: SessionId) -> AsyncIterator[RouteBatch]:
+    async def follow(self, session_id: SessionId) -> AsyncGenerator[RouteBatch, None]:
         """All tiles of a session with their owners, in parts; then every change; every second at least an empty batch.
 
         A complete batch holds all that this process knows when it is taken: changes that wait are told together.

@@ -1,7 +1,7 @@
 """Owns the fleet's live state in Redis: translates the port's calls into scripts, and what they return into values."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -117,7 +117,7 @@ class RedisLiveFleet:
             int(era or 0),
         )
 
-    async def follow_loads(self) -> AsyncIterator[LoadReading]:
+    async def follow_loads(self) -> AsyncGenerator[LoadReading, None]:
         """Load reports, many at a time: those of the last seconds, then all to come."""
         async for reading in self._reports.follow((await self.beat()).now_ms):
             yield reading

@@ -28,7 +28,7 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 class SqlCoverageRegister:
-    """The CoverageRegister port on SQL and one fleet id."""
+    """The ports CoverageRegister and StandingCoverage on SQL and one fleet id."""
 
     def __init__(self, database: Database, fleet_id: str) -> None:
         self._database = database
