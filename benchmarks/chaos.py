@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import cast
 
 from placing.figures import Verdict, print_table, print_verdicts
 from redis.asyncio import Redis
@@ -91,8 +92,8 @@ class Gaps:
 
     async def follow(self) -> None:
         """Read on to the end."""
-        while entries := await self._redis.xrange(self._stream, f"({self._cursor}", count=ENTRIES_PER_READ):
-            for entry_id, fields in entries:
+        while read := await self._redis.xrange(self._stream, f"({self._cursor}", count=ENTRIES_PER_READ):
+            for entry_id, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", read):
                 self._cursor = entry_id.decode()
                 at_ms = int(self._cursor.partition("-")[0])
                 self._take(fields[b"tile"].decode(), int(fields[b"epoch"]), at_ms)

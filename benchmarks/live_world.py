@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from gql import Client, gql
@@ -82,9 +83,9 @@ async def _kill(world: LiveWorld, kills: int) -> None:
     seconds = []
     for _ in range(kills):
         pod_id, pid = next(iter(world.processes.process_of_pod.items()))
-        seconds.append(await _until_elsewhere(world, pod_id, lambda pid=pid: os.kill(pid, signal.SIGKILL)))
+        seconds.append(await _until_elsewhere(world, pod_id, partial(os.kill, pid, signal.SIGKILL)))
         world.processes.start_pod(pod_id)
-        await _until(lambda pod_id=pod_id: _owns(world, pod_id) > 20, "the new instance has tiles again")
+        await _until(partial(_owns_many, world, pod_id), "the new instance has tiles again")
     print(
         f"kill -9 -> every tile ACTIVE and acknowledged elsewhere (lease {LEASE_SECONDS:g} s), {kills} kills: "
         f"median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s"
@@ -94,10 +95,10 @@ async def _kill(world: LiveWorld, kills: int) -> None:
 async def _pause(world: LiveWorld) -> None:
     refused = world.watch.world.totals.refused
     pod_id, pid = list(world.processes.process_of_pod.items())[1]
-    seconds = await _until_elsewhere(world, pod_id, lambda: os.kill(pid, signal.SIGSTOP))
+    seconds = await _until_elsewhere(world, pod_id, partial(os.kill, pid, signal.SIGSTOP))
     await asyncio.sleep(max(0.0, 10.0 - seconds))
     os.kill(pid, signal.SIGCONT)
-    await _until(lambda: _owns(world, pod_id) > 20, "the paused pod has tiles again")
+    await _until(partial(_owns_many, world, pod_id), "the paused pod has tiles again")
     await asyncio.sleep(2.0)
     late = world.watch.world.totals.refused - refused
     print(
@@ -105,8 +106,9 @@ async def _pause(world: LiveWorld) -> None:
     )
 
 
-def _owns(world: LiveWorld, pod_id: str) -> int:
-    return sum(1 for owner, _, acknowledged in world.watch.world.owner_of.values() if owner == pod_id and acknowledged)
+def _owns_many(world: LiveWorld, pod_id: str) -> bool:
+    owners = world.watch.world.owner_of.values()
+    return sum(1 for owner, _, acknowledged in owners if owner == pod_id and acknowledged) > 20
 
 
 async def _until_elsewhere(world: LiveWorld, pod_id: str, act: Callable[[], None]) -> float:

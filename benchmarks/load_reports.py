@@ -26,7 +26,7 @@ from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.domain.fleet.changes import FleetSnapshot, Versioned
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.ids import PodId, SessionId, TenantId, tile_id
+from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, tile_id
 from subgraph.domain.load_report import LoadReport, pack_report
 from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
 from subgraph.domain.pods import PodRecord
@@ -108,7 +108,7 @@ async def _read(live: RedisLiveFleet, fleet: Fleet, entries: int) -> Run:
         if taken >= entries:
             break
     run = Run(taken, time.perf_counter() - started, time.process_time() - cpu_started, longest)
-    await readings.aclose()  # type: ignore[attr-defined]  # it is a generator
+    await readings.aclose()
     return run
 
 
@@ -118,7 +118,8 @@ def _world(tiles: int, tiles_of_pod: int) -> tuple[Fleet, list[LoadReport]]:
     assert len(places) == tiles, "more tiles need a larger disk"
     random = np.random.default_rng(1)
     random.shuffle(places)
-    records, reports = {}, []
+    records: dict[TileId, Versioned[TileRecord]] = {}
+    reports = []
     for start in range(0, tiles, tiles_of_pod):
         own = [(SessionId(str(session)), int(cell)) for session, cell in places[start : start + tiles_of_pod]]
         pod_id = PodId(f"pod-{start // tiles_of_pod}")

@@ -53,7 +53,8 @@ def cells_around(count: int) -> list[int]:
     rings = 0
     while 3 * rings * (rings + 1) + 1 < count:
         rings += 1
-    return h3.grid_disk(h3.latlng_to_cell(*CENTRE, 7), rings)[:count]
+    disk: list[int] = h3.grid_disk(h3.latlng_to_cell(*CENTRE, 7), rings)
+    return disk[:count]
 
 
 class BenchmarkPods:

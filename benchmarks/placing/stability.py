@@ -24,7 +24,7 @@ def compare_stability(*, full: bool) -> list[Verdict]:
 
 def _fixed_load(fleets: int) -> list[Verdict]:
     rows, unquiet_worst, later_total = [], 0, 0
-    cases = [(700, 5, fleets, None), (10_000, 100, 3, None)]
+    cases: list[tuple[int, int, int, Graph | None]] = [(700, 5, fleets, None), (10_000, 100, 3, None)]
     cases += [(tiles, pods, count, Graph.of_grid(tiles)) for tiles, pods, count, _ in cases]
     for tiles, pods, count, graph in cases:
         quiet_after, later, budget_rounds = [], 0, []

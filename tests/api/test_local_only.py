@@ -5,10 +5,12 @@ import json
 import pytest
 import websockets.sync.client as websocket_client
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin, Subprotocol
 
 from subgraph.api.local_only import is_this_machine
 from tests.support.server import RunningServer
 
+PROTOCOL = Subprotocol("graphql-transport-ws")
 ASKED = {"query": "{ __typename }"}
 
 
@@ -39,8 +41,8 @@ def test_a_page_from_elsewhere_gets_nothing(server: RunningServer) -> None:
 def test_a_page_from_elsewhere_opens_no_websocket(server: RunningServer) -> None:
     url = server.url.replace("http", "ws") + "/graphql"
     with pytest.raises(InvalidStatus) as refused:
-        websocket_client.connect(url, origin="http://evil.example", subprotocols=["graphql-transport-ws"])  # type: ignore[arg-type, list-item]
+        websocket_client.connect(url, origin=Origin("http://evil.example"), subprotocols=[PROTOCOL])
     assert refused.value.response.status_code == 403
-    with websocket_client.connect(url, origin=server.url, subprotocols=["graphql-transport-ws"]) as own:  # type: ignore[arg-type, list-item]
+    with websocket_client.connect(url, origin=Origin(server.url), subprotocols=[PROTOCOL]) as own:
         own.send(json.dumps({"type": "connection_init"}))
         assert json.loads(own.recv(5))["type"] == "connection_ack"

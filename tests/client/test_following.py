@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
 from subgraph.client import following as module
 from subgraph.client.following import Following
-from subgraph.client.manager import LeaseRefused
+from subgraph.client.manager import ChangeTold, LeaseRefused
 from tests.support.polling import eventually
 from tests.support.scripted_manager import ScriptedManager, change, snapshot
 
@@ -89,9 +89,9 @@ async def test_what_is_received_and_only_waits_to_be_applied_was_not_missed(mana
 
 
 async def test_a_refusal_ends_it() -> None:
-    async def refused(_: int | None):  # type: ignore[no-untyped-def]
+    async def refused(_: int | None) -> AsyncGenerator[ChangeTold, None]:
+        yield change(6, 5)
         raise LeaseRefused("another instance runs")
-        yield
 
     with pytest.raises(LeaseRefused):
         await Following(refused, snapshot(5)).run()

@@ -98,10 +98,13 @@ async def test_while_the_session_manager_is_away_the_link_keeps_the_lease(
     one = renewal(manager, link, clock)
     async with running(one.renewals(), one.heartbeats(lambda _: None)):
         for _ in range(5):
-            before = link.renewals
+
+            def is_renewed(before: int = link.renewals) -> bool:
+                return link.renewals > before and one.lease.is_held
+
             clock.seconds += LEASE_SECONDS * (1 - SAFETY_MARGIN_SHARE)
             assert not one.lease.is_held
-            await eventually(lambda before=before: link.renewals > before and one.lease.is_held, "it is renewed")
+            await eventually(is_renewed, "it is renewed")
 
 
 async def test_while_redis_is_away_every_renewal_goes_through_the_session_manager(
@@ -112,9 +115,12 @@ async def test_while_redis_is_away_every_renewal_goes_through_the_session_manage
     one = renewal(manager, link, clock)
     async with running(one.renewals(), one.heartbeats(lambda _: None)):
         for _ in range(5):
-            before = manager.heartbeats
+
+            def has_sent_another(before: int = manager.heartbeats) -> bool:
+                return manager.heartbeats > before
+
             clock.seconds += 2 * LEASE_SECONDS / 4
-            await eventually(lambda before=before: manager.heartbeats > before, "a heartbeat")
+            await eventually(has_sent_another, "a heartbeat")
         await eventually(lambda: one.lease.is_held, "the lease is held")
 
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+from redis.typing import EncodableT, FieldT
 
 from subgraph.adapters.redis import load_reports
 from subgraph.adapters.redis.keys import fleet_key
@@ -24,9 +25,9 @@ pytestmark = pytest.mark.anyio
 
 LEASE = PodLease(A, "t")
 GOOD = packed(report(A, {T1: 1.0, T2: 2.0}, epoch=7))
-COLUMNS = {name: getattr(GOOD, name) for name in load_reports.COLUMNS}
-ENTRY = {"pod": "a", "sessions": "2 session", **COLUMNS}
-MALFORMED: dict[str, dict[str, Any]] = {
+COLUMNS: dict[str, bytes] = {name: getattr(GOOD, name) for name in load_reports.COLUMNS}
+ENTRY: dict[str, str | bytes] = {"pod": "a", "sessions": "2 session", **COLUMNS}
+MALFORMED: dict[str, dict[str, str | bytes]] = {
     "a stranger's entry": {"other": b""},
     "no session": {name: value for name, value in ENTRY.items() if name != "sessions"},
     "a session without a count": ENTRY | {"sessions": "session"},
@@ -117,7 +118,8 @@ async def test_the_pod_that_reports_is_the_one_whose_lease_it_is(live: RedisLive
 async def test_a_malformed_report_is_set_aside_once_and_the_others_are_taken(
     live: RedisLiveFleet, owner: PodLease, redis: Redis, fleet_id: str, what: str
 ) -> None:
-    await redis.xadd(fleet_key(fleet_id, "loads"), MALFORMED[what])
+    entry: dict[FieldT, EncodableT] = dict(MALFORMED[what].items())
+    await redis.xadd(fleet_key(fleet_id, "loads"), entry)
     await live.renew_lease(owner, None, GOOD)
     for _ in range(2):
         reading = await read(live.follow_loads())
@@ -177,7 +179,7 @@ async def test_reports_that_come_too_fast_are_not_taken_and_the_lease_is_renewed
 ) -> None:
     intake, leases = fleet_key(fleet_id, "intake"), fleet_key(fleet_id, "leases")
     now_ms = (await live.beat()).now_ms
-    await redis.hset(intake, mapping={"since": now_ms, "bytes": 200_000_000, "former": 68_435_400})  # type: ignore[misc]
+    await redis.hset(intake, mapping={"since": now_ms, "bytes": 200_000_000, "former": 68_435_400})
     before = await redis.zscore(leases, A)
     assert before is not None
 
@@ -190,13 +192,13 @@ async def test_reports_that_come_too_fast_are_not_taken_and_the_lease_is_renewed
     await eventually(refused, "the lease is renewed")
     assert await redis.xlen(fleet_key(fleet_id, "loads")) == 0
     # A period later what came in the former one counts, and two later nothing does.
-    await redis.hset(intake, "since", str(now_ms - 10_001))  # type: ignore[misc]
+    await redis.hset(intake, "since", str(now_ms - 10_001))
     await live.renew_lease(owner, None, GOOD)
-    counted = await redis.hgetall(intake)  # type: ignore[misc]
+    counted = await redis.hgetall(intake)
     assert counted[b"former"] == b"200000000"
-    await redis.hset(intake, mapping={"since": now_ms - 20_001, "bytes": 268_435_456})  # type: ignore[misc]
+    await redis.hset(intake, mapping={"since": now_ms - 20_001, "bytes": 268_435_456})
     await live.renew_lease(owner, None, GOOD)
-    assert (await redis.hgetall(intake))[b"former"] == b"0"  # type: ignore[misc]
+    assert (await redis.hgetall(intake))[b"former"] == b"0"
 
 
 async def test_a_report_that_is_too_large_is_refused_before_anything_is_written(

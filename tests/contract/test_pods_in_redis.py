@@ -101,7 +101,7 @@ async def test_reports_that_come_too_fast_are_not_taken(
     live: RedisLiveFleet, fleet_redis: FleetRedis, registered: PodLease, redis: Redis, fleet_id: str
 ) -> None:
     now_ms = (await live.beat()).now_ms
-    await redis.hset(fleet_key(fleet_id, "intake"), mapping={"since": now_ms, "bytes": 268_435_456})  # type: ignore[misc]
+    await redis.hset(fleet_key(fleet_id, "intake"), mapping={"since": now_ms, "bytes": 268_435_456})
     assert not await fleet_redis.report(A, "t", 0, LOADS)
     await redis.delete(fleet_key(fleet_id, "intake"))
     assert await fleet_redis.report(A, "t", 0, LOADS)
@@ -167,10 +167,10 @@ async def test_the_rights_that_are_documented_are_enough(
     keys = [f"~session-manager:{{{fleet_id}}}:{name}" for name in written] + [f"%R~session-manager:{{{fleet_id}}}:meta"]
     commands = ["+eval", "+evalsha", "+script|load", "+client|setinfo", "+hello", "+time", "+info"]
     commands += ["+hget", "+hmget", "+hset", "+zadd", "+xadd"]
-    await redis.execute_command("ACL", "SETUSER", fleet_id, "on", ">secret", *keys, *commands)
+    await redis.execute_command("ACL", "SETUSER", fleet_id, "on", ">secret", *keys, *commands)  # type: ignore[no-untyped-call]
     async with FleetRedis(valkey_url.replace("unix://", f"unix://{fleet_id}:secret@"), fleet_id) as link:
         assert await link.report(A, "t", 1, LOADS)
         await link.renew(A, "t", 1)
         with pytest.raises(Superseded):
             await link.renew(A, "another", 1)
-    await redis.execute_command("ACL", "DELUSER", fleet_id)
+    await redis.acl_deluser(fleet_id)

@@ -91,9 +91,8 @@ async def _live_through(both: Both) -> list[FleetSnapshot | FleetChange | CycleR
         AssertionError: store and twin differed.
     """
     heard: list[list[FleetSnapshot | FleetChange | CycleReport]] = [[], []]
-    followers = [
-        asyncio.create_task(_follow(live, told)) for live, told in zip((both.real, both.port), heard, strict=True)
-    ]
+    stores: tuple[LiveFleet, LiveFleet] = (both.real, both.port)
+    followers = [asyncio.create_task(_follow(live, told)) for live, told in zip(stores, heard, strict=True)]
     try:
         await eventually(lambda: all(heard), "both are followed")
         for _ in range(STEPS):

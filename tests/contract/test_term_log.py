@@ -49,7 +49,7 @@ async def test_a_change_of_terms_is_logged_with_what_was_before_and_its_time(
 ) -> None:
     begun_ms = (await live.beat()).now_ms
     records = [tile(owner=term(A, 7)), tile(owner=held(PodId("ü|"), 9), draining=held(A, 7)), None]
-    versions = []
+    versions: list[int] = []
     for before, after in zip([0, *records], records, strict=False):
         versions.append((await live.commit(None, [TileWrite(T1, versions[-1] if before else 0, after)])).version)
     stretch = await log.read()
@@ -174,7 +174,7 @@ async def test_it_survives_the_store_s_sudden_end(valkey: EmbeddedValkey, fleet_
     await lead(live)
     await live.commit(None, [TileWrite(T1, 0, tile(owner=held(A, 7)))])
     # On a busy disk the append-only file may lag behind by a second or two.
-    assert (await client.execute_command("WAITAOF", 1, 0, 10_000))[0] == 1
+    assert (await client.waitaof(1, 0, 10_000))[0] == 1
     await kill(valkey)
     with pytest.raises(Unavailable):
         await log.read()

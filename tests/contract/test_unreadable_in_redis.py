@@ -53,8 +53,8 @@ async def test_a_record_that_cannot_be_read_makes_the_store_unavailable_and_is_n
     live: RedisLiveFleet, leadership: Leadership, redis: Redis, fleet_id: str, stored: str
 ) -> None:
     await live.commit(None, [TileWrite(T2, 0, tile())])
-    await redis.hset(fleet_key(fleet_id, "tiles"), T1, stored)  # type: ignore[misc]
-    await redis.hset(fleet_key(fleet_id, "pods"), A, stored)  # type: ignore[misc]
+    await redis.hset(fleet_key(fleet_id, "tiles"), T1, stored)
+    await redis.hset(fleet_key(fleet_id, "pods"), A, stored)
     for reading in (anext(live.follow()), live.read_tiles([T1, T2]), live.read_pod(A)):
         with pytest.raises(Unavailable, match="cannot be read"):
             await reading

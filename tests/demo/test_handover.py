@@ -103,7 +103,7 @@ async def test_a_merged_tile_goes_on_after_what_was_accepted_of_it(channel: Tile
     await handover.take_over(SPLIT, {TILE: 6})
     for flight in range(100, 120):
         await channel.send({tile_of(one): np.array([one]) for one in records(flight)})
-    accepted = dict.fromkeys(CHILDREN, 1)
+    accepted: dict[str, int] = dict.fromkeys(CHILDREN, 1)
     left = await read(channel, *CHILDREN, after=1)
     await handover.take_over([MERGED], accepted)
     assert await channel.send({CHILDREN[0]: records(1)}) == {CHILDREN[0]}

@@ -53,7 +53,7 @@ def pairs(table: TileTable, rows_max: int = ROWS_MAX) -> set[frozenset[str]]:
 
 def expected(table: TileTable) -> set[frozenset[str]]:
     """What a look at every tile says: two are neighbours if a cell beside the finer one is, or lies in, the other."""
-    found = set()
+    found: set[frozenset[str]] = set()
     for one, _ in list(table.items()):
         session, cell = parse_tile_id(one)
         for beside in h3.grid_disk(cell, 1):

@@ -27,8 +27,14 @@ def loaded(one: TileId = T1) -> Fleet:
     return fleet
 
 
+def rows_of(fleet: Fleet, *tiles: TileId) -> list[int]:
+    rows = [row for one in tiles if (row := fleet.tiles.row(one)) is not None]
+    assert len(rows) == len(tiles)
+    return rows
+
+
 def loads(fleet: Fleet, *tiles: TileId) -> dict[str, float]:
-    rows = [fleet.tiles.row(one) for one in tiles]
+    rows = rows_of(fleet, *tiles)
     names = ("smoothed", "records_per_second", "bytes_per_second", "volume_bytes", "backlog")
     return {name: float(np.nansum(getattr(fleet.tiles, name)[rows])) for name in names}
 
@@ -49,7 +55,7 @@ def test_children_have_equal_shares_that_add_up_and_the_retired_tile_has_nothing
     split_tile(fleet, one)
     assert loads(fleet, *children) == pytest.approx(before)
     assert loads(fleet, one) == dict.fromkeys(before, 0.0)
-    rows = [fleet.tiles.row(child) for child in children]
+    rows = rows_of(fleet, *children)
     assert fleet.tiles.smoothed[rows].tolist() == pytest.approx([70.0 / len(children)] * len(children))
     assert set(fleet.tiles.reported_at_ms[rows].tolist()) == {REPORTED_MS}
     assert fleet.pod_loads().sum() == pytest.approx(70.0)
@@ -58,7 +64,7 @@ def test_children_have_equal_shares_that_add_up_and_the_retired_tile_has_nothing
 def test_whole_numbers_are_shared_out_whole() -> None:
     fleet = loaded()
     split_tile(fleet)
-    backlogs = fleet.tiles.backlog[[fleet.tiles.row(child) for child in CHILDREN]]
+    backlogs = fleet.tiles.backlog[rows_of(fleet, *CHILDREN)]
     assert (sum(backlogs), set(backlogs.tolist())) == (13, {1, 2})
 
 
@@ -95,7 +101,7 @@ def test_a_parent_has_the_sum_and_the_newest_report() -> None:
 def test_who_inherits_from_a_tile_that_never_reported_is_unknown_too() -> None:
     fleet = fleet_of({T1: tile(owner=held(A, 1))}, {A: pod()})
     split_tile(fleet)
-    rows = [fleet.tiles.row(child) for child in CHILDREN]
+    rows = rows_of(fleet, *CHILDREN)
     assert np.isnan(fleet.tiles.smoothed[rows]).all()
     assert not fleet.tiles.reported_at_ms[rows].any()
 

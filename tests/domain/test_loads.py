@@ -63,6 +63,6 @@ def test_a_report_of_too_many_tiles_is_refused_with_its_limit() -> None:
 @pytest.mark.parametrize("values", [[1], [1, 2, 3], []])
 def test_a_column_without_an_entry_for_each_tile_is_refused_by_name(column: str, values: list[int]) -> None:
     columns = {**{name: [1, 2] for name in ("epochs", "records_per_second", "bytes_per_second")}, column: values}
-    given = LoadBatch(A, [T1, T2], **{"volume_bytes": [1, 2], "backlog": [1, 2], **columns})  # type: ignore[arg-type]
+    given = LoadBatch(A, [T1, T2], **{"volume_bytes": [1, 2], "backlog": [1, 2], **columns})
     with pytest.raises(InvalidInput, match=column):
         check_batch(given)

@@ -1,6 +1,5 @@
 """What one pod may give and take in a round of balancing: hot pods are not drained, cold ones not overrun, at once."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,10 +23,10 @@ def given_and_taken(columns: PlanningInput, plan: Plan) -> tuple[list[float], li
     return given, taken
 
 
-def crowd(pods: int, on_first: int, on_each: int, **others: Sequence[int] | int) -> PlanningInput:
+def crowd(pods: int, on_first: int, on_each: int) -> PlanningInput:
     """One pod with so many tiles of load 1, all others with so many."""
     owners = [0] * on_first + [pod for pod in range(1, pods) for _ in range(on_each)]
-    return fleet([1] * len(owners), owners, [1] * pods, **others)  # type: ignore[arg-type]  # by name
+    return fleet([1] * len(owners), owners, [1] * pods)
 
 
 def test_a_pod_gives_no_more_than_its_fair_share_in_a_round() -> None:
@@ -80,8 +79,9 @@ def test_a_tile_heavier_than_all_that_a_pod_may_give_and_take_goes_alone() -> No
 
 def test_a_limit_of_nothing_moves_nothing_and_says_so() -> None:
     columns = crowd(4, 160, 80)
-    for nothing in ("pod_given_ratio_max", "pod_taken_ratio_max"):
-        plan = plan_rebalance(columns, replace(IN_ALL, pod_filled_ratio_max=0.0, **{nothing: 0.0}))
+    empty = replace(IN_ALL, pod_filled_ratio_max=0.0)
+    for nothing in (replace(empty, pod_given_ratio_max=0.0), replace(empty, pod_taken_ratio_max=0.0)):
+        plan = plan_rebalance(columns, nothing)
         assert (plan.skip, plan.budget_bound) == (SkipReason.BUDGET_EXHAUSTED, True)
     still = replace(IN_ALL, pod_tiles_moved_max=0, pod_tiles_moved_ratio_max=0.0)
     assert plan_rebalance(columns, still).skip is SkipReason.BUDGET_EXHAUSTED
@@ -89,7 +89,6 @@ def test_a_limit_of_nothing_moves_nothing_and_says_so() -> None:
 
 def test_the_limits_of_pods_hold_for_swaps_too() -> None:
     # Every slot is taken; only swaps of heavy tiles for light ones help, and each gives on both sides.
-    columns = crowd(6, 0, 0)
     loads = [8.0] * 40 + [1.0] * 200
     columns = fleet(loads, [0] * 40 + [pod for pod in range(1, 6) for _ in range(40)], [1] * 6, tiles_max=40)
     policy = replace(IN_ALL, pod_given_ratio_max=0.5, pod_taken_ratio_max=0.9)

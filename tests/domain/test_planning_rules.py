@@ -1,6 +1,7 @@
 """Labels, pins and capacity as hard constraints, and the account of what speaks against a tile on a pod."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,7 +182,7 @@ def test_an_explanation_has_the_terms_of_every_pod() -> None:
         {"neighbors": np.array([0], np.int32), "neighbor_offsets": np.array([0, 1])},
     ],
 )
-def test_rules_that_contradict_the_fleet_are_refused(wrong: dict[str, np.ndarray]) -> None:
+def test_rules_that_contradict_the_fleet_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"tile|pod|neighbor"):
         replace(fleet([1, 1], [0, 0], [1]), **wrong)
 
@@ -192,7 +193,10 @@ def test_rules_that_contradict_the_fleet_are_refused(wrong: dict[str, np.ndarray
 @st.composite
 def ruled_fleets(draw: st.DrawFn) -> PlanningInput:
     pods, tiles = draw(st.integers(1, 5)), draw(st.integers(1, 25))
-    column = lambda values: draw(st.lists(values, min_size=tiles, max_size=tiles))  # noqa: E731
+
+    def column(values: st.SearchStrategy[int]) -> list[int]:
+        return draw(st.lists(values, min_size=tiles, max_size=tiles))
+
     columns = fleet(
         column(st.integers(0, 20)),
         column(st.integers(UNOWNED, pods - 1)),

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
 from subgraph.domain.planning.subset import HALF, OFFERS, cheapest_cover
 
@@ -16,10 +17,11 @@ def sets_of(offers: range) -> list[tuple[int, ...]]:
 ALL_SETS = [one + other for one in sets_of(range(HALF)) for other in sets_of(range(HALF, OFFERS))]
 
 
-def sums_of_all_sets(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray:  # type: ignore[type-arg]
+def sums_of_all_sets(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     extended = np.append(values, 0.0)
     indices = np.array([chosen + (OFFERS,) * (4 - len(chosen)) for chosen in ALL_SETS])
-    return extended[indices].sum(axis=1)
+    sums: npt.NDArray[np.float64] = extended[indices].sum(axis=1)
+    return sums
 
 
 def test_of_the_sets_within_the_limit_the_cheapest_is_found_and_else_the_one_least_over() -> None:

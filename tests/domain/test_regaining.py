@@ -100,7 +100,7 @@ def test_parts_that_are_newer_than_the_whole_take_its_place() -> None:
     stored = {id_of(ROOT): tile(owner=held(A, 5))}
     regained = claimed(lost(ROOT), stored, dict.fromkeys(CHILDREN, (B, 9)))
     assert regained.tiles[id_of(ROOT)] is None
-    assert regained.owners == {id_of(child): Claim(B, 9) for child in CHILDREN}  # type: ignore[arg-type]
+    assert regained.owners == {id_of(child): Claim(B, 9) for child in CHILDREN}
 
 
 def test_a_whole_that_is_newer_than_its_parts_takes_their_place() -> None:

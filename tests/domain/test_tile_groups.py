@@ -21,10 +21,11 @@ def allowed(fleet: Fleet, what_if: WhatIf = REALITY) -> dict[TileId, str]:
     group, allows = columns.input.tile_group, columns.input.group_allows
     assert group is not None
     assert allows is not None
-    return {
-        fleet.tiles.id_of(row): "".join(sorted(columns.pods[pod].id for pod in np.flatnonzero(allows[group[position]])))
-        for position, row in enumerate(columns.tile_rows.tolist())
-    }
+    found = {}
+    for position, row in enumerate(columns.tile_rows.tolist()):
+        pods = np.flatnonzero(allows[group[position]]).tolist()
+        found[fleet.tiles.id_of(row)] = "".join(sorted(columns.pods[pod].id for pod in pods))
+    return found
 
 
 def is_free(fleet: Fleet) -> bool:

@@ -45,7 +45,7 @@ async def view(live: ScriptedLive) -> AsyncIterator[FleetView]:
 
 
 def follow(view: FleetView, token: str | None = "t", after: int | None = None) -> "contextlib.aclosing[Steps]":
-    return contextlib.aclosing(PodAssignments(view).follow(A, token, after))  # type: ignore[type-var]
+    return contextlib.aclosing(PodAssignments(view).follow(A, token, after))
 
 
 async def step(steps: Steps) -> tuple[int, int | None, list[int]]:

@@ -164,14 +164,16 @@ class Backup:
 class Dump:
     """All keys of a store as they were once: put back, the store has not even been restarted."""
 
-    def __init__(self, world: World, keys: dict[bytes, bytes]) -> None:
+    def __init__(self, world: World, keys: dict[bytes | str, bytes]) -> None:
         self._world = world
         self._keys = keys
 
     @classmethod
     async def of(cls, world: World) -> "Dump":
         async with Redis.from_url(world.valkey.url) as client:
-            keys = {key: await client.dump(key) for key in await client.keys() if not key.endswith(b":leader")}
+            lasting = {*await client.keys()} - {*await client.keys("*:leader")}
+            dumps = {key: await client.dump(key) for key in lasting}
+        keys = {key: dump for key, dump in dumps.items() if dump is not None}
         return cls(world, keys)
 
     async def restore(self) -> None:

@@ -42,7 +42,7 @@ async def view(live: ScriptedLive) -> AsyncIterator[FleetView]:
 
 
 def follow(view: FleetView) -> "contextlib.aclosing[Batches]":
-    return contextlib.aclosing(TileRoutes(view, time.monotonic).follow(SESSION))  # type: ignore[type-var]
+    return contextlib.aclosing(TileRoutes(view, time.monotonic).follow(SESSION))
 
 
 async def news(batches: Batches) -> RouteBatch:
@@ -75,7 +75,7 @@ async def test_all_tiles_in_force_come_first_and_then_each_change_of_the_session
 async def test_a_session_without_tiles_begins_too(view: FleetView) -> None:
     batches = TileRoutes(view, time.monotonic).follow(SessionId("empty"))
     assert await anext(batches) == RouteBatch(10, begins=True)
-    await batches.aclose()  # type: ignore[attr-defined]
+    await batches.aclose()
 
 
 async def test_many_routes_come_in_parts_and_only_the_last_is_complete(

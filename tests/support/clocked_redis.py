@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
+from redis.typing import EncodableT, FieldT, ScriptTextT
 
 from subgraph.adapters.redis.connection import connect
 
@@ -25,9 +26,9 @@ class ClockedRedis(Redis):
         self.altered: Mapping[str, str] = {}
         self.alterations = 0
 
-    def register_script(self, script: str | bytes) -> AsyncScript:
+    def register_script(self, script: ScriptTextT) -> AsyncScript:  # type: ignore[override]  # as redis-py does itself
         """As the client's."""
-        source = script.decode() if isinstance(script, bytes) else script
+        source = script if isinstance(script, str) else bytes(script).decode()
         for shipped, altered in self.altered.items():
             self.alterations += source.count(shipped)
             source = source.replace(shipped, altered)
@@ -40,12 +41,13 @@ class ClockedRedis(Redis):
     async def set_clock(self, now_ms: int, run_id: str) -> None:
         """Set both."""
         seconds, ms = divmod(now_ms, 1_000)
-        facts = {"seconds": seconds, "microseconds": ms * 1_000, "info": f"run_id:{run_id}"}
-        await self.hset(self.clock, mapping=facts)  # type: ignore[misc]  # typed for the blocking client too
+        facts: dict[FieldT, EncodableT] = {"seconds": seconds, "microseconds": ms * 1_000, "info": f"run_id:{run_id}"}
+        await self.hset(self.clock, mapping=facts)
 
 
 def clocked(url: str, clock: str, altered: Mapping[str, str] | None = None) -> ClockedRedis:
     """A client on a URL, with a clock of that name; its scripts say something else in some places."""
     redis = ClockedRedis.from_pool(connect(url).connection_pool)
+    assert isinstance(redis, ClockedRedis)
     redis.clock, redis.altered = clock, altered or {}
     return redis

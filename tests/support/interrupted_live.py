@@ -7,7 +7,7 @@ from typing import Any
 
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 
-Hook = Callable[[], Awaitable[None]]
+Hook = Callable[[], Awaitable[object]]
 
 
 class InterruptedLive:

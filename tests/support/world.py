@@ -86,12 +86,14 @@ class FakeWork:
         """Acknowledge every term at the phase its state asks for."""
         wanted = self.terms() if terms is None else terms
         acks = [{"assignmentId": term["id"], "phase": PHASE_AFTER[term["state"]]} for term in wanted]
-        answer: dict[str, Any] = self.server.data(ACKNOWLEDGE, input={**self.lease, "acknowledgements": acks})
-        return answer["acknowledgeAssignments"]
+        given = self.server.data(ACKNOWLEDGE, input={**self.lease, "acknowledgements": acks})
+        answer: dict[str, Any] = given["acknowledgeAssignments"]
+        return answer
 
     def report(self, loads: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        answer: dict[str, Any] = self.server.data(REPORT, input={**self.lease, "loads": list(loads)})
-        return answer["reportTileLoads"]
+        given = self.server.data(REPORT, input={**self.lease, "loads": list(loads)})
+        answer: dict[str, Any] = given["reportTileLoads"]
+        return answer
 
     def leave(self) -> None:
         self.server.data(

@@ -64,6 +64,11 @@ class World:
             command += ["--fleet-redis-url", self.valkey.url] if renew_in_redis else []
             self.pods.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
+    def kill_pods(self) -> None:
+        for pod in self.pods:
+            pod.kill()
+            pod.wait()
+
     async def terms(self, session_id: str) -> dict[str, tuple[str, int]]:
         """Pod and epoch of each tile, once all pods have some, all is acknowledged and nothing moves."""
         server = self.server
@@ -93,7 +98,7 @@ async def world(directory: Path, *, renew_in_redis: bool) -> AsyncIterator[World
         closing.callback(lambda: made.serving.close())
         made.serve()
         made.start_pods(renew_in_redis)
-        closing.callback(lambda: [(pod.send_signal(signal.SIGKILL), pod.wait()) for pod in made.pods])
+        closing.callback(made.kill_pods)
         server = made.server
         assert server is not None
         ready = "{ fleet { pods(status: [READY]) { totalCount } } }"

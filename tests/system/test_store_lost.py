@@ -50,6 +50,11 @@ class World:
             command += ["--fleet-redis-url", self.fleet_url] if pod_id != PODS[0] else []
             self.pods.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
+    def kill_pods(self) -> None:
+        for pod in self.pods:
+            pod.kill()
+            pod.wait()
+
     async def settled(self, above: int = 0) -> Terms:
         """Pod and epoch of each tile, once all are acknowledged at epochs above one, and nothing moves."""
 
@@ -91,7 +96,7 @@ async def world_of(directory: Path, *, embedded: bool) -> AsyncIterator[World]:
             stores = ("--redis-url", fleet_store.url, "--database-url", sqlite_file(directory))
             server = closing.enter_context(running_server(directory / "data", *stores))
             made = World(fleet_store.url, data_store, server, fleet_store)
-        closing.callback(lambda: [(pod.kill(), pod.wait()) for pod in made.pods])
+        closing.callback(made.kill_pods)
         made.start_pods()
         ready = "{ fleet { pods(status: [READY]) { totalCount } } }"
         all_are = {"fleet": {"pods": {"totalCount": len(PODS)}}}

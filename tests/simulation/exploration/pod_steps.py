@@ -34,11 +34,11 @@ def pod_steps(world: SmallWorld, index: int) -> Iterator[tuple[str, SmallWorld]]
     pod = world.pods[index]
 
     def after(
-        name: str, changed: Pod, store: StoreTwin | None = None, **facts: frozenset[object]
+        name: str, changed: Pod, store: StoreTwin | None = None, among: SmallWorld = world
     ) -> tuple[str, SmallWorld]:
         pods = (*world.pods[:index], changed, *world.pods[index + 1 :])
-        stored = world.stored if store is None else store.stored
-        return f"{pod.name} {name}", replace(world, stored=stored, pods=pods, **facts)
+        stored = among.stored if store is None else store.stored
+        return f"{pod.name} {name}", replace(among, stored=stored, pods=pods)
 
     if pod.instance == 1 and pod.tokens_used:
         yield after("starts anew", Pod(pod.id, instance=2, tokens_used=pod.tokens_used))
@@ -61,11 +61,12 @@ def pod_steps(world: SmallWorld, index: int) -> Iterator[tuple[str, SmallWorld]]
             yield after("is about to be told", replace(pod, told=told))
     if pod.told is not None:
         heard, acks, users = _hear(world, pod, pod.told)
-        yield after("hears", heard, acks=world.acks | acks, users=world.users | users)
+        yield after("hears", heard, among=replace(world, acks=world.acks | acks, users=world.users | users))
     for term in sorted(pod.preparing):
         changed = replace(pod, preparing=pod.preparing - {term}, prepared=pod.prepared | {term})
         ack = Ack(pod.id, pod.token, *term, "READY")
-        yield after(f"is ready for {term}", changed, acks=world.acks | {ack}, ready=world.ready | {term})
+        among = replace(world, acks=world.acks | {ack}, ready=world.ready | {term})
+        yield after(f"is ready for {term}", changed, among=among)
 
 
 def _ask(store: StoreTwin, pod: Pod) -> tuple[Pod, StoreTwin]:
