@@ -19,7 +19,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h3.api.basic_str as h3
 from handing.writer import SINK_NAME
@@ -139,11 +139,12 @@ async def drain(world: World) -> tuple[list[int], int, float]:
     return await gaps_of(world.data), totals.missed, seconds
 
 
-async def gaps_of(sink: "Redis[bytes]") -> list[int]:
+async def gaps_of(sink: Redis) -> list[int]:
     """From the last record of one epoch to the first of the next, of every tile, in milliseconds."""
     last: dict[bytes, tuple[bytes, int]] = {}
     found, cursor = [], "-"
-    while entries := await sink.xrange(sink_key(SINK_NAME, "accepted"), cursor, count=10_000):
+    while read := await sink.xrange(sink_key(SINK_NAME, "accepted"), cursor, count=10_000):
+        entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", read)
         for entry_id, fields in entries:
             at_ms = int(entry_id.partition(b"-")[0])
             before = last.get(fields[b"tile"])
@@ -200,8 +201,8 @@ async def are_ready(world: World, *pod_ids: str) -> bool:
 
 async def owned_by(world: World, *pod_ids: str) -> bool:
     """Whether every tile is worked on by one of these pods."""
-    owners = await world.owners()
-    return bool(owners) and len(owners) == TILES and all(pod in pod_ids and known for pod, _, known in owners.values())
+    owners = await world.owners() or {}
+    return len(owners) == TILES and all(pod in pod_ids and known for pod, _, known in owners.values())
 
 
 async def done(world: World, mutation: str, given: dict[str, Any] | None, name: str) -> None:

@@ -126,4 +126,5 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=size, default=(100_000, 1_000))
     parser.add_argument("--seconds", type=float, default=60.0)
     arguments = parser.parse_args()
-    asyncio.run(main(*arguments.size, arguments.seconds))
+    tiles_given, pods_given = arguments.size
+    asyncio.run(main(tiles_given, pods_given, arguments.seconds))
