@@ -46,7 +46,7 @@ def living_terms(tile_id: TileId, record: TileRecord) -> list[TermChange]:
 
 def changed_terms(tile_id: TileId, before: TileRecord | None, after: TileRecord | None, at_ms: int) -> list[TermChange]:
     """The terms that a change of a tile ended (at its time), began or made other."""
-    known = set(terms_of(before)) if before else set()
+    known = terms_of(before) if before else []
     pin = after.pin if after else None
     ended = [
         TermChange(tile_id, term, state, pin == term.pod_id, ended_at_ms=at_ms)
