@@ -45,6 +45,7 @@ SPACING_SECONDS = 0.02
 CATCH_UP_SECONDS = 2.0
 REQUESTS_PER_CYCLE_MAX = 100
 RENEWALS_PER_LEASE = 4
+RECOVERING_ANSWER = RebalanceAnswer(refused="the fleet recovers from a loss of its live state", is_passing=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class ControlLoop:
             self._regular_at_seconds = started + self.interval_seconds
 
         if not await self.recovery.turn(term, beat, fleet):
-            await self._serve_requests(term, refused="the fleet recovers from a loss of its live state; try again")
+            await self._serve_requests(term, while_recovering=True)
             if is_regular:
                 report = await self._report(term, started, beat.now_ms, RECOVERING)
                 self.observe_cycle(CycleFacts(report, (), 0, (), 0))
@@ -291,7 +292,7 @@ class ControlLoop:
             conflicts += len(committed.tile_conflicts)
         return conflicts
 
-    async def _serve_requests(self, term: Term, refused: str | None = None) -> None:
+    async def _serve_requests(self, term: Term, *, while_recovering: bool = False) -> None:
         for request_id, raw in await self.live.take_requests(term.leadership, REQUESTS_PER_CYCLE_MAX):
             try:
                 request = msgspec.json.decode(raw, type=RebalanceRequest)
@@ -300,7 +301,7 @@ class ControlLoop:
                 logger.warning("request %s to the leader cannot be read: %s", request_id, error)
                 answer = RebalanceAnswer(refused="the leader cannot read the request: it runs another version")
             else:
-                answer = RebalanceAnswer(refused=refused) if refused else await self._rebalance(term, request)
+                answer = RECOVERING_ANSWER if while_recovering else await self._rebalance(term, request)
             await self.live.answer_request(request_id, msgspec.json.encode(answer))
 
     async def _rebalance(self, term: Term, request: RebalanceRequest) -> RebalanceAnswer:

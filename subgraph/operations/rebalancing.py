@@ -31,10 +31,14 @@ class RebalanceRequest(msgspec.Struct, frozen=True):
 
 
 class RebalanceAnswer(msgspec.Struct, frozen=True):
-    """What the leader did: the plan it carries out; or why it did not, with what had changed."""
+    """What the leader did: the plan it carries out; or why it did not, with what had changed.
+
+    `is_passing`: it cannot at the moment, whatever it is asked for.
+    """
 
     plan: FleetPlan | None = None
     refused: str | None = None
+    is_passing: bool = False
     changed_tile_ids: tuple[TileId, ...] = ()
     changed_pod_ids: tuple[PodId, ...] = ()
 
@@ -74,7 +78,7 @@ class Rebalancing:
             InvalidInput: `max_churn` is no share, or is given together with a plan or in an emergency.
             NotFound: there is no such plan (any more).
             PlanStale: what the plan touches has changed.
-            Unavailable: nobody leads at the moment.
+            Unavailable: nobody leads at the moment, or the fleet recovers from a loss of its live state.
         """
         with_max_churn(self.policy, max_churn)
         _check_emergency(max_churn, emergency=emergency)
@@ -92,6 +96,8 @@ class Rebalancing:
             answer = msgspec.json.decode(answered, type=RebalanceAnswer)
         except msgspec.MsgspecError as error:
             raise Unavailable("the leader's answer cannot be read: it runs another version") from error
+        if answer.is_passing:
+            raise Unavailable(answer.refused or "", retry_after_seconds=1.0)
         if answer.plan is None:
             raise PlanStale(answer.refused or "", answer.changed_tile_ids, answer.changed_pod_ids)
         return answer.plan

@@ -2,17 +2,24 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from redis.asyncio import Redis
 
+from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.client.redis_connection import connect
+from subgraph.client.redis_sink import sink_key
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.operations.live_fleet import TileWrite
 from tests.support.fleet_process import FleetProcess, Register
-from tests.support.fleets import TENANT, tile_ids
+from tests.support.fleets import TENANT, A, B, C, tile_ids
+from tests.support.lossy_world import LEASE_SECONDS, PACE, TILES, World
 from tests.support.ownership_history import OwnershipHistory
+from tests.support.real_pods import RealPod
 from tests.support.simulated_pod import SimulatedPod
 
 Starts = Callable[..., Awaitable[FleetProcess]]
@@ -72,3 +79,34 @@ async def history(start: Starts) -> AsyncIterator[OwnershipHistory]:
     yield history
     await history.end()
     history.check()
+
+
+@pytest.fixture
+async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
+    server = EmbeddedValkey(tmp_path / "fleet")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def sink(valkey_url: str, fleet_id: str) -> AsyncIterator[Redis]:
+    # A plain client may swallow the cancellation of a pod that dies in the middle of a write.
+    redis = connect(valkey_url)
+    await redis.delete(*(sink_key("test", part) for part in ("positions", "payloads", "totals", "accepted")))
+    yield redis
+    await redis.aclose()
+
+
+@pytest.fixture
+async def world(valkey: EmbeddedValkey, sink: Redis, start: Starts, register: Register) -> AsyncIterator[World]:
+    process = await start(valkey.url, pace=PACE)
+    async with AsyncExitStack() as ends:
+        world = World(valkey, sink, register, process)
+        for pod_id in (A, B, C):
+            pod = RealPod(lambda: world.process, sink, pod_id, LEASE_SECONDS)
+            ends.push_async_callback(pod.die)
+            world.pods.append(await pod.live())
+        await process.until(lambda fleet: len(fleet.ready_pods()) == 3, "all pods are there")
+        await add_tiles(process, TILES)
+        yield world
