@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 
 from subgraph.domain.errors import Unavailable
+from subgraph.domain.fleet.adoption import Adoption
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause
 from subgraph.domain.fleet.picture import Effects, Fleet, GapInChanges
 from subgraph.domain.ids import PodId
@@ -27,6 +28,8 @@ BEAT_SECONDS_MAX = 0.5
 BEATS_PER_LEASE = 4
 RETRY_SECONDS = 0.25
 POLL_SECONDS = 0.01
+TILES_PER_TURN = 500
+"""Of a snapshot: some milliseconds' work, between which the process answers."""
 
 
 class Resynchronised:
@@ -194,12 +197,13 @@ class FleetView:
         while self._beat is None or not self._beat.is_adopted:
             await asyncio.sleep(POLL_SECONDS)
         async for told in self._live.follow():
+            taken = await _taken_in(told) if isinstance(told, FleetSnapshot) else told
             async with self._changing:
-                self._take(told)
+                self._take(taken)
 
-    def _take(self, told: FleetSnapshot | FleetChange | CycleReport) -> None:
-        if isinstance(told, FleetSnapshot):
-            effects = self._fleet.adopt(told)
+    def _take(self, told: Adoption | FleetChange | CycleReport) -> None:
+        if isinstance(told, Adoption):
+            effects = self._fleet.become(told)
             self._seen_version = max(self._seen_version, told.version)
             self._synchronised = self._follows = True
             self.effects.send(effects)
@@ -268,3 +272,10 @@ class FleetView:
             except (Unavailable, SlowConsumer, GapInChanges) as failure:
                 logger.warning("following the fleet was interrupted, starting anew: %s", failure)
             await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _taken_in(snapshot: FleetSnapshot) -> Adoption:
+    adoption = Adoption(snapshot)
+    while adoption.take(TILES_PER_TURN):
+        await asyncio.sleep(0)
+    return adoption

@@ -3,6 +3,7 @@
 import h3.api.basic_int as h3
 import pytest
 
+from subgraph.domain.fleet.adoption import Adoption
 from subgraph.domain.fleet.changes import FleetChange
 from subgraph.domain.fleet.ingestion import SMOOTHING
 from subgraph.domain.fleet.picture import Fleet, GapInChanges
@@ -132,6 +133,17 @@ def test_a_pod_is_not_known_before_its_record_has_come() -> None:
     fleet.apply(FleetChange(10, 11, pods={A: pod()}))
     assert [(one.id, one.is_known) for one in fleet.pods] == [(A, True)]
     assert fleet.record(T1) == tile(owner=held(A, 7))
+
+
+def test_a_snapshot_taken_in_bit_by_bit_is_the_picture_only_when_all_is_in() -> None:
+    tiles = {one: tile(owner=held(A, epoch), last_epoch=epoch) for epoch, one in enumerate(tile_ids(5), 1)}
+    fleet = fleet_of({T1: tile()}, {A: pod()})
+    adoption = Adoption(snapshot(tiles, {A: pod()}, version=20))
+    left = [adoption.take(2) for _ in range(3)]
+    assert (left, fleet.version, len(fleet.tiles)) == ([True, True, False], 10, 1)
+    effects = fleet.become(adoption)
+    assert (fleet.version, effects.touched) == (20, set(tiles))
+    assert {one: fleet.record(one) for one in tiles} == tiles
 
 
 def test_leases_survive_a_snapshot_so_that_no_live_pod_looks_dead() -> None:

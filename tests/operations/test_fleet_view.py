@@ -18,7 +18,7 @@ from subgraph.operations import fleet_view
 from subgraph.operations.fleet_view import FleetView, LoadsTaken, Resynchronised
 from subgraph.operations.live_fleet import LoadReading
 from subgraph.operations.ports import SlowConsumer
-from tests.support.fleets import T1, T2, A, B, held, pod, report, reported, snapshot, term, tile
+from tests.support.fleets import T1, T2, A, B, held, pod, report, reported, snapshot, term, tile, tile_ids
 from tests.support.polling import eventually
 from tests.support.scripted_live import ScriptedLive
 
@@ -329,3 +329,19 @@ async def test_while_the_picture_is_held_still_changes_and_loads_wait_and_none_i
         assert (fleet.version, fleet.reported_load(T1)) == (11, 0.0)
     await eventually(lambda: (fleet.version, fleet.reported_load(T1)) == (12, 5.0), "the change and the load arrive")
     assert given(live) == 1
+
+
+async def test_a_large_snapshot_is_taken_in_bit_by_bit_and_the_former_picture_answers_meanwhile(
+    live: ScriptedLive, view: FleetView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_view, "TILES_PER_TURN", 3)
+    ids = tile_ids(30)
+    live.first = snapshot({one: tile() for one in ids}, {A: pod()}, version=20)
+    live.published_version = 20
+    turns = 0
+    live.tell(FleetChange(15, 16, {T2: tile()}))  # it follows nothing that was told: a snapshot is due
+    while len(view.current().tiles) == 1:
+        await asyncio.sleep(0)
+        turns += given(live) == 2
+    assert len(view.current().tiles) == len(ids)
+    assert turns >= len(ids) / 3

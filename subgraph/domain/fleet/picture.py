@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from subgraph.domain.fleet.cell_index import NO_ROW
+from subgraph.domain.fleet.adoption import Adoption, carry_loads, in_force_but_not_in
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot
 from subgraph.domain.fleet.ingestion import ingest
 from subgraph.domain.fleet.inheritance import Estate, estates, inherit
@@ -18,7 +18,7 @@ from subgraph.domain.fleet.tile_table import NOBODY, TileTable
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.load_report import LoadColumns
 from subgraph.domain.loads import LoadMetric
-from subgraph.domain.ownership import AssignmentState, TileRecord, terms_of
+from subgraph.domain.ownership import AssignmentState, TileRecord
 from subgraph.domain.pods import PodStatus
 
 
@@ -59,40 +59,36 @@ class Fleet:
         self._pod_sums: tuple[int, npt.NDArray[np.float64], npt.NDArray[np.intp]] | None = None
 
     def adopt(self, snapshot: FleetSnapshot) -> Effects:
-        """Become the snapshot. Loads known so far stay with their tiles, leases with their pods.
+        """Become the snapshot at once; see `become`."""
+        adoption = Adoption(snapshot)
+        adoption.take(len(snapshot.tiles))
+        return self.become(adoption)
+
+    def become(self, adoption: Adoption) -> Effects:
+        """Become what a snapshot has been made. Loads known so far stay with their tiles, leases with their pods.
 
         Returns:
             All tiles there are as touched, and those that were missed going as removed; a pod's terms are read anew.
         """
         self._revision += 1
         former, former_pods = self.tiles, self.pods
-        self.tiles, self.pods = TileTable(), PodTable()
-        for pod_id, pod in snapshot.pods.items():
-            now, before = self.pods.put(pod_id, pod.record, pod.version), former_pods.get(pod_id)
+        self.tiles, self.pods = adoption.tiles, adoption.pods
+        for pod in self.pods:
+            before = former_pods.get(pod.id)
             if before is not None:
-                now.lease_expires_at_ms = max(now.lease_expires_at_ms, before.lease_expires_at_ms)
-                now.applied_version = before.applied_version
-        for session_id, requirement in snapshot.requirements.items():
-            self.tiles.requirements.put_session(session_id, requirement, self.tiles.rows_of_session(session_id))
-        for tile_id, tile in snapshot.tiles.items():
-            row = self.tiles.add(tile_id, tile.record.tenant_id)
-            self._write(row, tile.record, tile.version)
-            for term, _ in terms_of(tile.record):
-                pod_row = self.pods.rows[self.pods.row_or_new(term.pod_id)]
-                assert pod_row is not None
-                pod_row.concerned_at = max(pod_row.concerned_at, tile.version)
-        _carry_loads(former, self.tiles)
-        removed = _in_force_but_not_in(self.tiles, former)
-        inherit(self.tiles, estates(former, removed, _in_force_but_not_in(former, self.tiles)))
+                pod.lease_expires_at_ms = max(pod.lease_expires_at_ms, before.lease_expires_at_ms)
+                pod.applied_version = before.applied_version
+        carry_loads(former, self.tiles)
+        removed = in_force_but_not_in(self.tiles, former)
+        inherit(self.tiles, estates(former, removed, in_force_but_not_in(former, self.tiles)))
         for row, at_ms in former.retired_at_ms.items():
-            if (gone := former.id_of(row)) not in snapshot.tiles:
+            if self.tiles.row(gone := former.id_of(row)) is None:
                 self.retired.remember(gone, RetiredTile(former.tenant_of(row), at_ms))
-        in_force = {tile_id for tile_id, tile in snapshot.tiles.items() if not tile.record.retiring}
-        for tile_id in in_force:
+        for tile_id in adoption.in_force:
             self.retired.forget(tile_id)
-        self.version = self.snapshot_version = snapshot.version
-        self.era = snapshot.era
-        return Effects(snapshot.version, in_force, removed)
+        self.version = self.snapshot_version = adoption.version
+        self.era = adoption.era
+        return Effects(adoption.version, adoption.in_force, removed)
 
     def apply(self, change: FleetChange) -> Effects:
         """Apply the next change.
@@ -251,23 +247,3 @@ class Fleet:
 
 def _is_in_force(record: TileRecord | None) -> bool:
     return record is not None and not record.retiring
-
-
-def _in_force_but_not_in(other: TileTable, table: TileTable) -> set[TileId]:
-    """The tiles of a table that do not retire, but for those of another that do not either."""
-    here, there = table.in_force(), np.append(other.in_force(), False)  # the last one stands for NO_ROW
-    missing: set[TileId] = set()
-    for session_id, index in table.cells_of_session.items():
-        rows, rows_there = index.rows, other.rows_at(session_id, index.cells)
-        missing.update(map(table.id_of, rows[here[rows] & ~there[rows_there]].tolist()))
-    return missing
-
-
-def _carry_loads(source: TileTable, target: TileTable) -> None:
-    """Copy what was reported of the tiles that both have, and that do not retire."""
-    in_force = target.in_force()
-    for session_id, index in target.cells_of_session.items():
-        rows, former = index.rows, source.rows_at(session_id, index.cells)
-        kept = (former != NO_ROW) & in_force[rows]
-        for name in ("smoothed", "records_per_second", "bytes_per_second", "volume_bytes", "backlog", "reported_at_ms"):
-            getattr(target, name)[rows[kept]] = getattr(source, name)[former[kept]]
