@@ -65,6 +65,8 @@ class FleetView:
         self._seen_version = 0
         self._follows = False
         self._changing = asyncio.Lock()
+        self._untold: list[Effects] = []
+        """What a snapshot and the changes since have done, for as long as the picture mixes moments."""
         self._beat: Beat | None = None
         self._beat_at_seconds = 0.0
         self._current_at_seconds = 0.0
@@ -93,7 +95,7 @@ class FleetView:
     @property
     def is_current(self) -> bool:
         """Whether the picture is young enough to answer questions of ownership."""
-        return self._synchronised and self.lag_ms <= self.lease_ms_max
+        return self._synchronised and self._fleet.is_whole and self.lag_ms <= self.lease_ms_max
 
     @property
     def has_begun(self) -> bool:
@@ -167,7 +169,7 @@ class FleetView:
             Unavailable: it did not arrive in time.
         """
         give_up_at = self._clock() + timeout_seconds
-        while not self._synchronised or self._fleet.version < version:
+        while not self._synchronised or not self._fleet.is_whole or self._fleet.version < version:
             if self._clock() > give_up_at:
                 raise Unavailable("this process lags behind the fleet's changes", retry_after_seconds=1.0)
             await asyncio.sleep(POLL_SECONDS)
@@ -202,23 +204,32 @@ class FleetView:
                 self._take(taken)
 
     def _take(self, told: Adoption | FleetChange | CycleReport) -> None:
-        if isinstance(told, Adoption):
-            effects = self._fleet.become(told)
-            self._seen_version = max(self._seen_version, told.version)
-            self._synchronised = self._follows = True
-            self.effects.send(effects)
-            for broadcast in list(self._pod_watchers.values()):
-                broadcast.send(Resynchronised())
-        elif isinstance(told, CycleReport):
+        if isinstance(told, CycleReport):
             self._fleet.last_cycle = told
             self.cycles.send(told)
+            return
+        if isinstance(told, Adoption):
+            self._untold = [self._fleet.become(told)]
+            self._synchronised = self._follows = True
         else:
             effects = self._fleet.apply(told)
-            self._seen_version = max(self._seen_version, told.version)
-            self.effects.send(effects)
-            for pod_id in effects.terms_of_pod.keys() | effects.instances:
-                if pod_id in self._pod_watchers:
-                    self._pod_watchers[pod_id].send(effects)
+            if self._untold:
+                self._untold.append(effects)
+            else:
+                self._tell(effects)
+        self._seen_version = max(self._seen_version, told.version)
+        if self._untold and self._fleet.is_whole:
+            untold, self._untold = self._untold, []
+            for effects in untold:
+                self.effects.send(effects)
+            for broadcast in list(self._pod_watchers.values()):
+                broadcast.send(Resynchronised())
+
+    def _tell(self, effects: Effects) -> None:
+        self.effects.send(effects)
+        for pod_id in effects.terms_of_pod.keys() | effects.instances:
+            if pod_id in self._pod_watchers:
+                self._pod_watchers[pod_id].send(effects)
 
     async def _follow_loads(self) -> None:
         async for reading in self._live.follow_loads():

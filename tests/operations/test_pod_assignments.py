@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from subgraph.domain.errors import LeaseLost, NotFound
-from subgraph.domain.fleet.changes import FleetChange
+from subgraph.domain.fleet.changes import FleetChange, Versioned
 from subgraph.domain.ids import PodId
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.pods import PodRecord, PodStatus
@@ -65,6 +66,26 @@ async def test_a_snapshot_comes_first_and_every_change_names_the_one_before(
         live.tell(FleetChange(12, 13, {T1: tile()}))
         assert await step(steps) == (11, 10, [9])
         assert await step(steps) == (13, 11, [7])
+
+
+async def test_what_was_read_while_another_instance_took_over_is_not_told_to_the_former_one() -> None:
+    # Its pods were read before the other registered, and its tiles after the other was given one.
+    before = snapshot({}, {A: pod(lease_token="t")})
+    live = ScriptedLive(replace(before, tiles={T1: Versioned(13, tile(owner=held(A, 12)))}, read_until=13))
+    view = FleetView(live.as_port(), 1_000, LoadMetric.RECORDS, time.monotonic)
+    running = asyncio.create_task(view.run())
+    await eventually(lambda: live.snapshots_given and live.beats_given > 1, "the snapshot is taken in")
+    assert not view.is_current
+    live.tell(FleetChange(10, 11, {}, {A: pod(lease_token="new")}))
+    live.tell(FleetChange(11, 13, {T1: tile(owner=held(A, 12))}))
+    await eventually(lambda: view.is_current, "all is as of one moment")
+    async with follow(view, "new") as steps:
+        assert await step(steps) == (13, None, [12])
+    async with follow(view, "t") as steps:
+        with pytest.raises(LeaseLost):
+            await step(steps)
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_who_has_missed_nothing_gets_no_snapshot(live: ScriptedLive, view: FleetView) -> None:

@@ -111,7 +111,8 @@ class TwinLiveFleet:
         while names is None or names:
             found, names = await carry(partial(_scan, store, names))
             tiles |= found
-        return FleetSnapshot(version, tiles, pods, requirements, era)
+        read_until = await carry(lambda: store.stored.published)
+        return FleetSnapshot(version, tiles, pods, requirements, era, read_until)
 
     async def follow_loads(self) -> AsyncIterator[LoadReading]:
         """Load reports, many at a time: those of the last seconds, then all to come."""

@@ -109,12 +109,14 @@ class RedisLiveFleet:
             tiles: dict[TileId, Versioned[TileRecord]] = {}
             async for tile_id, stored in self._redis.hscan_iter(self._tiles, count=TILES_PER_SCAN):
                 tiles[TileId(tile_id.decode())] = codec.decode_tile(stored)
+            read_until = await _answer(self._redis.hget(self._meta, "published"))
         return FleetSnapshot(
             int(published or 0),
             tiles,
             {PodId(pod_id.decode()): codec.decode_pod(stored) for pod_id, stored in pods.items()},
             {SessionId(one.decode()): codec.decode_requirement(stored) for one, stored in required.items()},
             int(era or 0),
+            int(read_until or 0),
         )
 
     async def follow_loads(self) -> AsyncGenerator[LoadReading, None]:

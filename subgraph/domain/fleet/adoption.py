@@ -20,6 +20,7 @@ class Adoption:
 
     def __init__(self, snapshot: FleetSnapshot) -> None:
         self.version = snapshot.version
+        self.read_until = max(snapshot.version, snapshot.read_until)
         self.era = snapshot.era
         self.tiles, self.pods = TileTable(), PodTable()
         self.in_force: set[TileId] = set()

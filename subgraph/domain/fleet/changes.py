@@ -60,7 +60,8 @@ class Pause(msgspec.Struct, frozen=True, array_like=True):
 class FleetSnapshot:
     """All of the fleet at or after `version`: changes up to it are in, later ones may be in already.
 
-    `era`: the incarnation that began after the store last forgot writes.
+    `era`: the incarnation that began after the store last forgot writes. `read_until`: the newest version when all had
+    been read: with the changes up to there, and not before, all is as of one moment.
     """
 
     version: int
@@ -68,3 +69,4 @@ class FleetSnapshot:
     pods: Mapping[PodId, Versioned[PodRecord]]
     requirements: Mapping[SessionId, SessionRequirement] = field(default_factory=dict)
     era: int = 0
+    read_until: int = 0

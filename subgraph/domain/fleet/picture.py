@@ -49,7 +49,8 @@ class Fleet:
         self.era = 0
         """The incarnation that began after the live store last forgot writes."""
         self.snapshot_version = 0
-        """What ended before this version is not known any more: who has missed it needs to read all."""
+        """What ended before this version is not known any more: who has missed it needs to read all. A picture that is
+        not there yet mixes moments: one thing in it may be from before a change, and another from after it."""
         self.tiles = TileTable()
         self.pods = PodTable()
         self.retired = RetiredTiles()
@@ -57,6 +58,11 @@ class Fleet:
         self._load_metric = load_metric
         self._revision = 0
         self._pod_sums: tuple[int, npt.NDArray[np.float64], npt.NDArray[np.intp]] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all is as of one moment."""
+        return self.version >= self.snapshot_version
 
     def adopt(self, snapshot: FleetSnapshot) -> Effects:
         """Become the snapshot at once; see `become`."""
@@ -86,7 +92,7 @@ class Fleet:
                 self.retired.remember(gone, RetiredTile(former.tenant_of(row), at_ms))
         for tile_id in adoption.in_force:
             self.retired.forget(tile_id)
-        self.version = self.snapshot_version = adoption.version
+        self.version, self.snapshot_version = adoption.version, adoption.read_until
         self.era = adoption.era
         return Effects(adoption.version, adoption.in_force, removed)
 
