@@ -134,7 +134,7 @@ class Checker:
                 continue
             if held == epoch:
                 self.found("an epoch has one working instance", f"{other.name} and {writer} on {tile_id} at {epoch}")
-            elif held < epoch and not self._was_moved_from(other, tile_id, held, epoch):
+            elif held < epoch and not self._may_follow(writer, epoch, other, held, tile_id):
                 self.found(
                     "who works is moved from only when the next owner is ready",
                     f"{writer} was given {tile_id} at {epoch}; {other.name} works at {held}",
@@ -168,13 +168,14 @@ class Checker:
         if user != writer:
             self.found("an epoch is one instance's", f"{epoch} of {tile_id} is used by {user} and {writer}")
 
-    def _was_moved_from(self, other: Instance, tile_id: str, held: int, epoch: int) -> bool:
-        """Whether somebody who still works may have a successor: one was ready since; or he is superseded himself."""
+    def _may_follow(self, writer: str, epoch: int, other: Instance, held: int, tile_id: str) -> bool:
+        """Whether a tile may go to somebody while another still works: one was ready since; or that one is over."""
         tile = self._tiles[tile_id]
         if any(held < ready <= epoch for ready in tile.prepared):
             return True
-        if tile.given_at.get(held, 0.0) < self._forgot_at:
-            return True  # another who held the tile was the first to say so
+        forgotten = [given for given, at in tile.given_at.items() if at < self._forgot_at]
+        if held in forgotten or any(tile.user_of[given] == writer for given in forgotten):
+            return True  # whoever says first that he held the tile has it until another says that he held it later
         asked_at = self._asked_at[other.pod_id]
         latest_of_others = max((at for name, at in asked_at.items() if name != other.name), default=float("-inf"))
         return latest_of_others + REGISTRATION_UNDER_WAY_SECONDS > asked_at.get(other.name, 0.0)
