@@ -154,7 +154,8 @@ class PodClient:
     async def _apply_all(self, following: Following) -> None:
         while True:
             await self._assignments.apply(await following.changes.get())
-            if self._assignments.unheard_of:
+            # After a pause what is heard is old, and so is the lease: then the sink knows nothing out of the ordinary.
+            if self._assignments.unheard_of and self._lease.is_held:
                 # It has been put back to an earlier state, with all that could tell it so: it must hear of these epochs
                 # to give out higher ones, or no sink will take anything any more.
                 raise LeaseRefused("a sink has seen epochs that the session manager knows nothing of")
