@@ -26,8 +26,12 @@ async def test_a_server_that_dies_is_started_again_where_it_was_and_ends_with_it
                 assert await client.incr("deaths") == count + 1
             died = valkey.pid
             assert died is not None
+
+            def is_another(died: int = died) -> bool:
+                return valkey.pid not in (None, died)
+
             os.kill(died, signal.SIGKILL)
-            await eventually(lambda died=died: valkey.pid not in (None, died), "another process runs")  # type: ignore[misc]
+            await eventually(is_another, "another process runs")
             await eventually(lambda: _answers(url), "it answers")
         last = valkey.pid
         assert valkey.url == url

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from subgraph.adapters.redis.keys import fleet_key
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.domain.errors import Unavailable
-from subgraph.domain.fleet.changes import FleetSnapshot
+from subgraph.domain.fleet.changes import FleetChange, FleetSnapshot
 from subgraph.operations.live_fleet import Leadership, TileWrite
 from tests.support.fleets import T1, T2, A, tile
 from tests.support.leading import lead
@@ -45,7 +45,8 @@ async def test_a_message_that_cannot_be_read_is_passed_over(
     await redis.publish(fleet_key(fleet_id, "changes"), message)
     committed = await live.commit(None, [TileWrite(T1, 0, tile())])
     change = await asyncio.wait_for(anext(told), 5)
-    assert change.version == committed.version  # type: ignore[union-attr]
+    assert isinstance(change, FleetChange)
+    assert change.version == committed.version
 
 
 @pytest.mark.parametrize("stored", ["", "no version", "1|", "1|{}", '1|["tenant", "no number"]', 'x|["tenant"]'])

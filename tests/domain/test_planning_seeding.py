@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,10 +26,11 @@ def unowned(beside: Neighbors, loads: list[float], capacities: list[float]) -> P
     return replace(columns, neighbor_offsets=beside.offsets, neighbors=beside.tiles)
 
 
-def utilization(columns: PlanningInput, tile_pod: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def utilization(columns: PlanningInput, tile_pod: Rows) -> npt.NDArray[np.float64]:
     loads = np.bincount(tile_pod, weights=columns.tile_load, minlength=columns.pod_capacity.size)
     level = columns.tile_load.sum() / columns.pod_capacity.sum()
-    return loads / columns.pod_capacity / level  # type: ignore[no-any-return]
+    relative: npt.NDArray[np.float64] = loads / columns.pod_capacity / level
+    return relative
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.8])
