@@ -28,7 +28,8 @@ from subgraph.demo.pod import SINK_NAME
 
 PODS = 5
 SETTLE_SECONDS = 15.0
-HEAL_SECONDS_MAX = 60.0
+HEAL_SECONDS_MAX = 300.0
+"""Longer than a quarantine: a tile whose pods were killed again and again is suspected of it, and waits for a while."""
 FAULTS_MIN = 100
 # A gap is told of tiles that had a record at least so often, on both sides of it: of others it would be their silence.
 BUSY_EVERY_MS = 500
