@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from subgraph.client.manager import Takeover
+from subgraph.demo import channel as demo_channel
 from subgraph.demo.channel import RECORD, Records, TileChannel
 from subgraph.demo.handover import Handover
 from subgraph.domain.ids import SessionId, TileId, tile_id
@@ -33,7 +34,9 @@ async def redis(tmp_path: Any) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def channel(redis: Redis) -> TileChannel:
+def channel(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> TileChannel:
+    # Nobody sends while a test reads: what is not there does not come.
+    monkeypatch.setattr(demo_channel, "READ_BLOCK_MS", None)
     return TileChannel(redis)
 
 
