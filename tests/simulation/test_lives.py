@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-SEEDS = 20
+SEEDS = 10
 """Of each of two tests. Continuous integration lives through more."""
 SECONDS_MAX = 300
 
