@@ -143,9 +143,9 @@ class ControlLoop:
                     self._due.set()
 
     async def _cycle(self, term: Term) -> None:
-        started = self.clock()
+        started, seen_version = self.clock(), self.view.seen_version
         beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
-        self.candidacy.check(beat)
+        self.candidacy.check(beat, seen_version)
         is_regular = started >= self._regular_at_seconds
         if is_regular:
             self._regular_at_seconds = started + self.interval_seconds

@@ -91,14 +91,19 @@ class Candidacy:
             return leadership
         raise NotLeading("the incarnation of the live store keeps rising: others lead the fleet with other databases")
 
-    def check(self, beat: Beat) -> None:
+    def check(self, beat: Beat, seen_version: int) -> None:
         """Make sure that the term belongs to the live store as it is now.
+
+        Args:
+            beat: the pulse.
+            seen_version: the newest version that this process had seen before it asked for the pulse. What it has seen
+                since may well be newer than the pulse.
 
         Raises:
             NotLeading: the store was restarted, replaced, emptied or put back to an earlier state, so that a higher
                 incarnation is due.
         """
-        forgets = beat.published_version < max(self._seen_version, self.view.seen_version)
+        forgets = beat.published_version < max(self._seen_version, seen_version)
         if self._term and (forgets or not beat.is_adopted or beat.incarnation != self._term.leadership.incarnation):
             raise NotLeading("the live store is not as it was: a new incarnation is due")
 

@@ -10,11 +10,12 @@ from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.live_fleet import Leadership, NotLeading
+from subgraph.operations.live_fleet import Beat, Leadership, NotLeading, TileWrite
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import FleetProcess, Pace, Register
-from tests.support.fleets import A, B
+from tests.support.fleets import TENANT, A, B, tile_ids
 from tests.support.own_valkey import kill, own_valkey
 from tests.support.ownership_history import OwnershipHistory
 from tests.support.polling import eventually
@@ -208,3 +209,26 @@ async def test_a_change_missed_while_the_listener_was_cut_off_is_caught_up_with(
             await client.client_kill_filter(_id=listener)
     (tile,) = await add_tiles(process, 1)
     await process.until(lambda fleet: fleet.record(tile), "the process knows the tile")
+
+
+async def test_changes_that_a_leader_sees_after_its_pulse_are_no_sign_of_a_loss(
+    start: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await start()
+    beat = process.live.beat
+    ids = iter(tile_ids(50))
+
+    async def overtaken() -> Beat:
+        told = await beat()
+        new = next(ids, None)
+        if new is not None:
+            committed = await process.live.commit(None, [TileWrite(new, 0, TileRecord(TENANT))])
+            await process.view.caught_up(committed.version, 5)
+        return told
+
+    monkeypatch.setattr(process.live, "beat", overtaken)
+    cycles = len(process.cycles)
+    await eventually(lambda: len(process.cycles) > cycles + 5, "it has led for a while")
+    monkeypatch.undo()
+    assert process.candidacy.leads
+    assert await incarnation(process) == 1
