@@ -29,7 +29,8 @@ from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, PodLease, TileW
 from subgraph.operations.pods import Acknowledgement, NewPod, Pods
 from subgraph.operations.ports import SlowConsumer
 
-LEASE_MS = 60_000
+LEASE_MS = 900_000
+"""A million tiles take minutes to write, and meanwhile nobody renews."""
 SESSION, TENANT = SessionId("benchmark"), TenantId("default")
 CENTRE = (39.8, -98.6)
 SIGMA, DRIFT = 1.2, 0.12
