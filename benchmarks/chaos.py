@@ -55,6 +55,7 @@ async def main(seconds: float, every: float, seed: int) -> None:
             while await audit.follow():
                 pass
             await report(world, storm.counts, audit, gaps, healed)
+            print(*storm.last_words, sep="\n\n")
 
 
 async def watch(audit: SinkAudit, gaps: "Gaps") -> None:

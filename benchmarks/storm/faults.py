@@ -26,6 +26,7 @@ class Storm:
         self._busy: set[str] = set()
         self._keeper = asyncio.create_task(self._keep())
         self.counts: Counter[str] = Counter()
+        self.last_words: list[str] = []
         self._faults: list[tuple[int, str, Callable[[], Awaitable[None]]]] = [
             (6, "pod killed", self._kill_pod),
             (5, "pod paused", self._pause_pod),
@@ -60,10 +61,12 @@ class Storm:
             for pod, process in self._world.pods.items():
                 if pod not in self._busy and process.poll() is not None:
                     self.counts["pod ended by itself"] += 1
+                    self.last_words.append(self._world.last_words(pod))
                     self._world.start_pod(pod)
             for port, process in self._world.servers.items():
                 if str(port) not in self._busy and process.poll() is not None:
                     self.counts["server ended by itself"] += 1
+                    self.last_words.append(self._world.last_words(f"server-{port}"))
                     self._world.start_server(port)
 
     async def _begin(self, name: str, fault: Callable[[], Awaitable[None]]) -> None:

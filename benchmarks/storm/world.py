@@ -34,6 +34,7 @@ PACE = 60.0
 REPORT_EVERY_SECONDS = 60.0
 POD_CAPACITY = 800.0
 READY_SECONDS_MAX = 60.0
+LAST_LINES = 12
 ANSWER_SECONDS_MAX = 10.0
 FLEET_QUERY = "{ fleet { tileCount unassignedTiles movesInFlight leader } }"
 TILES_QUERY = """query($id: ID!, $after: String) { session(ref: {id: $id}) { tiles(first: 1000, after: $after) {
@@ -111,6 +112,11 @@ class World:
             if not page["pageInfo"]["hasNextPage"]:
                 return found
             after = page["pageInfo"]["endCursor"]
+
+    def last_words(self, name: str) -> str:
+        """The end of a process's log."""
+        lines = (self.directory / f"{name}.log").read_text(errors="replace").splitlines()
+        return "\n".join([f"{name}, which ended by itself, said:", *lines[-LAST_LINES:]])
 
     def end(self) -> None:
         """End every process."""
