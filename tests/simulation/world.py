@@ -143,7 +143,7 @@ class World:
             try:
                 if wanted:
                     await self.live.commit(None, [TileWrite(one, 0, TileRecord(TENANT)) for one in wanted])
-                for session_id, tiles in self.stopped.items():
+                for session_id, tiles in list(self.stopped.items()):
                     if any(one in stored and not stored[one].record.retiring for one in tiles):
                         server = self.chance.choice(self.servers)
                         await self.network.call(
