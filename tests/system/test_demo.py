@@ -100,5 +100,5 @@ async def test_a_stopped_valkey_and_killed_ones_are_no_reason_to_end(demo: Demo)
     await eventually(lambda: demo.server() not in (None, server), "another server runs", SECONDS_MAX)
     await demo.goes_on()
     demo.process.send_signal(signal.SIGINT)
-    assert demo.process.wait(20) == 0
+    assert demo.process.wait(SECONDS_MAX) == 0
     assert "Traceback" not in demo.printed_at.read_text()

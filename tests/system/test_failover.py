@@ -11,16 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.client.audit import SinkAudit
 from subgraph.client.redis_connection import connect
 from subgraph.client.redis_sink import RedisSink
 from subgraph.client.sink import EpochRefused, SinkRecord
-from subgraph.demo.channel import RECORD, TileChannel
 from subgraph.demo.pod import SINK_NAME
+from tests.support.record_flow import flowing
 from tests.support.server import RunningServer, running_server
 from tests.support.world import disk, new_session
 
@@ -99,34 +97,8 @@ async def fleet_of(tmp_path: Path, *pods: str) -> AsyncIterator[Fleet]:
 @asynccontextmanager
 async def records_flowing(fleet: Fleet) -> AsyncIterator[None]:
     """Records of every tile, all the time; when they stop, every one must have been accepted, and once."""
-    channel = TileChannel(fleet.redis)
-    tiles = list(fleet.owners())
-
-    async def flow() -> None:
-        while True:
-            await channel.send({tile: np.zeros(2, RECORD) for tile in tiles})
-            await asyncio.sleep(0.05)
-
-    task = asyncio.create_task(flow())
-    try:
+    async with flowing(fleet.redis, list(fleet.owners())):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-    await assert_every_record_was_accepted_once(fleet, channel)
-
-
-async def assert_every_record_was_accepted_once(fleet: Fleet, channel: TileChannel) -> None:
-    audit = SinkAudit(fleet.redis, SINK_NAME)
-    loop = asyncio.get_running_loop()
-    give_up_at = loop.time() + SETTLE_SECONDS_MAX
-    while audit.findings.accepted < channel.sent and loop.time() < give_up_at:
-        await audit.follow()
-        await asyncio.sleep(0.02)
-    findings = audit.findings
-    assert channel.sent > 0
-    assert (findings.accepted_twice, findings.below_highest_epoch) == (0, 0)
-    assert (findings.accepted, findings.gaps) == (channel.sent, 0)
 
 
 async def test_a_killed_pods_tiles_go_to_the_others_and_no_record_is_lost_or_doubled(tmp_path: Path) -> None:
