@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 POLL_SECONDS = 0.01
-WAIT_SECONDS_MAX = 10.0
+WAIT_SECONDS_MAX = 30.0
 
 
 async def eventually(condition: Callable[[], object], what: str, seconds_max: float = WAIT_SECONDS_MAX) -> Any:

@@ -86,7 +86,7 @@ def running_server(data_dir: Path, *arguments: str, **environment: str) -> Itera
             process.wait(END_SECONDS_MAX)
 
 
-def until(condition: Any, what: str, seconds_max: float = 10.0) -> Any:
+def until(condition: Any, what: str, seconds_max: float = 30.0) -> Any:
     """The condition's first true value; fails when it does not come in time."""
     give_up_at = time.monotonic() + seconds_max
     while time.monotonic() < give_up_at:

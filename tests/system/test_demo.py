@@ -78,6 +78,8 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.STDOUT,
+            # Whoever runs in the background may have been told to ignore it, and so would those it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         yield Demo(process, tmp_path / "printed", f"unix://{tmp_path}/data/valkey/valkey.sock", port)
