@@ -198,7 +198,7 @@ async def test_a_pod_keeps_what_it_is_given_while_it_registers(
         await process.until(lambda fleet: fleet.terms_of_pod(A), "the pod is given the tile")
 
     live.after["register_pod"] = be_given_the_tile
-    pods = Pods(cast(LiveFleet, live), process.view, 600, 600, token_urlsafe)
+    pods = Pods(cast(LiveFleet, live), process.view, 10_000, 10_000, token_urlsafe)
     registered = await pods.register(NewPod(A, "test", 100.0))
     assert [one.tile_id for one in registered.assignments] == [tile]
     assert len([moment for moment in history.of(tile) if moment.record and moment.record.owner]) == 1
