@@ -15,8 +15,9 @@ import msgspec
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.carrying_out import carry_out, epochs_of, tiles_of
 from subgraph.domain.fleet.changes import CycleReport
+from subgraph.domain.fleet.fleet_plan import FleetMove, FleetPlan
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetMove, FleetPlan, PlacementPolicy, needs_planning, prepare_plan
+from subgraph.domain.fleet.plans import PlacementPolicy, needs_planning, prepare_plan
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.quarantine import Imposed, with_quarantines
 from subgraph.domain.fleet.settle import at_fault, lost_owners, pods_to_forget, pods_to_lose, settle

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 from subgraph.domain.errors import NotFound, PlanStale, Unavailable
 from subgraph.domain.fleet.divisibility import require_mergeable, require_splittable, successors_of
+from subgraph.domain.fleet.fleet_plan import FleetPlan, plan_by_hand
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.planned_divisions import merge_of, split_of
-from subgraph.domain.fleet.plans import FleetPlan, plan_by_hand
 from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id, tile_id
 from subgraph.domain.sessions import require_active
 from subgraph.domain.succession import children_of

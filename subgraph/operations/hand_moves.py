@@ -5,8 +5,8 @@ from uuid import uuid4
 
 from subgraph.domain.errors import IllegalState, NotFound, Unavailable
 from subgraph.domain.fleet.explanation import Candidate, explain_tile
+from subgraph.domain.fleet.fleet_plan import FleetMove, plan_by_hand
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetMove, plan_by_hand
 from subgraph.domain.fleet.terms import TermChange, living_terms
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord, terms_of

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
-from subgraph.domain.fleet.plans import FleetPlan
+from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId, version_of
 from subgraph.domain.load_report import LoadColumns, LoadReport

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from subgraph.domain.fleet.plans import FleetPlan, PreparedPlan
+from subgraph.domain.fleet.fleet_plan import FleetPlan
+from subgraph.domain.fleet.plans import PreparedPlan
 
 IN_THREAD_TILES_MIN = 2_000
 """Below, a plan takes a few milliseconds, hardly more than handing it to a thread and back."""

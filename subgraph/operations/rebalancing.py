@@ -7,8 +7,9 @@ import msgspec
 
 from subgraph.domain.errors import InvalidInput, NotFound, PlanStale, Unavailable
 from subgraph.domain.fleet.columns import REALITY, WhatIf
+from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, prepare_plan
+from subgraph.domain.fleet.plans import PlacementPolicy, prepare_plan
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.pods import CAPACITY_MAX, CAPACITY_MIN, check_bearing
 from subgraph.operations.fleet_view import FleetView

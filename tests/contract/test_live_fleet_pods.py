@@ -13,7 +13,7 @@ from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import Pause
-from subgraph.domain.fleet.plans import FleetPlan, Outcome
+from subgraph.domain.fleet.fleet_plan import FleetPlan, Outcome
 from subgraph.domain.pods import PodStatus
 from subgraph.operations.live_fleet import Leadership, PodLease, TileWrite
 from tests.contract.conftest import listening

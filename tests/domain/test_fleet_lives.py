@@ -10,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from subgraph.domain import ownership
 from subgraph.domain.fleet.changes import FleetChange
+from subgraph.domain.fleet.fleet_plan import FleetMove, FleetPlan
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetMove, FleetPlan, PlacementPolicy, plan_fleet
+from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.fleet.settle import settle
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
@@ -19,6 +20,7 @@ from subgraph.domain.ownership import AcknowledgedPhase, AssignmentReason, Assig
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.pods import PodRecord, PodStatus
 from tests.support.fleets import fleet_of, pod, report, reported, tile, tile_ids
+from tests.support.planned_fleet import plan_fleet
 
 PODS = [PodId(name) for name in ("a", "b", "c", "d")]
 TILES = tile_ids(24)

@@ -3,12 +3,14 @@
 import msgspec
 import pytest
 
+from subgraph.domain.fleet.fleet_plan import FleetPlan, Unplaceable
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, Unplaceable, needs_planning, plan_fleet
+from subgraph.domain.fleet.plans import PlacementPolicy, needs_planning
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.pods import PodRecord, PodStatus
 from tests.support.fleets import T1, T2, T3, A, B, C, fleet_of, held, pod, report, reported, term, tile, tile_ids
+from tests.support.planned_fleet import plan_fleet
 
 NOW_MS = 1_000_000
 POLICY = PlacementPolicy(cool_down_ms=10_000, joined_within_ms=30_000)
@@ -21,7 +23,7 @@ def moves(plan: FleetPlan) -> dict[TileId, tuple[PodId | None, PodId, Assignment
 
 
 def planned(fleet: Fleet, **how: object) -> FleetPlan:
-    return plan_fleet(fleet, "plan", NOW_MS, POLICY, **how)  # type: ignore[arg-type]
+    return plan_fleet(fleet, "plan", NOW_MS, POLICY, **how)
 
 
 def uneven(count: int = 10, *, pods: dict[PodId, PodRecord] | None = None, **facts: object) -> Fleet:

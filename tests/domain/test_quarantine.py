@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import PlacementPolicy, needs_planning, plan_fleet
+from subgraph.domain.fleet.plans import PlacementPolicy, needs_planning
 from subgraph.domain.fleet.quarantine import FORGIVEN_MAX, forgive, impose, quarantined_rows, with_quarantines
 from subgraph.domain.fleet.settle import settle
 from subgraph.domain.handoff import HandoffPolicy
@@ -16,6 +16,7 @@ from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord, PodStatus
 from subgraph.domain.suspicion import Loss, QuarantinePolicy, Suspicion
 from tests.support.fleets import T1, T2, T3, A, B, fleet_of, held, pod, term, tile, tile_ids
+from tests.support.planned_fleet import plan_fleet
 
 POLICY = QuarantinePolicy()
 NOW_MS = 10_000_000

@@ -5,13 +5,15 @@ import pytest
 from subgraph.domain.fleet import rejections
 from subgraph.domain.fleet.columns import HypotheticalPod, WhatIf
 from subgraph.domain.fleet.explanation import explain_tile
+from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, plan_fleet
+from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.fleet.rejections import PODS_NAMED_MAX, Rejection
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.pods import PodStatus
 from subgraph.domain.suspicion import Loss, Suspicion
 from tests.support.fleets import T1, T2, T3, A, B, C, fleet_of, held, pod, tile, tile_ids
+from tests.support.planned_fleet import plan_fleet
 
 NOW_MS = 1_000_000
 GPU, EU = ("gpu", "yes"), ("zone", "eu")
@@ -19,7 +21,7 @@ POLICY = PlacementPolicy()
 
 
 def planned(fleet: Fleet, **how: object) -> FleetPlan:
-    return plan_fleet(fleet, "plan", NOW_MS, POLICY, by_hand=True, **how)  # type: ignore[arg-type]
+    return plan_fleet(fleet, "plan", NOW_MS, POLICY, by_hand=True, **how)
 
 
 def told(plan: FleetPlan) -> dict[TileId, tuple[tuple[str, ...], list[Rejection]]]:

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from subgraph.domain.errors import InvalidInput, NotFound, PlanStale, Unavailable
+from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetPlan
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason
 from subgraph.operations import rebalancing

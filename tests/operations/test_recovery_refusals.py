@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from subgraph.domain.errors import EpochStale, LeaseLost, NotFound, PlanStale, Unavailable
-from subgraph.domain.fleet.plans import FleetMove, FleetPlan, Outcome
+from subgraph.domain.fleet.fleet_plan import FleetMove, FleetPlan, Outcome
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentReason

@@ -7,9 +7,10 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from subgraph.domain.fleet.fleet_plan import plan_by_hand
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.planned_divisions import split_of
-from subgraph.domain.fleet.plans import PlacementPolicy, plan_by_hand
+from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, TileRecord
 from subgraph.domain.planning.resolution import ResolutionPolicy

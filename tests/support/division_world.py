@@ -11,8 +11,9 @@ from subgraph.domain import ownership
 from subgraph.domain.coverage import resolve_overlaps
 from subgraph.domain.errors import EpochStale
 from subgraph.domain.fleet.carrying_out import carry_out, epochs_of, tiles_of
+from subgraph.domain.fleet.fleet_plan import FleetPlan, plan_by_hand
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.plans import FleetPlan, PlacementPolicy, plan_by_hand, plan_fleet
+from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.fleet.settle import lost_owners, settle
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, SessionId, TileId, parse_tile_id, tile_id
@@ -23,6 +24,7 @@ from subgraph.operations.live_fleet import TileWrite
 from tests.support.commit_twin import CommitTwin
 from tests.support.fleets import A, B, C, pod, report, reported, tile
 from tests.support.model_sink import ModelSink
+from tests.support.planned_fleet import plan_fleet
 
 PODS = (A, B, C)
 PENTAGON = h3.get_pentagons(4)[0]

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from subgraph.domain.errors import LeaseLost, NotFound, PlanStale, Unavailable
+from subgraph.domain.fleet.fleet_plan import plan_by_hand
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.planned_divisions import merge_of, split_of
-from subgraph.domain.fleet.plans import plan_by_hand
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, SessionId, parse_tile_id
 from subgraph.domain.pods import PodStatus

@@ -11,7 +11,7 @@ from typing import Any
 
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, Pause, Versioned
-from subgraph.domain.fleet.plans import FleetPlan
+from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadReport

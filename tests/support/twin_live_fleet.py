@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
-from subgraph.domain.fleet.plans import FleetPlan
+from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadReport, join_reports

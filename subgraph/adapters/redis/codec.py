@@ -8,7 +8,7 @@ import msgspec
 
 from subgraph.domain.errors import InvalidInput, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, Pause, Versioned
-from subgraph.domain.fleet.plans import FleetPlan
+from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId, parse_tile_id
 from subgraph.domain.ownership import TileRecord

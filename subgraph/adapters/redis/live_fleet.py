@@ -19,7 +19,7 @@ from subgraph.adapters.redis.leader_requests import LeaderRequests, open_request
 from subgraph.adapters.redis.load_reports import RedisLoadReports
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
-from subgraph.domain.fleet.plans import FleetPlan
+from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadReport

@@ -20,7 +20,7 @@ from subgraph.api.types.division import PlannedMerge, PlannedSplit, UnsplitTile
 from subgraph.api.types.pod import Pod, PodConnection, load_pods, pod_page
 from subgraph.api.types.tile import Tile, tiles_of_rows
 from subgraph.domain.errors import InvalidInput
-from subgraph.domain.fleet.plans import FleetMove, FleetPlan, Outcome
+from subgraph.domain.fleet.fleet_plan import FleetMove, FleetPlan, Outcome
 from subgraph.domain.fleet.rejections import EXPLAINED_MAX, PODS_NAMED_MAX, REJECTIONS_MAX, Rejection
 from subgraph.domain.fleet.scaling import advise
 from subgraph.domain.ownership import AssignmentReason

@@ -6,8 +6,8 @@ from functools import partial
 
 from subgraph.domain import ownership, succession
 from subgraph.domain.errors import IllegalState
+from subgraph.domain.fleet.fleet_plan import FleetMove, FleetPlan
 from subgraph.domain.fleet.planned_divisions import FleetMerge, FleetSplit
-from subgraph.domain.fleet.plans import FleetMove, FleetPlan
 from subgraph.domain.ids import TileId
 from subgraph.domain.ownership import Term, TileRecord
 

@@ -1,25 +1,23 @@
-"""Owns plans of the whole fleet: the planner's rows become named moves, which can be kept, shown and carried out."""
+"""Owns planning of the whole fleet: from its picture to columns, and from the planner's rows to a plan by names."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-import msgspec
 import numpy as np
 
 from subgraph.domain.fleet.columns import REALITY, FleetColumns, WhatIf, fleet_columns
 from subgraph.domain.fleet.divisions import divisions_of
+from subgraph.domain.fleet.fleet_plan import PLAN_LIFETIME_MS, FleetMove, FleetPlan, Outcome, Unplaceable
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.planned_divisions import (
-    FleetMerge,
-    FleetSplit,
     planned_merges,
     planned_splits,
     refused_splits,
 )
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.quarantine import quarantined_rows
-from subgraph.domain.fleet.rejections import FORBIDDEN, Rejection, Rejections
+from subgraph.domain.fleet.rejections import FORBIDDEN, Rejections
 from subgraph.domain.fleet.tile_table import NOBODY
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord
@@ -30,8 +28,6 @@ from subgraph.domain.planning.reasons import MoveReason, UnplaceableReason
 from subgraph.domain.planning.resolution import Divisions, ResolutionPolicy
 from subgraph.domain.pods import PodStatus
 
-PLAN_LIFETIME_MS = 60_000
-
 
 @dataclass(frozen=True, slots=True)
 class PlacementPolicy:
@@ -41,67 +37,6 @@ class PlacementPolicy:
     cool_down_ms: int = 10_000
     joined_within_ms: int = 30_000
     resolution: ResolutionPolicy = field(default_factory=ResolutionPolicy)
-
-
-class Outcome(msgspec.Struct, frozen=True, array_like=True):
-    """The fleet's balance before or after a plan."""
-
-    imbalance: float
-    max_utilization: float
-    unassigned_tiles: int
-    cut_edges: int = 0  # pairs of neighbouring tiles on two different pods
-
-
-class FleetMove(msgspec.Struct, frozen=True, array_like=True):
-    """One tile that goes to another pod. `tile_version` and `target_version`: what the move was decided on."""
-
-    tile_id: TileId
-    source: PodId | None
-    target: PodId
-    reason: AssignmentReason
-    load: float
-    gain: float
-    tile_version: int
-    target_version: int
-
-
-class Unplaceable(msgspec.Struct, frozen=True, array_like=True):
-    """A tile that no pod can have, and what kinds of reason there are. `answer`: of the plan's rejections, if known."""
-
-    tile_id: TileId
-    reasons: tuple[str, ...]
-    answer: int | None = None
-
-
-class FleetPlan(msgspec.Struct, frozen=True, array_like=True):
-    """A plan by names, as it is stored, shown and applied. Times are Redis time, milliseconds; `churn` is load.
-
-    `unsplit`: tiles too hot to stay whole that do not split, with the reason.
-    """
-
-    id: str
-    base_version: int
-    created_at_ms: int
-    expires_at_ms: int
-    moves: Sequence[FleetMove]
-    unplaceable: Sequence[Unplaceable]
-    skipped: str | None
-    before: Outcome
-    after: Outcome
-    churn: float
-    churn_lower_bound: float
-    compute_ms: float
-    is_hypothetical: bool = False
-    rejections: tuple[tuple[Rejection, ...], ...] = ()
-    """Why pods cannot have the unplaceable tiles: tiles with the same answer share it."""
-    splits: tuple[FleetSplit, ...] = ()
-    merges: tuple[FleetMerge, ...] = ()
-    unsplit: tuple[tuple[TileId, str], ...] = ()
-    fill_churn: float = 0.0
-
-    def rejections_of(self, tile: Unplaceable) -> Sequence[Rejection]:
-        """Why pods cannot have an unplaceable tile of this plan; nothing where that is not known."""
-        return () if tile.answer is None else self.rejections[tile.answer]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,62 +129,6 @@ def prepare_plan(
         divisions = divisions_of(fleet, columns, settled or {}, now_ms, policy.resolution, by_hand=by_hand)
     return PreparedPlan(
         fleet, plan_id, now_ms, policy, balance, by_hand, not what_if.is_real, columns, divisions, began_seconds
-    )
-
-
-def plan_fleet(
-    fleet: Fleet,
-    plan_id: str,
-    now_ms: int,
-    policy: PlacementPolicy,
-    *,
-    settled: Mapping[TileId, TileRecord | None] | None = None,
-    lost: Collection[PodId] = (),
-    by_hand: bool = False,
-    emergency: bool = False,
-    what_if: WhatIf = REALITY,
-) -> FleetPlan:
-    """Plan the fleet in one go; the arguments are those of `prepare_plan`."""
-    prepared = prepare_plan(
-        fleet,
-        plan_id,
-        now_ms,
-        policy,
-        settled=settled,
-        lost=lost,
-        by_hand=by_hand,
-        emergency=emergency,
-        what_if=what_if,
-    )
-    return prepared.named(prepared.compute())
-
-
-def plan_by_hand(
-    plan_id: str,
-    base_version: int,
-    now_ms: int,
-    *,
-    moves: Sequence[FleetMove] = (),
-    splits: tuple[FleetSplit, ...] = (),
-    merges: tuple[FleetMerge, ...] = (),
-) -> FleetPlan:
-    """A plan of what somebody wants done; it claims nothing about balance."""
-    unknown = Outcome(imbalance=1.0, max_utilization=0.0, unassigned_tiles=0)
-    return FleetPlan(
-        id=plan_id,
-        base_version=base_version,
-        created_at_ms=now_ms,
-        expires_at_ms=now_ms + PLAN_LIFETIME_MS,
-        moves=moves,
-        unplaceable=[],
-        skipped=None,
-        before=unknown,
-        after=unknown,
-        churn=sum(move.load for move in moves),
-        churn_lower_bound=0.0,
-        compute_ms=0.0,
-        splits=splits,
-        merges=merges,
     )
 
 
