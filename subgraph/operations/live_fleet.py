@@ -236,8 +236,11 @@ class LiveFleet(Protocol):
         """
         ...
 
-    async def declare_restored(self, leadership: Leadership) -> None:
+    async def declare_restored(self, leadership: Leadership) -> bool:
         """Remember that what was lost before the era is restored.
+
+        Returns:
+            Whether it is: not while a pod's claims are to be decided, which may have come a moment ago.
 
         Raises:
             NotLeading: the leadership has ended.

@@ -58,7 +58,8 @@ class Recovery:
             return False
         if await self._restore_rest(term, beat, fleet):
             return False
-        await self.live.declare_restored(term.leadership)
+        if not await self.live.declare_restored(term.leadership):
+            return False
         logger.info("fleet %s: what was lost before era %d is restored", self.candidacy.fleet_id, beat.era)
         return True
 
@@ -71,8 +72,10 @@ class Recovery:
         waiting = await self.live.read_claims(PODS_PER_TURN)
         for claims in waiting:
             self._check_known(claims, beat)
-        # Claims that outlived an era in between wait for their pods to register.
+        # Claims that outlived an era in between wait for their pods to register; those that have just come, for the
+        # picture to show that their pods have.
         claims_of = [claims for claims in waiting if fleet.instance_of(claims.pod_id) is not None]
+        unseen = {claims.pod_id for claims in waiting if claims.version > fleet.version}
         by_session = _by_session(claims_of)
         standing = await self.coverage.standing(list(by_session))
         written = conflicts = 0
@@ -85,9 +88,10 @@ class Recovery:
                 written, conflicts = written + done[0], conflicts + done[1]
         await self._retire_stopped(list(by_session))
         if not conflicts:
-            for claims in waiting if is_over else claims_of:
+            outlived = [claims for claims in waiting if claims not in claims_of and claims.pod_id not in unseen]
+            for claims in (*claims_of, *(outlived if is_over else ())):
                 await self.live.drop_claims(term.leadership, claims)
-        return written + conflicts > 0 or len(waiting) < beat.pods_with_claims
+        return written + conflicts > 0 or bool(unseen) or len(waiting) < beat.pods_with_claims
 
     def _check_known(self, claims: PodClaims, beat: Beat) -> None:
         newest = max(claims.held.values(), default=0)

@@ -156,8 +156,18 @@ async def test_an_era_is_declared_restored_by_its_leader_alone(live: RedisLiveFl
     assert not (await live.beat()).is_restored
     with pytest.raises(NotLeading):
         await live.declare_restored(Leadership(1, "somebody else"))
-    await live.declare_restored(leadership)
+    assert await live.declare_restored(leadership)
     assert (await live.beat()).is_restored
+
+
+async def test_an_era_is_not_restored_while_claims_wait(live: RedisLiveFleet) -> None:
+    leadership = await lead(live, incarnation=5)
+    await live.register_pod(A, pod(lease_token="t"), {T1: 3 << 32})
+    assert not await live.declare_restored(leadership)
+    assert not (await live.beat()).is_restored
+    (claims,) = await live.read_claims(10)
+    await live.drop_claims(leadership, claims)
+    assert await live.declare_restored(leadership)
 
 
 async def test_what_a_pod_held_before_the_era_or_beyond_all_versions_is_its_claim(live: RedisLiveFleet) -> None:

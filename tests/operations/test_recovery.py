@@ -1,18 +1,24 @@
 """A fleet whose live state was lost, in part or wholly: owners keep their tiles, and no sink takes anything twice."""
 
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import h3.api.basic_int as h3
 import pytest
+from redis.asyncio import Redis
 
 from subgraph.adapters.embedded_valkey import EmbeddedValkey
-from subgraph.domain.ids import SessionId, tile_id
+from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.ids import PodId, SessionId, TileId, tile_id
 from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.registration import TileTemplate
-from subgraph.operations.live_fleet import TileWrite
-from tests.operations.conftest import Starts
+from subgraph.operations.live_fleet import LiveFleet, TileWrite
+from subgraph.operations.pods import NewPod
+from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import Pace
 from tests.support.fleets import CELLS, SESSION, TENANT, A, B, tile_ids
+from tests.support.interrupted_live import InterruptedLive
 from tests.support.lossy_world import (
     PACE,
     TILES,
@@ -135,3 +141,40 @@ async def test_the_fleet_comes_back_although_its_leader_dies_in_the_middle(
     await leading.kill()
     await eventually(lambda: world.process.candidacy.leads, "the other one leads")
     assert_kept(before, await world.recovered(), share=0.95)
+
+
+async def test_a_claim_that_comes_while_the_rest_is_restored_is_decided_before_anything_is_given_away(
+    start: Starts, valkey: EmbeddedValkey, make_pod: MakesPod
+) -> None:
+    interrupted: list[InterruptedLive] = []
+
+    def wrap(live: RedisLiveFleet) -> LiveFleet:
+        interrupted.append(InterruptedLive(live))
+        return cast(LiveFleet, interrupted[0])
+
+    process = await start(valkey.url, pace=PACE, wrap=wrap)
+    (tile,) = await add_tiles(process, 1)
+    a = await make_pod(process, A)
+    fleet = await process.until(lambda fleet: is_held(fleet, tile, A), "A works on the tile")
+    epoch = int(fleet.tiles.owner_epoch[fleet.tiles.row(tile)])
+    await a.die()
+    late = NewPod(A, "test", 100.0, held={tile: epoch})
+    interrupted[0].before["declare_restored"] = lambda: process.pods.register(late)
+    async with Redis.from_url(valkey.url) as client:
+        await client.flushall()
+    fleet = await process.until(lambda fleet: is_owned(fleet, tile), "the tile has an owner again")
+    record = fleet.record(tile)
+    assert record is not None
+    assert record.owner is not None
+    assert (record.owner.pod_id, record.owner.reason) == (A, AssignmentReason.RECOVERED)
+    assert record.owner.epoch > epoch
+
+
+def is_owned(fleet: Fleet, tile: TileId) -> bool:
+    row = fleet.tiles.row(tile)
+    return row is not None and fleet.era > 1 and fleet.owner_id(row) is not None
+
+
+def is_held(fleet: Fleet, tile: TileId, pod_id: PodId) -> bool:
+    row = fleet.tiles.row(tile)
+    return row is not None and fleet.owner_id(row) == pod_id and bool(fleet.tiles.owner_acknowledged_ms[row])

@@ -237,10 +237,13 @@ class StoreTwin:
         if waiting is not None and waiting.version == claims.version:
             del self.stored.claims[claims.pod_id]
 
-    def declare_restored(self, leadership: Leadership) -> None:
+    def declare_restored(self, leadership: Leadership) -> bool:
         """declare_restored.lua"""
         self._require_leads(leadership)
+        if self.stored.claims:
+            return False
         self.stored.restored = self.stored.era
+        return True
 
     def keep_leading(self, leadership: Leadership, lease_ms: int) -> None:
         """keep_leading.lua"""

@@ -186,9 +186,9 @@ class TwinLiveFleet:
         """A pod's claims are decided, unless it has made others since."""
         await self._transport.carry(lambda: self._store.drop_claims(leadership, claims))
 
-    async def declare_restored(self, leadership: Leadership) -> None:
-        """All that was lost before the era is restored, as far as it can be."""
-        await self._transport.carry(lambda: self._store.declare_restored(leadership))
+    async def declare_restored(self, leadership: Leadership) -> bool:
+        """What was lost before the era is restored, as far as it can be, unless a pod's claims are to be decided."""
+        return await self._transport.carry(lambda: self._store.declare_restored(leadership))
 
     async def renew_lease(self, lease: PodLease, applied_version: int | None, loads: LoadReport | None = None) -> None:
         """Renew a pod's lease; with `loads`, append them to the load reports in the same step."""

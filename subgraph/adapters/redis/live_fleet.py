@@ -198,9 +198,9 @@ class RedisLiveFleet:
         """A pod's claims are decided, unless it has made others since."""
         await self._run("drop_claims", [leadership.incarnation, leadership.token, claims.pod_id, claims.version])
 
-    async def declare_restored(self, leadership: Leadership) -> None:
-        """All that was lost before the era is restored, as far as it can be."""
-        await self._run("declare_restored", [leadership.incarnation, leadership.token])
+    async def declare_restored(self, leadership: Leadership) -> bool:
+        """What was lost before the era is restored, as far as it can be, unless a pod's claims are to be decided."""
+        return bool(await self._run("declare_restored", [leadership.incarnation, leadership.token]))
 
     async def renew_lease(self, lease: PodLease, applied_version: int | None, loads: LoadReport | None = None) -> None:
         """Renew a pod's lease; with `loads`, append them to the load reports in the same step."""
