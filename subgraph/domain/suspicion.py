@@ -11,7 +11,7 @@ from subgraph.domain.ids import PodId
 class QuarantinePolicy:
     """When a tile whose owners keep dying must wait without one, and how many tiles may at a time."""
 
-    early_ms: int = 60_000  # an owner that is lost so soon after taking a tile up counts against the tile
+    early_ms: int = 15_000  # so soon after taking a tile up its owner is lost; later it dies of something else
     losses_enough: int = 3
     window_ms: int = 600_000  # within which so many losses must lie
     first_ms: int = 60_000  # the first quarantine; each further loss doubles it

@@ -18,7 +18,7 @@ from subgraph.domain.suspicion import Loss, QuarantinePolicy, Suspicion
 from tests.support.fleets import T1, T2, T3, A, B, fleet_of, held, pod, term, tile, tile_ids
 from tests.support.planned_fleet import plan_fleet
 
-POLICY = QuarantinePolicy()
+POLICY = QuarantinePolicy(early_ms=60_000)
 NOW_MS = 10_000_000
 
 

@@ -8,7 +8,7 @@ from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
 from subgraph.domain.suspicion import LOSSES_KEPT_MAX, Loss, QuarantinePolicy, Suspicion, is_due, quarantined, with_loss
 from tests.support.fleets import A, B, held, term, tile
 
-POLICY = QuarantinePolicy()
+POLICY = QuarantinePolicy(early_ms=60_000)
 MINUTE_MS = 60_000
 
 
