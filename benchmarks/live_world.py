@@ -25,6 +25,7 @@ from gql.transport.websockets import WebsocketsTransport
 
 from subgraph.demo.watch import World
 from subgraph.demo.world import LiveWorld, live_world
+from subgraph.domain.suspicion import DEFAULT_QUARANTINE
 
 NOON = 12 * 3_600.0
 PODS = 5
@@ -84,8 +85,12 @@ async def _kill(world: LiveWorld, kills: int) -> None:
     for _ in range(kills):
         pod_id, pid = next(iter(world.processes.process_of_pod.items()))
         seconds.append(await _until_elsewhere(world, pod_id, partial(os.kill, pid, signal.SIGKILL)))
+        print(f"    {pod_id}: {seconds[-1]:.2f} s", flush=True)
+        elsewhere_at = time.monotonic()
         world.processes.start_pod(pod_id)
         await _until(partial(_owns_many, world, pod_id), "the new instance has tiles again")
+        # Deaths that follow one another sooner make tiles suspect, and a suspect waits in quarantine.
+        await asyncio.sleep(max(0.0, elsewhere_at + DEFAULT_QUARANTINE.early_ms / 1_000 + 1.0 - time.monotonic()))
     print(
         f"kill -9 -> every tile ACTIVE and acknowledged elsewhere (lease {LEASE_SECONDS:g} s), {kills} kills: "
         f"median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s"
