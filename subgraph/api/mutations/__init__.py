@@ -1,0 +1,14 @@
+"""Owns the mutations: one input, a payload with errors. Expected failures are data; what is not expected is masked."""
+
+import strawberry
+
+from subgraph.api.mutations.fleet import FleetMutations
+from subgraph.api.mutations.placement import PlacementMutations
+from subgraph.api.mutations.pods import PodMutations
+from subgraph.api.mutations.sessions import SessionMutations
+from subgraph.api.mutations.tiles import TileMutations
+
+
+@strawberry.type(description="What can be done. Every mutation answers expected failures in `errors`.")
+class Mutation(SessionMutations, TileMutations, PlacementMutations, PodMutations, FleetMutations):
+    """All mutations: each subject's in a module of its own."""

@@ -1,0 +1,51 @@
+"""Owns the mutations of the fleet as a whole: rebalancing, and its pause."""
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.inputs.rebalancing import PauseRebalancingInput, RebalanceInput
+from subgraph.api.mutations.outcome import told
+from subgraph.api.payloads import FleetPayload, RebalancePayload
+from subgraph.api.types.fleet import to_fleet, to_plan
+
+
+@strawberry.type
+class FleetMutations:
+    """The fleet."""
+
+    @strawberry.mutation(
+        description="Let rebalancing rest for a while; tiles without an owner are placed all the same."
+    )
+    async def pause_rebalancing(self, info: Info, input: PauseRebalancingInput) -> FleetPayload:
+        """Pause rebalancing."""
+
+        async def act() -> FleetPayload:
+            services = info.context.services
+            until_ms = input.until_ms(services.view.now_ms())
+            await services.operator.pause(until_ms, info.context.caller.owner_id, input.reason)
+            return FleetPayload(fleet=to_fleet(info))
+
+        return await told(FleetPayload, act)
+
+    @strawberry.mutation(description="End a pause of rebalancing.")
+    async def resume_rebalancing(self, info: Info) -> FleetPayload:
+        """Resume rebalancing."""
+
+        async def act() -> FleetPayload:
+            await info.context.services.operator.resume()
+            return FleetPayload(fleet=to_fleet(info))
+
+        return await told(FleetPayload, act)
+
+    @strawberry.mutation(description="Apply a plan by its id, or plan and apply now.")
+    async def rebalance(self, info: Info, input: RebalanceInput | None = None) -> RebalancePayload:
+        """Rebalance."""
+
+        async def act() -> RebalancePayload:
+            wanted = input or RebalanceInput()
+            plan_id = None if wanted.plan_id is None else str(wanted.plan_id)
+            rebalancing = info.context.services.rebalancing
+            plan = await rebalancing.apply(plan_id, wanted.max_churn, emergency=wanted.emergency)
+            return RebalancePayload(plan=to_plan(plan))
+
+        return await told(RebalancePayload, act)

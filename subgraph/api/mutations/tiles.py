@@ -1,0 +1,84 @@
+"""Owns the mutations of tiles: coverage, what each requires of pods, and dividing by hand."""
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.inputs.label import labels_of
+from subgraph.api.inputs.tile import MergeTilesInput, RegisterTilesInput, RequireTileLabelsInput, TileRefInput
+from subgraph.api.mutations.outcome import told
+from subgraph.api.payloads import TilesPayload
+from subgraph.api.types.tile import load_tiles
+from subgraph.domain.ids import SessionId, TileId
+from subgraph.operations.partition import Registration
+
+
+@strawberry.type
+class TileMutations:
+    """Tiles."""
+
+    @strawberry.mutation(
+        description="Cover cells or a polygon with tiles. Idempotent and cheap: for records outside all tiles, too."
+    )
+    async def register_tiles(self, info: Info, input: RegisterTilesInput) -> TilesPayload:
+        """Register tiles."""
+
+        async def act() -> TilesPayload:
+            done = await info.context.services.partition.register(
+                info.context.caller,
+                SessionId(str(input.session_id)),
+                await input.coverage.to_cells(),
+                input.coverage.to_template(),
+            )
+            return await _covering(info, done)
+
+        return await told(TilesPayload, act)
+
+    @strawberry.mutation(
+        description="Set the labels that tiles require of their own. Those on other pods move away, make-before-break."
+    )
+    async def require_tile_labels(self, info: Info, input: RequireTileLabelsInput) -> TilesPayload:
+        """Require labels."""
+
+        async def act() -> TilesPayload:
+            tile_ids = [TileId(str(tile_id)) for tile_id in input.tile_ids]
+            required = labels_of(input.required_labels, ("requiredLabels",))
+            await info.context.services.label_rules.require_of_tiles(info.context.caller, tile_ids, required)
+            return TilesPayload(tiles=[tile for tile in await load_tiles(info, tile_ids) if tile])
+
+        return await told(TilesPayload, act)
+
+    @strawberry.mutation(
+        description=(
+            "Replace a tile by its H3 children: on its pod, with its capacity, its pin and what it requires of pods, "
+            "each with a share of its load. Idempotent: a tile that has split answers what it became."
+        )
+    )
+    async def split_tile(self, info: Info, input: TileRefInput) -> TilesPayload:
+        """Split a tile."""
+
+        async def act() -> TilesPayload:
+            divisions, caller = info.context.services.hand_divisions, info.context.caller
+            return await _covering(info, await divisions.split(caller, TileId(str(input.tile_id))))
+
+        return await told(TilesPayload, act)
+
+    @strawberry.mutation(
+        description=(
+            "Replace all H3 children of a cell by its tile. They come from a split, are on one pod, and nothing is "
+            "under way for any of them. Idempotent: a tile that is there is answered."
+        )
+    )
+    async def merge_tiles(self, info: Info, input: MergeTilesInput) -> TilesPayload:
+        """Merge tiles."""
+
+        async def act() -> TilesPayload:
+            divisions, caller = info.context.services.hand_divisions, info.context.caller
+            done = await divisions.merge(caller, SessionId(str(input.session_id)), input.to_cell())
+            return await _covering(info, done)
+
+        return await told(TilesPayload, act)
+
+
+async def _covering(info: Info, done: Registration) -> TilesPayload:
+    tiles = await load_tiles(info, done.tile_ids)
+    return TilesPayload(tiles=[tile for tile in tiles if tile], registered=done.registered)

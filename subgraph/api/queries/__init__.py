@@ -1,0 +1,14 @@
+"""Owns the queries: each translates its arguments, asks one operation, and translates the answer."""
+
+import strawberry
+
+from subgraph.api.queries.fleet import FleetQueries
+from subgraph.api.queries.history import HistoryQueries
+from subgraph.api.queries.manager import ManagerQueries
+from subgraph.api.queries.sessions import SessionQueries
+from subgraph.api.queries.tiles import TileQueries
+
+
+@strawberry.type(description="What can be asked.")
+class Query(SessionQueries, TileQueries, FleetQueries, HistoryQueries, ManagerQueries):
+    """All queries: each subject's in a module of its own."""

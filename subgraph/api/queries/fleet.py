@@ -1,0 +1,31 @@
+"""Owns the queries of the fleet: its pods, and what rebalancing would do."""
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.inputs.rebalancing import RebalancePlanInput, what_if_of
+from subgraph.api.types.fleet import Fleet, RebalancePlan, to_fleet, to_plan
+from subgraph.api.types.pod import Pod, load_pods
+
+
+@strawberry.type
+class FleetQueries:
+    """The fleet."""
+
+    @strawberry.field(description="One pod; null if there is none of that id.")
+    def pod(self, info: Info, id: strawberry.ID) -> Pod | None:
+        """One pod."""
+        return load_pods(info, [str(id)])[0]
+
+    @strawberry.field(description="The fleet: its pods, sums and control loop.")
+    def fleet(self, info: Info) -> Fleet:
+        """The fleet."""
+        return to_fleet(info)
+
+    @strawberry.field(description="A dry run: what rebalancing would do now, or if pods or loads were others.")
+    async def rebalance_plan(self, info: Info, input: RebalancePlanInput | None = None) -> RebalancePlan:
+        """A dry run."""
+        wanted = input or RebalancePlanInput()
+        rebalancing = info.context.services.rebalancing
+        plan = await rebalancing.plan(wanted.max_churn, what_if_of(wanted), emergency=wanted.emergency)
+        return to_plan(plan)

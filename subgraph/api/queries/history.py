@@ -1,0 +1,59 @@
+"""Owns the queries of terms of ownership, living and ended."""
+
+from datetime import datetime
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.types.assignment import PodAssignment, PodAssignmentConnection, assignment_page, load_assignments
+from subgraph.api.types.common import TILES_PAGE_SIZE_MAX, page_size, to_ms
+from subgraph.domain.errors import SessionManagerFailure
+from subgraph.domain.ids import PodId, SessionId
+
+
+@strawberry.type
+class HistoryQueries:
+    """Terms."""
+
+    @strawberry.field(
+        description=(
+            "One term of ownership by its id, `{tileId}@{epoch}`, living or ended; null if there is none, or none that "
+            "history still keeps."
+        )
+    )
+    async def pod_assignment(self, info: Info, id: strawberry.ID) -> PodAssignment | None:
+        """One term."""
+        (found,) = await load_assignments(info, [str(id)])
+        if isinstance(found, SessionManagerFailure):
+            raise found
+        return found
+
+    @strawberry.field(
+        description=(
+            "Terms of ownership, living and ended, newest first: of a session of the caller's tenant, of a pod, or of "
+            "both; given from `since` on and before `until`. Without a session they are those of all tenants, as the "
+            "fleet is shared (scope fleet:read). A term shows about a second after it was given; ended ones are kept "
+            "for a time that is a setting, 30 days by default. `first` is at most 1,000; `totalCount` is null."
+        )
+    )
+    async def assignment_history(
+        self,
+        info: Info,
+        session_id: strawberry.ID | None = None,
+        pod_id: strawberry.ID | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        first: int = 50,
+        after: str | None = None,
+    ) -> PodAssignmentConnection:
+        """Terms."""
+        page = await info.context.services.history.page(
+            info.context.caller,
+            None if session_id is None else SessionId(str(session_id)),
+            None if pod_id is None else PodId(str(pod_id)),
+            None if since is None else to_ms(since),
+            None if until is None else to_ms(until),
+            page_size(first, TILES_PAGE_SIZE_MAX),
+            after,
+        )
+        return assignment_page(page, after)

@@ -1,0 +1,28 @@
+"""Owns the queries of tiles."""
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.types.tile import Tile, load_tiles
+from subgraph.domain.ids import SessionId
+
+
+@strawberry.type
+class TileQueries:
+    """Tiles."""
+
+    @strawberry.field(description="One tile by its id, `{sessionId}:{h3Index}`; null if there is none.")
+    async def tile(self, info: Info, id: strawberry.ID) -> Tile | None:
+        """One tile."""
+        return (await load_tiles(info, [str(id)]))[0]
+
+    @strawberry.field(
+        description=(
+            "The tile a record at this place belongs to: the ancestor, in the session's coverage, of the place's cell "
+            "at the finest H3 resolution. Null where the session has no coverage."
+        )
+    )
+    async def tile_at(self, info: Info, session_id: strawberry.ID, lat: float, lng: float) -> Tile | None:
+        """The tile of a place."""
+        tile_id = info.context.services.partition.tile_at(SessionId(str(session_id)), lat, lng)
+        return (await load_tiles(info, [tile_id]))[0] if tile_id else None
