@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import strawberry
 from strawberry.dataloader import DataLoader
 
+from subgraph.domain.access import Caller
 from subgraph.domain.errors import SessionManagerFailure
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import SessionId, TileId
@@ -22,7 +23,7 @@ from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
 from subgraph.operations.ports import Page
 from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.sessions import Caller, Sessions
+from subgraph.operations.sessions import Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
 from subgraph.operations.tile_routes import TileRoutes
 from subgraph.operations.tile_rules import TileRules

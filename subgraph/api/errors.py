@@ -25,6 +25,7 @@ class SessionManagerErrorCode(Enum):
     EPOCH_STALE = "EPOCH_STALE"
     PLAN_STALE = "PLAN_STALE"
     LEASE_LOST = "LEASE_LOST"
+    NOT_ALLOWED = "NOT_ALLOWED"
     UNAVAILABLE = "UNAVAILABLE"
 
 
@@ -113,6 +114,13 @@ class PodLeaseLost(SessionManagerError):
     )
 
 
+@strawberry.type(description="The caller lacks a scope.")
+class SessionManagerNotAllowed(SessionManagerError):
+    """NOT_ALLOWED."""
+
+    required_scope: str = strawberry.field(description="The scope that would be enough.")
+
+
 @strawberry.type(description="A store cannot be reached, or this process lags behind the fleet: try again.")
 class SessionManagerUnavailable(SessionManagerError):
     """UNAVAILABLE."""
@@ -139,6 +147,10 @@ def to_error(failure: SessionManagerFailure) -> SessionManagerError:
                 path=path,
                 entity=failure.entity,
                 id=strawberry.ID(failure.entity_id),
+            )
+        case errors.NotAllowed():
+            return SessionManagerNotAllowed(
+                message=message, code=code.NOT_ALLOWED, path=path, required_scope=failure.required_scope
             )
         case errors.IllegalState():
             return SessionIllegalState(message=message, code=code.ILLEGAL_STATE, path=path, state=failure.state)
@@ -222,6 +234,7 @@ ERROR_TYPES: Sequence[type[SessionManagerError]] = (
     AssignmentEpochStale,
     RebalancePlanStale,
     PodLeaseLost,
+    SessionManagerNotAllowed,
     SessionManagerUnavailable,
 )
 """The error types, which the schema would not find by itself: fields only name the interface."""

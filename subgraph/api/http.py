@@ -20,12 +20,12 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import Messag
 
 from subgraph.api.context import Context, Services
 from subgraph.api.graphiql import graphiql_csp, graphiql_page
+from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.ids import TenantId
-from subgraph.operations.sessions import Caller
 
 BODY_BYTES_MAX = 5_000_000
 WEBSOCKET_MESSAGE_BYTES_MAX = 1_000_000
-LOCAL_CALLER = Caller(TenantId("default"), "local")
+LOCAL_CALLER = Caller(TenantId("default"), "local", ALL_SCOPES)
 """On whose behalf everything is done while callers are not told apart: one local tenant."""
 
 

@@ -21,6 +21,14 @@ class NotFound(SessionManagerFailure):
         self.entity_id = entity_id
 
 
+class NotAllowed(SessionManagerFailure):
+    """The caller lacks a scope for what it asked; of what it may not even see it is told NotFound."""
+
+    def __init__(self, required_scope: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__(f"this needs the scope {required_scope}", path)
+        self.required_scope = str(required_scope)
+
+
 class IllegalState(SessionManagerFailure):
     """The entity is in a state that does not allow what was asked."""
 

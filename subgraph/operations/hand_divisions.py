@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
+from subgraph.domain.access import Caller
 from subgraph.domain.errors import NotFound, PlanStale, Unavailable
 from subgraph.domain.fleet.divisibility import require_mergeable, require_splittable, successors_of
 from subgraph.domain.fleet.fleet_plan import FleetPlan, plan_by_hand
@@ -17,7 +18,7 @@ from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.partition import Registration
 from subgraph.operations.readings import rows_of
 from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.sessions import Caller, Sessions
+from subgraph.operations.sessions import Sessions
 
 CATCH_UP_SECONDS = 2.0
 ATTEMPTS_MAX = 3

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import uuid4
 
+from subgraph.domain.access import Caller
 from subgraph.domain.errors import IllegalState, NotFound, Unavailable
 from subgraph.domain.fleet.explanation import Candidate, explain_tile
 from subgraph.domain.fleet.fleet_plan import FleetMove, plan_by_hand
@@ -16,7 +17,6 @@ from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.readings import rows_of
 from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.sessions import Caller
 
 CATCH_UP_SECONDS = 2.0
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from subgraph.domain.access import Caller
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.terms import TermChange, TermFacts
@@ -12,7 +13,6 @@ from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.ports import Page
 from subgraph.operations.readings import term_of
 from subgraph.operations.recent_ends import RecentEnds
-from subgraph.operations.sessions import Caller
 from subgraph.operations.term_history import TermFilter, TermHistory
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from subgraph.domain.access import Caller
 from subgraph.domain.errors import InvalidInput, NotFound, QuotaExceeded, Unavailable
 from subgraph.domain.fleet.requirements import LABEL_SETS_MAX, LabelSet, SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id
@@ -14,7 +15,7 @@ from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, TileWrite
 from subgraph.operations.ports import SessionStore
-from subgraph.operations.sessions import Caller, Sessions
+from subgraph.operations.sessions import Sessions
 
 CATCH_UP_SECONDS = 2.0
 COMMIT_ATTEMPTS_MAX = 10

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from subgraph.domain.access import Caller
 from subgraph.domain.coverage import TILES_PER_SESSION_MAX, Coverage, resolve_overlaps
 from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.coverage.tiles import NO_TILE
@@ -16,7 +17,7 @@ from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, TileWrite
 from subgraph.operations.ports import CoverageChanged, CoverageRegister
 from subgraph.operations.retirement import Retirement
-from subgraph.operations.sessions import Caller, Sessions
+from subgraph.operations.sessions import Sessions
 
 TILE_CAPACITY_MAX = 1e15
 CATCH_UP_SECONDS = 2.0

@@ -4,22 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from subgraph.domain import sessions
+from subgraph.domain.access import Caller, require_change
 from subgraph.domain.errors import NotFound, RevisionConflict
-from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.ids import SessionId
 from subgraph.domain.labels import Labels
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.operations.ports import Clock, MainExists, Page, SessionStore
 
 CHANGE_ATTEMPTS_MAX = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """On whose behalf something is done."""
-
-    tenant_id: TenantId
-    owner_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +86,10 @@ class Sessions:
         return await self._change(caller, session_id, decide, is_conditional=expected_revision is not None)
 
     async def get(self, caller: Caller, session_id: SessionId) -> Session:
-        """One session of the caller's tenant.
+        """One session that the caller may see.
 
         Raises:
-            NotFound: there is none of that id.
+            NotFound: there is none of that id for this caller.
         """
         found = await self.get_many(caller, [session_id])
         if session_id not in found:
@@ -104,8 +97,9 @@ class Sessions:
         return found[session_id]
 
     async def get_many(self, caller: Caller, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
-        """The tenant's sessions among the ids, in one load."""
-        return await self.store.sessions(caller.tenant_id, session_ids)
+        """The sessions among the ids that the caller may see, in one load."""
+        found = await self.store.sessions(caller.tenant_id, session_ids)
+        return {session_id: session for session_id, session in found.items() if caller.may_see(session)}
 
     async def current(self, caller: Caller, data_source: str | None, first: int, after: str | None) -> Page[Session]:
         """ACTIVE sessions, newest first."""
@@ -137,6 +131,7 @@ class Sessions:
     ) -> Session:
         for attempt in range(CHANGE_ATTEMPTS_MAX):
             session = await self.get(caller, session_id)
+            require_change(caller, session, session_id)
             change = decide(session)
             if not change.updated:
                 return session

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from subgraph.domain import tile_rules
+from subgraph.domain.access import Caller
 from subgraph.domain.errors import NotFound, QuotaExceeded, Unavailable
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.terms import TermChange, living_terms
@@ -12,7 +13,6 @@ from subgraph.domain.ownership import TileRecord
 from subgraph.domain.tile_rules import TILES_WITH_FORBIDDEN_PODS_MAX
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import LiveFleet, TileWrite
-from subgraph.operations.sessions import Caller
 
 CATCH_UP_SECONDS = 2.0
 COMMIT_ATTEMPTS_MAX = 10

@@ -10,15 +10,15 @@ from graphql import GraphQLError
 
 from subgraph.api.entities import resolve_entities
 from subgraph.domain import sessions
+from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
-from subgraph.operations.sessions import Caller
 
 pytestmark = pytest.mark.anyio
 
-CALLER = Caller(TenantId("tenant"), "owner")
+CALLER = Caller(TenantId("tenant"), "owner", ALL_SCOPES)
 
 
 class CountingSessions:

@@ -9,6 +9,7 @@ import pytest
 
 from subgraph.adapters.sql.database import Database, open_database, sqlite_url
 from subgraph.adapters.sql.term_history import SqlTermHistory
+from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.errors import InvalidInput, Unavailable
 from subgraph.domain.fleet.changes import FleetChange
 from subgraph.domain.fleet.terms import TermChange, TermFacts
@@ -21,7 +22,6 @@ from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.history import History
 from subgraph.operations.history_retention import HistoryRetention
 from subgraph.operations.recent_ends import RecentEnds
-from subgraph.operations.sessions import Caller
 from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, Churn, TermFilter
 from tests.support.fleets import SESSION, T1, T2, TENANT, A, B, held, pod, snapshot, term, tile
 from tests.support.polling import eventually
@@ -29,7 +29,7 @@ from tests.support.scripted_live import ScriptedLive
 
 pytestmark = pytest.mark.anyio
 
-CALLER = Caller(TENANT, "ann")
+CALLER = Caller(TENANT, "ann", ALL_SCOPES)
 ACTIVE, DRAINING, PREPARING = AssignmentState.ACTIVE, AssignmentState.DRAINING, AssignmentState.PREPARING
 RELEASED, LOST, ABORTED = AssignmentState.RELEASED, AssignmentState.LOST, AssignmentState.ABORTED
 LEASE_MS = 500
@@ -173,7 +173,7 @@ async def test_the_record_can_be_read_while_the_live_store_is_away(
 
 
 async def test_a_session_of_another_tenant_has_no_history(recorded: SqlTermHistory, history: History) -> None:
-    stranger = Caller(TenantId("another"), "eve")
+    stranger = Caller(TenantId("another"), "eve", ALL_SCOPES)
     await recorded.record([fact(5, RELEASED, ended_at_ms=2_000)])
     assert (await history.page(stranger, SESSION, None, None, None, 10, None)).items == ()
     assert (await history.page(stranger, SESSION, B, None, None, 10, None)).items == ()

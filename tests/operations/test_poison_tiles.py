@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.fleet.quarantine import quarantined_rows
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
@@ -14,7 +15,6 @@ from subgraph.domain.suspicion import QuarantinePolicy
 from subgraph.operations.hand_moves import HandMoves
 from subgraph.operations.pods import NewPod
 from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.sessions import Caller
 from subgraph.operations.tile_rules import TileRules
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
@@ -24,7 +24,7 @@ from tests.support.simulated_pod import SimulatedPod
 
 pytestmark = pytest.mark.anyio
 
-CALLER = Caller(TENANT, "ann")
+CALLER = Caller(TENANT, "ann", ALL_SCOPES)
 PODS = [PodId(name) for name in "abcdef"]
 LONG = Pace(quarantine=QuarantinePolicy(first_ms=600_000, longest_ms=3_600_000))
 SHORT = Pace(quarantine=QuarantinePolicy(first_ms=1_000, longest_ms=3_600_000))

@@ -12,6 +12,7 @@ import pytest
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import Database, open_database, sqlite_url
 from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.coverage import Coverage
 from subgraph.domain.errors import InvalidInput, QuotaExceeded, Unavailable
 from subgraph.domain.ids import SessionId
@@ -22,7 +23,7 @@ from subgraph.operations import partition as partition_module
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.partition import Partition
-from subgraph.operations.sessions import Caller, Sessions
+from subgraph.operations.sessions import Sessions
 from tests.operations.conftest import Starts
 from tests.support.fleet_process import FleetProcess
 from tests.support.fleets import CELLS, TENANT
@@ -30,7 +31,7 @@ from tests.support.interrupted_live import InterruptedLive
 
 pytestmark = pytest.mark.anyio
 
-CALLER = Caller(TENANT, "ann")
+CALLER = Caller(TENANT, "ann", ALL_SCOPES)
 PARENT = int(h3.cell_to_parent(CELLS[0]))
 CHILDREN = sorted(h3.cell_to_children(PARENT))
 TEMPLATE = TileTemplate(capacity=3.0)

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.operations.hand_moves import HandMoves
 from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.sessions import Caller
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
 from tests.support.fleets import TENANT, A, B, report
@@ -47,7 +47,7 @@ async def test_steps_of_a_handoff_between_two_rounds_do_not_take_the_reason_away
     moves = HandMoves(process.live, process.view, Rebalancing(process.live, process.view, WITHOUT_COOL_DOWN))
     # Now and then a cut-over falls into a regular cycle.
     for target in (b, a, b, a):
-        await moves.move(Caller(TENANT, "ann"), tile, target.id)
+        await moves.move(Caller(TENANT, "ann", ALL_SCOPES), tile, target.id)
         await owned(process, target, 1)
     assert [one for one in process.cycles[seen:] if one.settled_tiles and one.skip is None]
     assert {one.report.skip for one in process.cycles[seen:]} == {reason}
