@@ -26,8 +26,8 @@ MOVE = """mutation($input: PlaceTileInput!) { moveTile(input: $input) {
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[RunningServer]:
-    """A server whose fleet no other test touches."""
+def fresh_server(tmp_path: Path) -> Iterator[RunningServer]:
+    """A server on which nothing has happened yet."""
     with running_server(tmp_path / "data", **PATIENT) as running:
         yield running
 
@@ -172,8 +172,8 @@ def test_pages_follow_one_another(own_server: RunningServer) -> None:
     assert found == sorted(set(found), reverse=True)
 
 
-def test_it_is_restricted_by_session_pod_and_time(own_server: RunningServer) -> None:
-    server = own_server
+def test_it_is_restricted_by_session_pod_and_time(fresh_server: RunningServer) -> None:
+    server = fresh_server
     handover = Handover(server)
     second, first = handover.recorded()
     other = new_session(server, disk(0, 10, 10))
@@ -196,20 +196,20 @@ def test_it_is_restricted_by_session_pod_and_time(own_server: RunningServer) -> 
     assert epochs(session=str(uuid4())) == epochs(pod="nobody") == []
 
 
-def test_churn_sums_up_by_reason_what_was_given(own_server: RunningServer) -> None:
-    handover = Handover(own_server)
+def test_churn_sums_up_by_reason_what_was_given(fresh_server: RunningServer) -> None:
+    handover = Handover(fresh_server)
     handover.recorded()
 
     def churn() -> Any:
-        found = own_server.data(CHURN)["fleet"]["churn"]
+        found = fresh_server.data(CHURN)["fleet"]["churn"]
         return found if len(found) == 2 else None
 
     assert until(churn, "both are counted") == [
         {"reason": "MANUAL", "moves": 1, "loadMoved": 2.0},
         {"reason": "INITIAL", "moves": 1, "loadMoved": 0.0},
     ]
-    assert own_server.data(CHURN, window="PT0.001S")["fleet"]["churn"] == []
-    assert own_server.data(CHURN, window="PT24H")["fleet"]["churn"] == own_server.data(CHURN)["fleet"]["churn"]
+    assert fresh_server.data(CHURN, window="PT0.001S")["fleet"]["churn"] == []
+    assert fresh_server.data(CHURN, window="PT24H")["fleet"]["churn"] == fresh_server.data(CHURN)["fleet"]["churn"]
 
 
 def test_a_tile_that_never_reported_can_be_moved_by_hand(own_server: RunningServer) -> None:

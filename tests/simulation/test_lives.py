@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-SEEDS = 10
+SEEDS = 5
 """Of each of two tests. Continuous integration lives through more."""
 SECONDS_MAX = 300
 

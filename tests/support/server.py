@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class RunningServer:
     data_dir: Path
     http: httpx.Client
     pod_lease_seconds_max: int = 5
+    leases: dict[str, str] = field(default_factory=dict)
+    """The lease tokens of the pods that tests have registered."""
 
     @property
     def websocket_url(self) -> str:

@@ -26,6 +26,7 @@ REGISTER_POD = """mutation($input: RegisterPodInput!) { registerPod(input: $inpu
 HEARTBEAT = """mutation($input: HeartbeatPodInput!) { heartbeatPod(input: $input) {
   version pod { id } errors { __typename message code path ... on PodLeaseLost { podId superseded } }
 } }"""
+DEREGISTER_POD = "mutation($input: HeartbeatPodInput!) { deregisterPod(input: $input) { errors { code message } } }"
 REPORT = """mutation($input: ReportTileLoadsInput!) { reportTileLoads(input: $input) {
   accepted errors { __typename message code path ... on AssignmentEpochStale { tileId currentEpoch }
     ... on SessionManagerInvalidInput { limit } ... on PodLeaseLost { podId superseded } }
@@ -67,7 +68,7 @@ class FakeWork:
         wanted.setdefault("lease", f"PT{self.server.pod_lease_seconds_max}S")
         answer: dict[str, Any] = self.server.data(REGISTER_POD, input=wanted)["registerPod"]
         assert answer["errors"] == [], answer["errors"]
-        self.token = answer["leaseToken"]
+        self.token = self.server.leases[self.id] = answer["leaseToken"]
         return answer
 
     @property
@@ -96,10 +97,7 @@ class FakeWork:
         return answer
 
     def leave(self) -> None:
-        self.server.data(
-            "mutation($input: HeartbeatPodInput!) { deregisterPod(input: $input) { errors { message } } }",
-            input=self.lease,
-        )
+        self.server.data(DEREGISTER_POD, input=self.lease)
 
 
 def until_owned(server: RunningServer, session_id: str, tiles: int) -> list[dict[str, Any]]:
@@ -116,3 +114,18 @@ def until_owned(server: RunningServer, session_id: str, tiles: int) -> list[dict
 
     found: list[dict[str, Any]] = until(owned, f"{tiles} tiles of {session_id} are owned")
     return found
+
+
+def emptied(server: RunningServer) -> None:
+    """Have a server's fleet as it was at first: no pod that is at work, no tile, and nobody has paused it."""
+    server.data("mutation { resumeRebalancing { errors { code } } }")
+    end = "mutation($id: ID!) { endSession(input: {id: $id}) { errors { message } } }"
+    for edge in server.data("{ currentSessions(first: 100) { edges { node { id } } } }")["currentSessions"]["edges"]:
+        server.data(end, id=edge["node"]["id"])
+    for pod_id, token in server.leases.items():
+        server.data(DEREGISTER_POD, input={"podId": pod_id, "leaseToken": token})
+    server.leases.clear()
+    fleet = "{ fleet { tileCount pods(status: [READY, CORDONED, DRAINING]) { totalCount } } }"
+    until(
+        lambda: server.data(fleet)["fleet"] == {"tileCount": 0, "pods": {"totalCount": 0}}, "the fleet is empty", 10.0
+    )
