@@ -30,6 +30,7 @@ from subgraph.adapters.redis.term_log import RedisTermLog
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
+from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.term_history import SqlTermHistory
 from subgraph.api.context import Services
@@ -98,7 +99,12 @@ class Process:
         retirement = Retirement(live, self.view)
         partition = Partition(sessions, coverage, live, self.view, label_rules)
         self._relay = OutboxRelay(
-            store, self.bus, session_notifications_channel, retirement.retire_session, label_rules.note_changed, wake
+            SqlJournal(database),
+            self.bus,
+            session_notifications_channel,
+            retirement.retire_session,
+            label_rules.note_changed,
+            wake,
         )
         self._tile_changes = TileChangeFeed(self.view, report_ms)
         candidacy = Candidacy(

@@ -15,7 +15,7 @@ from subgraph.api.types.session import SessionNotification
 from subgraph.api.types.tile import Tile, load_tiles
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.ids import PodId, SessionId, TileId
-from subgraph.domain.sessions import SessionEventType
+from subgraph.domain.journal import SessionEventType
 from subgraph.operations.pod_assignments import PodAssignments
 
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from subgraph.domain.errors import IllegalState, InvalidInput, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.journal import SessionEvent, SessionEventType, tell
 from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
 from subgraph.domain.new_session import RETIRED_MAIN_PREFIX, TEXT_LENGTH_MAX, NewSession, check_new_session
 
@@ -26,14 +27,6 @@ TRANSITIONS: Mapping[SessionState, frozenset[SessionState]] = {
     SessionState.ENDED: frozenset(),
 }
 """Which state may follow which. Only `_move` reads it."""
-
-
-class SessionEventType(StrEnum):
-    """What the journal tells of a session."""
-
-    SESSION_STARTED = "SESSION_STARTED"
-    SESSION_UPDATED = "SESSION_UPDATED"
-    SESSION_ENDED = "SESSION_ENDED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +50,6 @@ class Session:
     updated_at: datetime
     ended_at: datetime | None = None
     required_labels: Labels = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionEvent:
-    """One journal entry. `sequence` counts within the session, from 1."""
-
-    id: str
-    tenant_id: TenantId
-    session_id: SessionId
-    sequence: int
-    type: SessionEventType
-    actor: str
-    occurred_at: datetime
-    data_source: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +91,7 @@ def create(wanted: NewSession, tenant_id: TenantId, owner_id: str, now: datetime
         updated_at=now,
         required_labels=dict(wanted.required_labels),
     )
-    return SessionChange(created=(session,), events=(_event(session, 1, SessionEventType.SESSION_STARTED, owner_id),))
+    return SessionChange(created=(session,), events=(tell(session, SessionEventType.SESSION_STARTED, owner_id, now),))
 
 
 def create_main(tenant_id: TenantId, owner_id: str, now: datetime) -> SessionChange:
@@ -142,7 +121,7 @@ def update(
         return SessionChange()
     check_labels(required_labels, ("requiredLabels",), REQUIRED_LABELS_MAX)
     updated = replace(session, required_labels=dict(required_labels), revision=session.revision + 1, updated_at=now)
-    event = _event(updated, updated.revision, SessionEventType.SESSION_UPDATED, actor)
+    event = tell(updated, SessionEventType.SESSION_UPDATED, actor, now)
     return SessionChange(updated=(updated,), events=(event,))
 
 
@@ -163,7 +142,7 @@ def end(
         return SessionChange()
     _check_revision(session, expected_revision)
     ended = replace(_move(session, SessionState.ENDED, now), ended_at=now)
-    events = (_event(ended, ended.revision, SessionEventType.SESSION_ENDED, actor),)
+    events = (tell(ended, SessionEventType.SESSION_ENDED, actor, now),)
     if not session.is_main:
         return SessionChange(updated=(ended,), events=events)
     successor = create_main(session.tenant_id, session.owner_id, now)
@@ -190,16 +169,3 @@ def _move(session: Session, target: SessionState, now: datetime) -> Session:
     if target not in TRANSITIONS[session.state]:
         raise IllegalState(f"session {session.id!r} is {session.state} and cannot be {target}", session.state)
     return replace(session, state=target, revision=session.revision + 1, updated_at=now)
-
-
-def _event(session: Session, sequence: int, event_type: SessionEventType, actor: str) -> SessionEvent:
-    return SessionEvent(
-        id=f"{session.id}/{sequence}",
-        tenant_id=session.tenant_id,
-        session_id=session.id,
-        sequence=sequence,
-        type=event_type,
-        actor=actor,
-        occurred_at=session.updated_at,
-        data_source=session.data_source,
-    )

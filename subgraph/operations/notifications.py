@@ -16,8 +16,9 @@ import msgspec
 
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.sessions import SessionEvent, SessionEventType
-from subgraph.operations.ports import EventBus, SessionStore
+from subgraph.domain.journal import JournalEntry, SessionEventType
+from subgraph.operations.journal import Journal
+from subgraph.operations.ports import EventBus
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Notification(msgspec.Struct, frozen=True):
 class OutboxRelay:
     """Announces the journal's new entries in commit order. `run` must be kept running."""
 
-    store: SessionStore
+    journal: Journal
     bus: EventBus
     channel_of: Callable[[TenantId], str]
     retire_session: Callable[[SessionId], Awaitable[None]]
@@ -67,15 +68,16 @@ class OutboxRelay:
                 continue
 
     async def _relay_batch(self) -> int:
-        events = await self.store.unrelayed_events(RELAY_BATCH)
-        for event in events:
+        entries = await self.journal.unrelayed(RELAY_BATCH)
+        for entry in entries:
+            event = entry.event
             if event.type is SessionEventType.SESSION_ENDED:
                 await self.retire_session(event.session_id)
             elif event.type is SessionEventType.SESSION_UPDATED:
                 await self.note_changed(event.tenant_id, event.session_id)
-            await self.bus.publish(self.channel_of(event.tenant_id), msgspec.msgpack.encode(_notification(event)))
-            await self.store.mark_relayed([event.id])
-        return len(events)
+            await self.bus.publish(self.channel_of(event.tenant_id), msgspec.msgpack.encode(_notification(entry)))
+        await self.journal.mark_relayed([entry.position for entry in entries])
+        return len(entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +109,6 @@ class Notifications:
                 yield notification
 
 
-def _notification(event: SessionEvent) -> Notification:
-    return Notification(event.id, event.session_id, event.type, event.data_source, event.occurred_at)
+def _notification(entry: JournalEntry) -> Notification:
+    event = entry.event
+    return Notification(entry.id, event.session_id, event.type, event.data_source, event.occurred_at)

@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage
-from subgraph.domain.sessions import Session, SessionChange, SessionEvent
+from subgraph.domain.sessions import Session, SessionChange
 
 Clock = Callable[[], datetime]
 """The wall clock, in UTC. Leases never use it: they live by Redis time and by the pod's own boot clock."""
@@ -55,7 +55,7 @@ class SessionStore(Protocol):
         ...
 
     async def commit(self, change: SessionChange) -> None:
-        """Write sessions and events in one transaction, or nothing at all.
+        """Write sessions and events in one transaction, or nothing at all. The events are numbered as they are written.
 
         Raises:
             NameTaken: another session of the tenant bears the name of a created one.
@@ -63,14 +63,6 @@ class SessionStore(Protocol):
             RevisionConflict: an updated session is not at the revision before the change's.
             Unavailable: the database did not answer, or stayed busy beyond its bound.
         """
-        ...
-
-    async def unrelayed_events(self, limit: int) -> list[SessionEvent]:
-        """The oldest journal entries, of all tenants, not yet marked as relayed, in commit order."""
-        ...
-
-    async def mark_relayed(self, event_ids: Sequence[str]) -> None:
-        """Remember that these entries were announced. Marking twice is harmless."""
         ...
 
 

@@ -26,6 +26,7 @@ from subgraph.adapters.sql.database import (
     sqlite_url,
 )
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
+from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import METADATA
 from subgraph.adapters.sql.term_history import SqlTermHistory
@@ -208,7 +209,7 @@ async def test_the_migrations_build_exactly_the_tables_that_the_stores_use(datab
         await connection.run_sync(METADATA.drop_all)
         await connection.run_sync(METADATA.create_all)
         assert await structure(connection) == migrated
-    assert len(migrated) == 16
+    assert len(migrated) == 18
 
 
 def test_the_head_is_the_newest_migration() -> None:
@@ -252,7 +253,7 @@ async def test_a_database_from_before_there_was_a_history_keeps_all_it_had_and_t
     facts = TermFacts(TermChange(T1, term, AssignmentState.ACTIVE), TENANT, version=8)
     await history.record([facts])
     assert await history.terms([7]) == {7: facts}
-    assert await SqlSessionStore(database).unrelayed_events(10) == list(change.events)
+    assert [entry.event for entry in await SqlJournal(database).unrelayed(10)] == list(change.events)
     assert await SqlFleetRegister(database).raise_incarnation("fleet") == 2
     await database.close()
 

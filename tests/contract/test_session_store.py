@@ -6,19 +6,22 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import SESSION_EVENT
 from subgraph.domain import sessions
 from subgraph.domain.errors import InvalidInput, NameTaken, NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.journal import SessionEvent
 from subgraph.domain.new_session import NewSession
-from subgraph.domain.sessions import Session, SessionChange, SessionEvent
+from subgraph.domain.sessions import Session, SessionChange
 from subgraph.operations.ports import MainExists
 from tests.support.databases import DATABASES, python_process
 
@@ -27,6 +30,17 @@ pytestmark = pytest.mark.anyio
 TENANT, OTHER_TENANT = TenantId("tenant"), TenantId("other tenant")
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LIMIT = 1_000
+
+
+class Store(SqlSessionStore):
+    """A session store whose journal is at hand."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.journal = SqlJournal(database)
+
+    async def told(self) -> list[SessionEvent]:
+        return [entry.event for entry in await self.journal.unrelayed(LIMIT)]
 
 
 @pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
@@ -43,8 +57,8 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def store(database: Database) -> SqlSessionStore:
-    return SqlSessionStore(database)
+def store(database: Database) -> Store:
+    return Store(database)
 
 
 def created(
@@ -61,11 +75,11 @@ def ended(session: Session) -> SessionChange:
     return sessions.end(session, actor="bob", now=NOW + timedelta(hours=1))
 
 
-async def read(store: SqlSessionStore, session: Session) -> Session | None:
+async def read(store: Store, session: Session) -> Session | None:
     return (await store.sessions(session.tenant_id, [session.id])).get(session.id)
 
 
-async def current_names(store: SqlSessionStore, data_source: str | None = None) -> list[str]:
+async def current_names(store: Store, data_source: str | None = None) -> list[str]:
     page = await store.current_sessions(TENANT, data_source, LIMIT, None)
     return [session.display_name for session in page.items]
 
@@ -73,7 +87,7 @@ async def current_names(store: SqlSessionStore, data_source: str | None = None) 
 # ── What is written is read back ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_session_is_read_as_it_was_written(store: SqlSessionStore) -> None:
+async def test_a_session_is_read_as_it_was_written(store: Store) -> None:
     wanted = NewSession(
         display_name="Zürich 雪 🚄",
         data_source="trains",
@@ -90,10 +104,10 @@ async def test_a_session_is_read_as_it_was_written(store: SqlSessionStore) -> No
     assert await read(store, session) == session
     stored = (await store.sessions(TENANT, [session.id]))[session.id]
     assert list(stored.details) == ["z", "a", "ü"]
-    assert await store.unrelayed_events(LIMIT) == list(change.events)
+    assert await store.told() == list(change.events)
 
 
-async def test_times_are_the_same_instant_in_utc_to_the_microsecond(store: SqlSessionStore) -> None:
+async def test_times_are_the_same_instant_in_utc_to_the_microsecond(store: Store) -> None:
     in_delhi = datetime(2026, 3, 1, 1, 2, 3, 999999, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     change = created("a", now=in_delhi)
     await store.commit(change)
@@ -101,21 +115,21 @@ async def test_times_are_the_same_instant_in_utc_to_the_microsecond(store: SqlSe
     assert stored is not None
     assert stored.created_at == in_delhi
     assert stored.created_at.utcoffset() == timedelta()
-    (event,) = await store.unrelayed_events(LIMIT)
+    (event,) = await store.told()
     assert (event.occurred_at, event.occurred_at.utcoffset()) == (in_delhi, timedelta())
 
 
-async def test_an_end_is_read_back_with_its_event(store: SqlSessionStore) -> None:
+async def test_an_end_is_read_back_with_its_event(store: Store) -> None:
     start = created("a")
     await store.commit(start)
     end = ended(start.created[0])
     await store.commit(end)
     assert await read(store, start.created[0]) == end.updated[0]
-    assert await store.unrelayed_events(LIMIT) == [*start.events, *end.events]
+    assert await store.told() == [*start.events, *end.events]
 
 
 async def test_many_sessions_are_found_at_once_and_what_is_asked_twice_or_absent_does_no_harm(
-    store: SqlSessionStore,
+    store: Store,
 ) -> None:
     changes = [created(f"session {n}") for n in range(5)]
     for change in changes:
@@ -126,38 +140,38 @@ async def test_many_sessions_are_found_at_once_and_what_is_asked_twice_or_absent
     assert await store.sessions(TENANT, []) == {}
 
 
-async def test_an_id_that_is_not_unicode_is_merely_absent(store: SqlSessionStore) -> None:
+async def test_an_id_that_is_not_unicode_is_merely_absent(store: Store) -> None:
     change = created("a")
     await store.commit(change)
     (session,) = change.created
     assert await store.sessions(TENANT, [SessionId("\ud800"), session.id]) == {session.id: session}
 
 
-async def test_an_empty_change_writes_nothing(store: SqlSessionStore) -> None:
+async def test_an_empty_change_writes_nothing(store: Store) -> None:
     await store.commit(SessionChange())
-    assert await store.unrelayed_events(LIMIT) == []
+    assert await store.told() == []
 
 
 async def test_everything_outlives_the_process(database_url: str) -> None:
     main, change = main_of(TENANT), created("a")
     database = await open_database(database_url)
-    store = SqlSessionStore(database)
+    store = Store(database)
     for each in (main, change):
         await store.commit(each)
-    await store.mark_relayed([main.events[0].id])
+    await store.journal.mark_relayed([(await store.journal.unrelayed(1))[0].position])
     await database.close()
     database = await open_database(database_url)
-    store = SqlSessionStore(database)
+    store = Store(database)
     assert await store.main_session(TENANT) == main.created[0]
     assert await read(store, change.created[0]) == change.created[0]
-    assert await store.unrelayed_events(LIMIT) == list(change.events)
+    assert await store.told() == list(change.events)
     await database.close()
 
 
 # ── Tenants ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_another_tenants_sessions_are_invisible(store: SqlSessionStore) -> None:
+async def test_another_tenants_sessions_are_invisible(store: Store) -> None:
     mine, theirs = created("a"), created("b", OTHER_TENANT)
     for change in (mine, theirs, main_of(OTHER_TENANT)):
         await store.commit(change)
@@ -169,13 +183,13 @@ async def test_another_tenants_sessions_are_invisible(store: SqlSessionStore) ->
     assert (page.items, page.total_count) == (mine.created, 1)
 
 
-async def test_tenants_share_no_names(store: SqlSessionStore) -> None:
+async def test_tenants_share_no_names(store: Store) -> None:
     for change in (created("a"), created("a", OTHER_TENANT), main_of(TENANT), main_of(OTHER_TENANT)):
         await store.commit(change)
     assert sorted(await current_names(store)) == ["a", "main"]
 
 
-async def test_a_change_to_a_session_under_another_tenant_finds_nothing(store: SqlSessionStore) -> None:
+async def test_a_change_to_a_session_under_another_tenant_finds_nothing(store: Store) -> None:
     start = created("a")
     await store.commit(start)
     foreign = replace(start.created[0], tenant_id=OTHER_TENANT)
@@ -187,7 +201,7 @@ async def test_a_change_to_a_session_under_another_tenant_finds_nothing(store: S
 # ── Conflicts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_taken_name_is_refused_with_the_id_of_who_bears_it_even_after_its_end(store: SqlSessionStore) -> None:
+async def test_a_taken_name_is_refused_with_the_id_of_who_bears_it_even_after_its_end(store: Store) -> None:
     first = created("a")
     await store.commit(first)
     for _ in range(2):
@@ -197,32 +211,32 @@ async def test_a_taken_name_is_refused_with_the_id_of_who_bears_it_even_after_it
         stored = await read(store, first.created[0])
         assert stored is not None
         await store.commit(ended(stored))
-    assert await store.unrelayed_events(LIMIT) == [*first.events, *ended(first.created[0]).events]
+    assert await store.told() == [*first.events, *ended(first.created[0]).events]
 
 
-async def test_names_differ_by_case_and_by_accent(store: SqlSessionStore) -> None:
+async def test_names_differ_by_case_and_by_accent(store: Store) -> None:
     for name in ("a", "A", "á", "a "):
         await store.commit(created(name))
     assert sorted(await current_names(store)) == ["A", "a", "a ", "á"]
 
 
-async def test_a_tenant_has_one_main(store: SqlSessionStore) -> None:
+async def test_a_tenant_has_one_main(store: Store) -> None:
     first = main_of(TENANT)
     await store.commit(first)
     with pytest.raises(MainExists):
         await store.commit(main_of(TENANT))
     assert await store.main_session(TENANT) == first.created[0]
-    assert await store.unrelayed_events(LIMIT) == list(first.events)
+    assert await store.told() == list(first.events)
 
 
-async def test_a_second_main_of_another_name_is_refused_too(store: SqlSessionStore) -> None:
+async def test_a_second_main_of_another_name_is_refused_too(store: Store) -> None:
     await store.commit(main_of(TENANT))
     other = created("another")
     with pytest.raises(MainExists):
         await store.commit(replace(other, created=(replace(other.created[0], is_main=True),)))
 
 
-async def test_an_ordinary_session_that_bears_the_name_of_main_is_named(store: SqlSessionStore) -> None:
+async def test_an_ordinary_session_that_bears_the_name_of_main_is_named(store: Store) -> None:
     squatter = created("main")
     await store.commit(squatter)
     with pytest.raises(NameTaken) as refused:
@@ -230,17 +244,17 @@ async def test_an_ordinary_session_that_bears_the_name_of_main_is_named(store: S
     assert refused.value.conflicting_id == squatter.created[0].id
 
 
-async def test_an_outdated_change_is_refused_with_the_current_revision(store: SqlSessionStore) -> None:
+async def test_an_outdated_change_is_refused_with_the_current_revision(store: Store) -> None:
     start = created("a")
     await store.commit(start)
     await store.commit(ended(start.created[0]))
     with pytest.raises(RevisionConflict) as refused:
         await store.commit(ended(start.created[0]))
     assert refused.value.current_revision == 2
-    assert await store.unrelayed_events(LIMIT) == [*start.events, *ended(start.created[0]).events]
+    assert await store.told() == [*start.events, *ended(start.created[0]).events]
 
 
-async def test_a_change_that_runs_ahead_of_the_store_is_refused(store: SqlSessionStore) -> None:
+async def test_a_change_that_runs_ahead_of_the_store_is_refused(store: Store) -> None:
     start = created("a")
     await store.commit(start)
     with pytest.raises(RevisionConflict) as refused:
@@ -248,23 +262,23 @@ async def test_a_change_that_runs_ahead_of_the_store_is_refused(store: SqlSessio
     assert refused.value.current_revision == 1
 
 
-async def test_a_change_to_a_lost_session_finds_nothing(store: SqlSessionStore) -> None:
+async def test_a_change_to_a_lost_session_finds_nothing(store: Store) -> None:
     (never_stored,) = created("a").created
     with pytest.raises(NotFound) as refused:
         await store.commit(ended(never_stored))
     assert refused.value.entity_id == never_stored.id
 
 
-async def test_text_that_is_not_unicode_is_refused(store: SqlSessionStore) -> None:
+async def test_text_that_is_not_unicode_is_refused(store: Store) -> None:
     with pytest.raises(InvalidInput):
         await store.commit(created("half a pair: \ud83d"))
-    assert await store.unrelayed_events(LIMIT) == []
+    assert await store.told() == []
 
 
 # ── The main session's succession ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_ended_main_hands_its_name_to_its_successor_in_one_change(store: SqlSessionStore) -> None:
+async def test_an_ended_main_hands_its_name_to_its_successor_in_one_change(store: Store) -> None:
     first = main_of(TENANT)
     await store.commit(first)
     succession = ended(first.created[0])
@@ -272,10 +286,10 @@ async def test_an_ended_main_hands_its_name_to_its_successor_in_one_change(store
     assert await store.main_session(TENANT) == succession.created[0]
     assert await read(store, first.created[0]) == succession.updated[0]
     assert await current_names(store) == ["main"]
-    assert await store.unrelayed_events(LIMIT) == [*first.events, *succession.events]
+    assert await store.told() == [*first.events, *succession.events]
 
 
-async def test_two_concurrent_ends_of_a_main_leave_exactly_one(store: SqlSessionStore) -> None:
+async def test_two_concurrent_ends_of_a_main_leave_exactly_one(store: Store) -> None:
     first = main_of(TENANT)
     await store.commit(first)
     outcomes = await asyncio.gather(*(store.commit(ended(first.created[0])) for _ in range(2)), return_exceptions=True)
@@ -283,7 +297,7 @@ async def test_two_concurrent_ends_of_a_main_leave_exactly_one(store: SqlSession
     assert await current_names(store) == ["main"]
 
 
-async def test_a_main_whose_name_after_its_end_is_taken_stays_and_the_taker_is_named(store: SqlSessionStore) -> None:
+async def test_a_main_whose_name_after_its_end_is_taken_stays_and_the_taker_is_named(store: Store) -> None:
     first = main_of(TENANT)
     await store.commit(first)
     taken = ended(first.created[0]).updated[0].display_name
@@ -300,7 +314,7 @@ async def test_a_main_whose_name_after_its_end_is_taken_stays_and_the_taker_is_n
 # ── All or nothing ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_one_event_that_is_there_already_undoes_the_whole_change(store: SqlSessionStore) -> None:
+async def test_one_event_that_cannot_be_written_undoes_the_whole_change(store: Store) -> None:
     first, start = created("first"), created("a")
     for change in (first, start):
         await store.commit(change)
@@ -308,18 +322,18 @@ async def test_one_event_that_is_there_already_undoes_the_whole_change(store: Sq
     broken = SessionChange(
         created=second.created,
         updated=ended(start.created[0]).updated,
-        events=(*second.events, replace(first.events[0], id="another id")),
+        events=(*second.events, replace(first.events[0], occurred_at=cast("datetime", None))),
     )
     with pytest.raises(IntegrityError):
         await store.commit(broken)
     assert await read(store, second.created[0]) is None
     assert await read(store, start.created[0]) == start.created[0]
-    assert await store.unrelayed_events(LIMIT) == [*first.events, *start.events]
+    assert await store.told() == [*first.events, *start.events]
     await store.commit(second)
 
 
 async def test_a_caller_that_gives_up_leaves_a_whole_change_or_none_and_the_store_usable(
-    store: SqlSessionStore,
+    store: Store,
 ) -> None:
     for turns in range(40):
         change = created(f"given up after {turns}")
@@ -329,7 +343,7 @@ async def test_a_caller_that_gives_up_leaves_a_whole_change_or_none_and_the_stor
         attempt.cancel()
         await asyncio.wait([attempt])
         is_stored = await read(store, change.created[0]) is not None
-        assert is_stored == (change.events[0] in await store.unrelayed_events(LIMIT))
+        assert is_stored == (change.events[0] in await store.told())
     await store.commit(created("after all"))
 
 
@@ -339,8 +353,10 @@ from datetime import UTC, datetime
 from sqlalchemy import insert
 from subgraph.adapters.sql import session_store
 from subgraph.adapters.sql.database import open_database
+from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain import sessions
+from subgraph.domain.journal import SessionEvent
 from subgraph.domain.new_session import NewSession
 
 class Killed(tuple):
@@ -360,27 +376,27 @@ asyncio.run(main())
 
 
 async def test_a_process_killed_within_a_commit_leaves_nothing_of_it_and_no_lock(
-    database: Database, store: SqlSessionStore, database_url: str
+    database: Database, store: Store, database_url: str
 ) -> None:
     process = python_process(KILLED_PROCESS, database_url)
     _, errors = await asyncio.to_thread(process.communicate, None, 60)
     assert process.returncode == -9, errors
     assert await current_names(store) == ["whole"]
-    assert len(await store.unrelayed_events(LIMIT)) == 1
+    assert len(await store.told()) == 1
     await store.commit(created("half"))
 
 
 # ── Races ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_fifty_concurrent_commits_lose_none(store: SqlSessionStore) -> None:
+async def test_fifty_concurrent_commits_lose_none(store: Store) -> None:
     changes = [created(f"session {n}") for n in range(50)]
     await asyncio.gather(*map(store.commit, changes))
     page = await store.current_sessions(TENANT, None, LIMIT, None)
     assert {session.id for session in page.items} == {change.created[0].id for change in changes}
     assert page.total_count == 50
-    events = await store.unrelayed_events(LIMIT)
-    assert {event.id for event in events} == {change.events[0].id for change in changes}
+    events = await store.told()
+    assert {event.session_id for event in events} == {change.created[0].id for change in changes}
 
 
 async def test_two_concurrent_first_contacts_make_exactly_one_main(database: Database, database_url: str) -> None:
@@ -397,18 +413,18 @@ async def test_two_concurrent_first_contacts_make_exactly_one_main(database: Dat
     await other.close()
 
 
-async def test_of_two_concurrent_changes_to_one_session_one_is_refused(store: SqlSessionStore) -> None:
+async def test_of_two_concurrent_changes_to_one_session_one_is_refused(store: Store) -> None:
     start = created("a")
     await store.commit(start)
     outcomes = await asyncio.gather(*(store.commit(ended(start.created[0])) for _ in range(5)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes if outcome is not None] == [RevisionConflict] * 4
-    assert len(await store.unrelayed_events(LIMIT)) == 2
+    assert len(await store.told()) == 2
 
 
 # ── Current sessions ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_only_active_sessions_are_current_newest_first_and_then_by_id(store: SqlSessionStore) -> None:
+async def test_only_active_sessions_are_current_newest_first_and_then_by_id(store: Store) -> None:
     changes = [created(f"session {n}", now=NOW + timedelta(microseconds=n // 3)) for n in range(9)]
     for change in changes:
         await store.commit(change)
@@ -421,7 +437,7 @@ async def test_only_active_sessions_are_current_newest_first_and_then_by_id(stor
     assert (page.has_next, page.total_count) == (False, 8)
 
 
-async def test_a_data_source_is_matched_exactly(store: SqlSessionStore) -> None:
+async def test_a_data_source_is_matched_exactly(store: Store) -> None:
     for name, data_source in (("a", "x"), ("b", "X"), ("c", "x "), ("d", None), ("e", "%")):
         await store.commit(created(name, data_source=data_source))
     assert await current_names(store, "x") == ["a"]
@@ -431,7 +447,7 @@ async def test_a_data_source_is_matched_exactly(store: SqlSessionStore) -> None:
     assert len(await current_names(store)) == 5
 
 
-async def all_pages(store: SqlSessionStore, first: int, data_source: str | None = None) -> list[Sequence[Session]]:
+async def all_pages(store: Store, first: int, data_source: str | None = None) -> list[Sequence[Session]]:
     pages: list[Sequence[Session]] = []
     after = None
     while True:
@@ -444,7 +460,7 @@ async def all_pages(store: SqlSessionStore, first: int, data_source: str | None 
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 5, 10, 11])
-async def test_pages_hold_every_session_once_whatever_their_size(store: SqlSessionStore, first: int) -> None:
+async def test_pages_hold_every_session_once_whatever_their_size(store: Store, first: int) -> None:
     for n in range(10):
         # Several share a moment, so that pages break within it.
         await store.commit(created(f"s{n}", now=NOW + timedelta(seconds=n // 4), data_source="xy"[n % 2]))
@@ -456,7 +472,7 @@ async def test_pages_hold_every_session_once_whatever_their_size(store: SqlSessi
     assert of_source == [session for session in whole if session.data_source == "x"]
 
 
-async def test_pages_stay_right_while_sessions_come_and_go(store: SqlSessionStore) -> None:
+async def test_pages_stay_right_while_sessions_come_and_go(store: Store) -> None:
     changes = [created(f"session {n}", now=NOW - timedelta(seconds=n)) for n in range(12)]
     for change in changes:
         await store.commit(change)
@@ -473,7 +489,7 @@ async def test_pages_stay_right_while_sessions_come_and_go(store: SqlSessionStor
     assert seen == [f"session {n}" for n in range(12)]
 
 
-async def test_each_items_own_cursor_resumes_after_it(store: SqlSessionStore) -> None:
+async def test_each_items_own_cursor_resumes_after_it(store: Store) -> None:
     for n in range(4):
         await store.commit(created(f"session {n}", now=NOW + timedelta(seconds=n)))
     whole = await store.current_sessions(TENANT, None, LIMIT, None)
@@ -511,7 +527,7 @@ def altered(cursor: str, part: bytes, by: bytes) -> str:
         b"\xff\xfe",
     ],
 )
-async def test_what_holds_something_else_is_no_cursor(store: SqlSessionStore, content: bytes) -> None:
+async def test_what_holds_something_else_is_no_cursor(store: Store, content: bytes) -> None:
     await store.commit(created("a"))
     with pytest.raises(InvalidInput) as refused:
         await store.current_sessions(TENANT, None, 1, urlsafe_b64encode(content).rstrip(b"=").decode())
@@ -519,7 +535,7 @@ async def test_what_holds_something_else_is_no_cursor(store: SqlSessionStore, co
 
 
 @pytest.mark.parametrize("text", ["", "a", "!", "é", "\ud800", "\0", "x" * 100_000, "None", "====", "ab cd"])
-async def test_any_text_is_no_cursor(store: SqlSessionStore, text: str) -> None:
+async def test_any_text_is_no_cursor(store: Store, text: str) -> None:
     await store.commit(created("a"))
     with pytest.raises(InvalidInput) as refused:
         await store.current_sessions(TENANT, None, 1, text)
@@ -527,7 +543,7 @@ async def test_any_text_is_no_cursor(store: SqlSessionStore, text: str) -> None:
     assert len(refused.value.message) < 200
 
 
-async def test_a_cursor_cut_short_or_lengthened_is_none(store: SqlSessionStore) -> None:
+async def test_a_cursor_cut_short_or_lengthened_is_none(store: Store) -> None:
     await store.commit(created("a"))
     (cursor,) = (await store.current_sessions(TENANT, None, 1, None)).cursors
     for text in (cursor[:-8], cursor + "AAAA", cursor * 2, altered(cursor, b"]", b"")):
@@ -538,49 +554,44 @@ async def test_a_cursor_cut_short_or_lengthened_is_none(store: SqlSessionStore) 
 # ── The journal as outbox ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_unrelayed_events_come_in_commit_order_whatever_their_times_and_tenants(store: SqlSessionStore) -> None:
+async def test_unrelayed_events_come_in_commit_order_whatever_their_times_and_tenants(store: Store) -> None:
     committed: list[SessionEvent] = []
     for n in range(6):
         change = created(f"session {n}", (TENANT, OTHER_TENANT)[n % 2], NOW - timedelta(seconds=n))
         await store.commit(change)
         committed += change.events
-    assert await store.unrelayed_events(LIMIT) == committed
-    assert await store.unrelayed_events(4) == committed[:4]
+    assert await store.told() == committed
+    assert [entry.event for entry in await store.journal.unrelayed(4)] == committed[:4]
 
 
-async def test_relayed_events_do_not_come_back_and_marking_twice_is_harmless(store: SqlSessionStore) -> None:
+async def test_relayed_events_do_not_come_back_and_marking_twice_is_harmless(store: Store) -> None:
     changes = [created(f"session {n}") for n in range(4)]
     for change in changes:
         await store.commit(change)
-    ids = [change.events[0].id for change in changes]
+    positions = [entry.position for entry in await store.journal.unrelayed(LIMIT)]
     for _ in range(2):
-        await store.mark_relayed([ids[0], ids[2], ids[2], "absent"])
-        assert [event.id for event in await store.unrelayed_events(LIMIT)] == [ids[1], ids[3]]
-    await store.mark_relayed([])
-    await store.mark_relayed(ids)
-    assert await store.unrelayed_events(LIMIT) == []
+        await store.journal.mark_relayed([positions[0], positions[2], positions[2], positions[-1] + 100])
+        assert [entry.position for entry in await store.journal.unrelayed(LIMIT)] == [positions[1], positions[3]]
+    await store.journal.mark_relayed([])
+    await store.journal.mark_relayed(positions)
+    assert await store.told() == []
 
 
-async def test_a_relayed_event_stays_in_the_journal(database: Database, store: SqlSessionStore) -> None:
-    change = created("a")
-    await store.commit(change)
-    await store.mark_relayed([change.events[0].id])
-    async with database.reading() as connection:
-        (row,) = (await connection.execute(select(SESSION_EVENT))).all()
-    assert row.id == change.events[0].id
-    assert row.relayed_at is not None
+async def test_a_relayed_event_stays_in_the_journal(store: Store) -> None:
+    await store.commit(created("a"))
+    (entry,) = await store.journal.unrelayed(LIMIT)
+    await store.journal.mark_relayed([entry.position])
+    assert await store.journal.entries_after(0, LIMIT) == [entry]
 
 
-async def test_positions_rise_in_commit_order_among_concurrent_commits(
-    database: Database, store: SqlSessionStore
-) -> None:
+async def test_positions_rise_in_commit_order_among_concurrent_commits(database: Database, store: Store) -> None:
     finished: list[str] = []
 
     async def commit(change: SessionChange) -> None:
         await store.commit(change)
-        finished.append(change.events[0].id)
+        finished.append(change.created[0].id)
 
     await asyncio.gather(*(commit(created(f"session {n}")) for n in range(20)))
     async with database.reading() as connection:
-        rows = await connection.execute(select(SESSION_EVENT.c.id).order_by(SESSION_EVENT.c.position))
-        assert [row.id for row in rows] == finished
+        rows = await connection.execute(select(SESSION_EVENT.c.session_id).order_by(SESSION_EVENT.c.position))
+        assert [row.session_id for row in rows] == finished

@@ -9,8 +9,9 @@ from sqlalchemy import Row
 
 from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import PodId, SessionId, TenantId, parse_tile_id, tile_id
+from subgraph.domain.journal import JournalEntry, SessionEvent, SessionEventType
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term
-from subgraph.domain.sessions import Session, SessionEvent, SessionEventType, SessionState
+from subgraph.domain.sessions import Session, SessionState
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -61,33 +62,41 @@ def session_of(row: Row[Any]) -> Session:
     )
 
 
-def event_values(event: SessionEvent) -> dict[str, object]:
-    """The columns of a journal entry that was not relayed yet."""
+def event_values(event: SessionEvent, sequence: int) -> dict[str, object]:
+    """The columns of a journal entry that was not relayed yet; its position is the database's to give."""
     return {
-        "id": event.id,
         "tenant_id": event.tenant_id,
         "session_id": event.session_id,
-        "sequence": event.sequence,
+        "owner_id": event.owner_id,
+        "sequence": sequence,
         "type": event.type.value,
         "actor": event.actor,
+        "agent_id": event.agent_id,
+        "run_id": event.run_id,
         "occurred_at": event.occurred_at,
         "data_source": event.data_source,
+        "message": event.message,
+        "payload_json": None if event.payload is None else _json(event.payload),
         "relayed_at": None,
     }
 
 
-def event_of(row: Row[Any]) -> SessionEvent:
+def entry_of(row: Row[Any]) -> JournalEntry:
     """The journal entry of a row of all its columns."""
-    return SessionEvent(
-        id=row.id,
+    event = SessionEvent(
         tenant_id=TenantId(row.tenant_id),
         session_id=SessionId(row.session_id),
-        sequence=row.sequence,
+        owner_id=row.owner_id,
         type=SessionEventType(row.type),
         actor=row.actor,
         occurred_at=row.occurred_at,
         data_source=row.data_source,
+        message=row.message,
+        payload=None if row.payload_json is None else json.loads(row.payload_json),
+        agent_id=row.agent_id,
+        run_id=row.run_id,
     )
+    return JournalEntry(row.position, row.sequence, event)
 
 
 def term_values(fleet_id: str, facts: TermFacts) -> dict[str, object]:

@@ -1,7 +1,6 @@
 """Owns sessions and their journal in SQL: reads of one tenant, and changes that are written whole or not at all."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -9,11 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from subgraph.adapters.sql.cursors import CreatedCursor, decode_created_cursor, encode_cursor
 from subgraph.adapters.sql.database import Database
-from subgraph.adapters.sql.rows import event_of, event_values, session_of, session_values
-from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_EVENT
+from subgraph.adapters.sql.journal import write_events
+from subgraph.adapters.sql.rows import session_of, session_values
+from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
 from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.sessions import Session, SessionChange, SessionEvent, SessionState
+from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.operations.ports import MainExists, Page
 
 IDS_PER_QUERY = 10_000
@@ -79,28 +79,9 @@ class SqlSessionStore:
                     await connection.execute(delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.session_id.in_(ended)))
                 if change.created:
                     await connection.execute(insert(SESSION), [session_values(one) for one in change.created])
-                if change.events:
-                    await connection.execute(insert(SESSION_EVENT), [event_values(one) for one in change.events])
+                await write_events(connection, change.events)
         except IntegrityError as error:
             raise await self._conflict(change, error) from error
-
-    async def unrelayed_events(self, limit: int) -> list[SessionEvent]:
-        """The oldest journal entries not yet marked as relayed, in commit order."""
-        oldest = (
-            select(SESSION_EVENT)
-            .where(SESSION_EVENT.c.relayed_at.is_(None))
-            .order_by(SESSION_EVENT.c.position)
-            .limit(limit)
-        )
-        async with self._database.reading() as connection:
-            return [event_of(row) for row in await connection.execute(oldest)]
-
-    async def mark_relayed(self, event_ids: Sequence[str]) -> None:
-        """Remember that these entries were announced."""
-        async with self._database.writing() as connection:
-            for start in range(0, len(event_ids), IDS_PER_QUERY):
-                marked = SESSION_EVENT.c.id.in_(event_ids[start : start + IDS_PER_QUERY])
-                await connection.execute(update(SESSION_EVENT).where(marked).values(relayed_at=datetime.now(UTC)))
 
     async def _conflict(self, change: SessionChange, error: IntegrityError) -> Exception:
         """What a unique index refused, found out by asking: databases word their refusals differently."""

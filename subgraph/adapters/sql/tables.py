@@ -80,15 +80,20 @@ class SessionRow(SqlTable, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
     ended_at: datetime | None = Field(sa_type=UtcDateTime)
+    last_sequence: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class SessionEventRow(SqlTable, table=True):
-    """One journal entry, which is also an outbox entry while `relayed_at` is null. `position` rises in commit order."""
+    """One journal entry, which is also an outbox entry while `relayed_at` is null. `position` rises in commit order.
+
+    It outlives its session: what a purge leaves is the tenant's record of it.
+    """
 
     __tablename__ = "session_event"
     __table_args__ = (
-        UniqueConstraint("id", name="uq_session_event_id"),
         UniqueConstraint("session_id", "sequence", name="uq_session_event_session_id_sequence"),
+        Index("ix_session_event_session", "session_id", "position"),
+        Index("ix_session_event_tenant", "tenant_id", "position"),
         Index(
             "ix_session_event_unrelayed",
             "position",
@@ -100,14 +105,18 @@ class SessionEventRow(SqlTable, table=True):
     )
 
     position: int | None = Field(default=None, sa_column=Column(JournalPosition, primary_key=True))
-    id: str
     tenant_id: str
-    session_id: str = Field(foreign_key="session.id")
+    session_id: str
+    owner_id: str
     sequence: int = Field(sa_type=BigInteger)
     type: str
-    actor: str
+    actor: str | None
+    agent_id: str | None
+    run_id: str | None
     occurred_at: datetime = Field(sa_type=UtcDateTime)
     data_source: str | None
+    message: str | None
+    payload_json: str | None = Field(sa_type=Text)
     relayed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 

@@ -1,0 +1,111 @@
+"""Owns the journal in SQL: how events are numbered and written within a transaction, and how entries are read."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import Select, func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from subgraph.adapters.sql.database import Database
+from subgraph.adapters.sql.rows import entry_of, event_values
+from subgraph.adapters.sql.tables import SESSION, SESSION_EVENT
+from subgraph.domain.ids import SessionId
+from subgraph.domain.journal import JournalEntry, SessionEvent
+from subgraph.operations.journal import EntryFilter
+
+POSITIONS_PER_STATEMENT = 10_000
+_COMMIT_ORDER_LOCK = 7_236_871_504_301
+"""The advisory lock under which PostgreSQL gives out positions; any number, as long as it is always this one."""
+
+
+class SqlJournal:
+    """The Journal port on SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, events: Sequence[SessionEvent]) -> None:
+        """Write events that change nothing of their sessions, in one transaction."""
+        if events:
+            async with self._database.writing() as connection:
+                await write_events(connection, events)
+
+    async def newest_position(self) -> int:
+        """The position of the newest entry; 0 before the first."""
+        async with self._database.reading() as connection:
+            return await connection.scalar(select(func.max(SESSION_EVENT.c.position))) or 0
+
+    async def entries_after(self, position: int, limit: int) -> list[JournalEntry]:
+        """The next entries of all tenants behind a position."""
+        return await self._read(_after(position, limit))
+
+    async def entries(
+        self, wanted: EntryFilter, after: int, limit: int, up_to: int | None = None
+    ) -> list[JournalEntry]:
+        """The next entries behind a position that are wanted, up to a position."""
+        page = _after(after, limit).where(SESSION_EVENT.c.tenant_id == wanted.tenant_id)
+        if up_to is not None:
+            page = page.where(SESSION_EVENT.c.position <= up_to)
+        if wanted.session_ids is not None:
+            page = page.where(SESSION_EVENT.c.session_id.in_(wanted.session_ids))
+        if wanted.owner_id is not None:
+            page = page.where(SESSION_EVENT.c.owner_id == wanted.owner_id)
+        if wanted.data_source is not None:
+            page = page.where(SESSION_EVENT.c.data_source == wanted.data_source)
+        if wanted.types is not None:
+            page = page.where(SESSION_EVENT.c.type.in_([one.value for one in wanted.types]))
+        return await self._read(page)
+
+    async def unrelayed(self, limit: int) -> list[JournalEntry]:
+        """The oldest entries not yet marked as relayed."""
+        return await self._read(_after(0, limit).where(SESSION_EVENT.c.relayed_at.is_(None)))
+
+    async def mark_relayed(self, positions: Sequence[int]) -> None:
+        """Remember that these entries were announced."""
+        if not positions:
+            return
+        async with self._database.writing() as connection:
+            for start in range(0, len(positions), POSITIONS_PER_STATEMENT):
+                marked = SESSION_EVENT.c.position.in_(positions[start : start + POSITIONS_PER_STATEMENT])
+                await connection.execute(update(SESSION_EVENT).where(marked).values(relayed_at=datetime.now(UTC)))
+
+    async def _read(self, page: Select[tuple[object, ...]]) -> list[JournalEntry]:
+        async with self._database.reading() as connection:
+            return [entry_of(row) for row in await connection.execute(page)]
+
+
+async def write_events(connection: AsyncConnection, events: Sequence[SessionEvent]) -> None:
+    """Number events within their sessions and write them, in the transaction of what they tell of.
+
+    To be called last: on PostgreSQL, whoever else writes events waits from here to this transaction's end, so that
+    positions become visible in their order. Events of sessions that are not there are left out.
+    """
+    if not events:
+        return
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _COMMIT_ORDER_LOCK})
+    sequence_of: dict[SessionId, int] = {}
+    # In one order everywhere, so that two who write of the same sessions never wait for each other in a circle.
+    for session_id, count in sorted(Counter(event.session_id for event in events).items()):
+        raised = (
+            update(SESSION)
+            .where(SESSION.c.id == session_id)
+            .values(last_sequence=SESSION.c.last_sequence + count)
+            .returning(SESSION.c.last_sequence)
+        )
+        last = await connection.scalar(raised)
+        if last is not None:
+            sequence_of[session_id] = last - count
+    rows = []
+    for event in events:
+        if event.session_id in sequence_of:
+            sequence_of[event.session_id] += 1
+            rows.append(event_values(event, sequence_of[event.session_id]))
+    if rows:
+        await connection.execute(insert(SESSION_EVENT), rows)
+
+
+def _after(position: int, limit: int) -> Select[tuple[object, ...]]:
+    behind = select(SESSION_EVENT).where(SESSION_EVENT.c.position > position)
+    return behind.order_by(SESSION_EVENT.c.position).limit(limit)

@@ -1,0 +1,143 @@
+"""Owns the journal's entries: what a change tells of a session, and where it stands in the journal once it is kept.
+
+A change says what happened; the store numbers it when it commits. So a change may tell several things, and who appends
+a message, a tick or a tile's new owner is in nobody's way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from subgraph.domain.ids import SessionId, TenantId
+
+
+class SessionEventType(StrEnum):
+    """What the journal tells of a session."""
+
+    SESSION_STARTED = "SESSION_STARTED"
+    SESSION_UPDATED = "SESSION_UPDATED"
+    SESSION_RENAMED = "SESSION_RENAMED"
+    SESSION_TITLED = "SESSION_TITLED"
+    SESSION_ASSOCIATED = "SESSION_ASSOCIATED"
+    SESSION_DISSOCIATED = "SESSION_DISSOCIATED"
+    SESSION_COPIED = "SESSION_COPIED"
+    SESSION_EXTENDED = "SESSION_EXTENDED"
+    SESSION_ENDED = "SESSION_ENDED"
+    SESSION_EXPIRED = "SESSION_EXPIRED"
+    SESSION_REVIVED = "SESSION_REVIVED"
+    SESSION_DELETED = "SESSION_DELETED"
+    SESSION_RESTORED = "SESSION_RESTORED"
+    SESSION_PURGED = "SESSION_PURGED"
+    SESSION_TICK = "SESSION_TICK"
+    MESSAGE_APPENDED = "MESSAGE_APPENDED"
+    HISTORY_CLEARED = "HISTORY_CLEARED"
+    CONTEXT_UPDATED = "CONTEXT_UPDATED"
+    AGENT_STATE_UPDATED = "AGENT_STATE_UPDATED"
+    FILE_WRITTEN = "FILE_WRITTEN"
+    BUDGET_NEAR_LIMIT = "BUDGET_NEAR_LIMIT"
+    BUDGET_EXCEEDED = "BUDGET_EXCEEDED"
+    RUN_QUEUED = "RUN_QUEUED"
+    RUN_STARTED = "RUN_STARTED"
+    RUN_PROGRESS = "RUN_PROGRESS"
+    RUN_SUCCEEDED = "RUN_SUCCEEDED"
+    RUN_FAILED = "RUN_FAILED"
+    RUN_CANCELLED = "RUN_CANCELLED"
+    SCENARIO_CREATED = "SCENARIO_CREATED"
+    SCENARIO_RESET = "SCENARIO_RESET"
+    SCENARIO_DELETED = "SCENARIO_DELETED"
+    DATASET_ADDED = "DATASET_ADDED"
+    DATASET_DERIVED = "DATASET_DERIVED"
+    DATASET_DELETED = "DATASET_DELETED"
+    TILES_REGISTERED = "TILES_REGISTERED"
+    TILES_UNREGISTERED = "TILES_UNREGISTERED"
+    TILES_REASSIGNED = "TILES_REASSIGNED"
+    TILE_HEALTH_CHANGED = "TILE_HEALTH_CHANGED"
+    TILE_SPLIT = "TILE_SPLIT"
+    TILES_MERGED = "TILES_MERGED"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """One thing that happened to a session. `actor` is None where nobody asked for it; times are UTC.
+
+    Whose session it is stands in the event itself: who may see it is decided without the session, which may be gone.
+    """
+
+    tenant_id: TenantId
+    session_id: SessionId
+    owner_id: str
+    type: SessionEventType
+    actor: str | None
+    occurred_at: datetime
+    data_source: str | None
+    message: str | None = None
+    payload: Mapping[str, object] | None = None
+    agent_id: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """An event that is kept. `position`: in the order of all commits. `sequence`: within its session, from 1."""
+
+    position: int
+    sequence: int
+    event: SessionEvent
+
+    @property
+    def id(self) -> str:
+        """The entry's name: the session's id and the sequence."""
+        return f"{self.event.session_id}/{self.sequence}"
+
+
+class Told(Protocol):
+    """What an event takes from its session."""
+
+    @property
+    def id(self) -> SessionId:
+        """Its id."""
+        ...
+
+    @property
+    def tenant_id(self) -> TenantId:
+        """Its tenant."""
+        ...
+
+    @property
+    def owner_id(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def data_source(self) -> str | None:
+        """Its data source, after the change."""
+        ...
+
+
+def tell(
+    session: Told,
+    event_type: SessionEventType,
+    actor: str | None,
+    now: datetime,
+    *,
+    message: str | None = None,
+    payload: Mapping[str, object] | None = None,
+    agent_id: str | None = None,
+    run_id: str | None = None,
+) -> SessionEvent:
+    """An event of a session, which a change takes along. The session is as it is after the change."""
+    return SessionEvent(
+        tenant_id=session.tenant_id,
+        session_id=session.id,
+        owner_id=session.owner_id,
+        type=event_type,
+        actor=actor,
+        occurred_at=now,
+        data_source=session.data_source,
+        message=message,
+        payload=payload,
+        agent_id=agent_id,
+        run_id=run_id,
+    )

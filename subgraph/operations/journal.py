@@ -1,0 +1,58 @@
+"""Owns the promises about the journal: entries in the order of commits, whose positions are all readers' cursors."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.journal import JournalEntry, SessionEvent, SessionEventType
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries of one tenant are wanted; None leaves open."""
+
+    tenant_id: TenantId
+    session_ids: Collection[SessionId] | None = None
+    owner_id: str | None = None
+    data_source: str | None = None
+    types: Collection[SessionEventType] | None = None
+
+
+class Journal(Protocol):
+    """What was told of sessions, in SQL. Positions rise in the order of commits, and are never used again.
+
+    Whoever has read up to a position has read all below it that will ever be there.
+    """
+
+    async def append(self, events: Sequence[SessionEvent]) -> None:
+        """Write events that change nothing of their sessions, in one transaction.
+
+        Events of sessions that are not there are left out.
+
+        Raises:
+            Unavailable: the database did not answer, or stayed busy beyond its bound.
+        """
+        ...
+
+    async def newest_position(self) -> int:
+        """The position of the newest entry; 0 before the first."""
+        ...
+
+    async def entries_after(self, position: int, limit: int) -> list[JournalEntry]:
+        """The next entries of all tenants behind a position."""
+        ...
+
+    async def entries(
+        self, wanted: EntryFilter, after: int, limit: int, up_to: int | None = None
+    ) -> list[JournalEntry]:
+        """The next entries behind a position that are wanted, up to a position."""
+        ...
+
+    async def unrelayed(self, limit: int) -> list[JournalEntry]:
+        """The oldest entries, of all tenants, not yet marked as relayed."""
+        ...
+
+    async def mark_relayed(self, positions: Sequence[int]) -> None:
+        """Remember that these entries were announced. Marking twice is harmless."""
+        ...
