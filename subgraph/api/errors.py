@@ -20,6 +20,7 @@ class SessionManagerErrorCode(Enum):
     ILLEGAL_STATE = "ILLEGAL_STATE"
     REVISION_CONFLICT = "REVISION_CONFLICT"
     NAME_TAKEN = "NAME_TAKEN"
+    NAME_AMBIGUOUS = "NAME_AMBIGUOUS"
     INVALID_INPUT = "INVALID_INPUT"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     EPOCH_STALE = "EPOCH_STALE"
@@ -69,7 +70,16 @@ class SessionRevisionConflict(SessionManagerError):
 class SessionNameTaken(SessionManagerError):
     """NAME_TAKEN."""
 
-    conflicting_id: strawberry.ID = strawberry.field(description="The session that bears it.")
+    conflicting_id: strawberry.ID | None = strawberry.field(
+        description="The session that bears it; null if the caller may not see it."
+    )
+
+
+@strawberry.type(description="A reference to one session fits several: none of them is chosen.")
+class SessionNameAmbiguous(SessionManagerError):
+    """NAME_AMBIGUOUS."""
+
+    candidate_ids: list[strawberry.ID] = strawberry.field(description="Sessions that it fits, up to 20 of them.")
 
 
 @strawberry.type(description="A value is malformed or beyond a limit.")
@@ -159,8 +169,16 @@ def to_error(failure: SessionManagerFailure) -> SessionManagerError:
                 message=message, code=code.REVISION_CONFLICT, path=path, current_revision=failure.current_revision
             )
         case errors.NameTaken():
+            holder = failure.conflicting_id
             return SessionNameTaken(
-                message=message, code=code.NAME_TAKEN, path=path, conflicting_id=strawberry.ID(failure.conflicting_id)
+                message=message,
+                code=code.NAME_TAKEN,
+                path=path,
+                conflicting_id=None if holder is None else strawberry.ID(holder),
+            )
+        case errors.NameAmbiguous():
+            return SessionNameAmbiguous(
+                message=message, code=code.NAME_AMBIGUOUS, path=path, candidate_ids=_ids(failure.candidate_ids)
             )
         case errors.InvalidInput():
             return SessionManagerInvalidInput(message=message, code=code.INVALID_INPUT, path=path, limit=failure.limit)
@@ -229,6 +247,7 @@ ERROR_TYPES: Sequence[type[SessionManagerError]] = (
     SessionIllegalState,
     SessionRevisionConflict,
     SessionNameTaken,
+    SessionNameAmbiguous,
     SessionManagerInvalidInput,
     SessionManagerQuotaExceeded,
     AssignmentEpochStale,

@@ -54,11 +54,21 @@ class RevisionConflict(SessionManagerFailure):
 
 
 class NameTaken(SessionManagerFailure):
-    """Another session of the tenant bears the name."""
+    """Another session of the tenant bears the name; which one is told to whoever may see it."""
 
-    def __init__(self, display_name: str, conflicting_id: str, path: tuple[str, ...] = ()) -> None:
-        super().__init__(f"the name {display_name!r} is taken by session {conflicting_id!r}", path)
+    def __init__(self, display_name: str, conflicting_id: str | None, path: tuple[str, ...] = ()) -> None:
+        by = "another session" if conflicting_id is None else f"session {conflicting_id!r}"
+        super().__init__(f"the name {display_name!r} is taken by {by}", path)
+        self.display_name = display_name
         self.conflicting_id = conflicting_id
+
+
+class NameAmbiguous(SessionManagerFailure):
+    """A reference to one session fits several; `candidate_ids` are some of them, or all."""
+
+    def __init__(self, text: str, candidate_ids: Sequence[str], path: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{text[:200]!r} fits {len(candidate_ids)} sessions or more: refer to one by its id", path)
+        self.candidate_ids = tuple(candidate_ids)
 
 
 class EpochStale(SessionManagerFailure):

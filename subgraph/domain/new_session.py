@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from uuid import UUID
 
 import msgspec
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
+from subgraph.domain.naming import NameConflict, check_name
 
-RETIRED_MAIN_PREFIX = "main-"
-DISPLAY_NAME_LENGTH_MAX = 200
 TEXT_LENGTH_MAX = 200
 DETAILS_MAX = 100
 DETAIL_VALUE_LENGTH_MAX = 1_000
@@ -24,6 +22,7 @@ class NewSession:
     """What a caller asks of a session to be created; the key is never the caller's to choose."""
 
     display_name: str | None = None
+    name_conflict: NameConflict = NameConflict.REJECT
     data_source: str | None = None
     type: str = "Session"
     version: int = 1
@@ -39,22 +38,11 @@ def check_new_session(wanted: NewSession, display_name: str) -> None:
     Raises:
         InvalidInput: naming the field and its limit, or the name looks like an id.
     """
-    if not display_name.strip() or len(display_name) > DISPLAY_NAME_LENGTH_MAX:
-        raise InvalidInput(
-            f"displayName must have 1 to {DISPLAY_NAME_LENGTH_MAX} characters, not {len(display_name):,}",
-            ("displayName",),
-            f"{DISPLAY_NAME_LENGTH_MAX} characters",
-        )
-    if display_name.startswith(RETIRED_MAIN_PREFIX):
-        raise InvalidInput(
-            f"names that begin with {RETIRED_MAIN_PREFIX!r} are kept for former main sessions", ("displayName",)
-        )
+    check_name(display_name)
     if len(msgspec.json.encode(wanted.metadata)) > METADATA_BYTES_MAX:
         raise InvalidInput(
             f"metadata has at most {METADATA_BYTES_MAX:,} bytes as JSON", ("metadata",), f"{METADATA_BYTES_MAX} bytes"
         )
-    if _looks_like_uuid(display_name):
-        raise InvalidInput("displayName may not look like a UUID: it would be mistaken for an id", ("displayName",))
     for name, text in (("dataSource", wanted.data_source), ("type", wanted.type)):
         if text is not None and not 1 <= len(text) <= TEXT_LENGTH_MAX:
             raise InvalidInput(
@@ -78,11 +66,3 @@ def check_new_session(wanted: NewSession, display_name: str) -> None:
                 f"{DETAIL_VALUE_LENGTH_MAX} characters",
             )
     check_labels(wanted.required_labels, ("requiredLabels",), REQUIRED_LABELS_MAX)
-
-
-def _looks_like_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

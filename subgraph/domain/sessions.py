@@ -10,9 +10,8 @@ from subgraph.domain.errors import IllegalState, InvalidInput, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import SessionEvent, SessionEventType, tell
 from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
-from subgraph.domain.new_session import RETIRED_MAIN_PREFIX, TEXT_LENGTH_MAX, NewSession, check_new_session
-
-MAIN_DISPLAY_NAME = "main"
+from subgraph.domain.naming import MAIN_DISPLAY_NAME, normal_name, retired_main_name
+from subgraph.domain.new_session import TEXT_LENGTH_MAX, NewSession, check_new_session
 
 
 class SessionState(StrEnum):
@@ -71,7 +70,7 @@ def create(wanted: NewSession, tenant_id: TenantId, owner_id: str, now: datetime
         InvalidInput: a field is beyond its limit, or the name looks like an id.
     """
     session_id = SessionId(str(uuid4()))
-    display_name = wanted.display_name if wanted.display_name is not None else f"session-{session_id[:8]}"
+    display_name = normal_name(wanted.display_name) if wanted.display_name is not None else f"session-{session_id[:8]}"
     check_new_session(wanted, display_name)
     session = Session(
         id=session_id,
@@ -146,7 +145,7 @@ def end(
     if not session.is_main:
         return SessionChange(updated=(ended,), events=events)
     successor = create_main(session.tenant_id, session.owner_id, now)
-    retired = replace(ended, is_main=False, display_name=f"{RETIRED_MAIN_PREFIX}{session.id}")
+    retired = replace(ended, is_main=False, display_name=retired_main_name(session.id))
     return SessionChange(created=successor.created, updated=(retired,), events=events + successor.events)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -13,10 +13,10 @@ from subgraph.domain.errors import IllegalState, InvalidInput, RevisionConflict
 from subgraph.domain.ids import TenantId
 from subgraph.domain.journal import SessionEventType
 from subgraph.domain.labels import LABEL_KEY_LENGTH_MAX, LABEL_VALUE_LENGTH_MAX, REQUIRED_LABELS_MAX
+from subgraph.domain.naming import DISPLAY_NAME_LENGTH_MAX
 from subgraph.domain.new_session import (
     DETAIL_VALUE_LENGTH_MAX,
     DETAILS_MAX,
-    DISPLAY_NAME_LENGTH_MAX,
     METADATA_BYTES_MAX,
     TEXT_LENGTH_MAX,
     UTC_OFFSET_MAX,
@@ -225,7 +225,7 @@ def test_an_end_of_another_revision_is_refused_with_the_current_one(expected_rev
 
 def test_names_of_former_main_sessions_cannot_be_taken() -> None:
     with pytest.raises(InvalidInput) as refused:
-        create(NewSession(display_name="main-stage"), TENANT, "ann", LATER)
+        create(NewSession(display_name=f"main-{uuid4()}"), TENANT, "ann", LATER)
     assert refused.value.path == ("displayName",)
 
 
