@@ -3,16 +3,19 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from graphql import GraphQLError
 
 from subgraph.api.context import Info
 from subgraph.api.errors import to_graphql_error
+from subgraph.api.scopes import refusal
 from subgraph.api.types.assignment import load_assignments
 from subgraph.api.types.pod import Pod
 from subgraph.api.types.session import Session
 from subgraph.api.types.tile import Tile
+from subgraph.domain.access import Scope
 from subgraph.domain.errors import InvalidInput, SessionManagerFailure
 
 REPRESENTATIONS_MAX = 10_000
@@ -27,13 +30,27 @@ async def _assignments(info: Info, keys: References) -> Sequence[object | None]:
 
 Load = Callable[[Info, References], Awaitable[Sequence[object | None]]]
 
-RESOLVERS: Mapping[str, tuple[Load, Sequence[frozenset[str]]]] = {
-    "Session": (Session.resolve_references, (frozenset({"id"}),)),
-    "Tile": (Tile.resolve_references, (frozenset({"id"}), frozenset({"sessionId", "h3Index"}))),
-    "Pod": (Pod.resolve_references, (frozenset({"id"}),)),
-    "PodAssignment": (_assignments, (frozenset({"id"}),)),
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """How references to a type resolve: its batched load, any one of its sets of key fields, any one of its scopes."""
+
+    load: Load
+    keys: Sequence[frozenset[str]]
+    needs: tuple[Scope, ...]
+
+
+ENTITIES: Mapping[str, Entity] = {
+    "Session": Entity(Session.resolve_references, (frozenset({"id"}),), (Scope.SESSION_READ,)),
+    "Tile": Entity(
+        Tile.resolve_references,
+        (frozenset({"id"}), frozenset({"sessionId", "h3Index"})),
+        (Scope.SESSION_READ, Scope.FLEET_READ),
+    ),
+    "Pod": Entity(Pod.resolve_references, (frozenset({"id"}),), (Scope.FLEET_READ,)),
+    "PodAssignment": Entity(_assignments, (frozenset({"id"}),), (Scope.SESSION_READ, Scope.FLEET_READ)),
 }
-"""Per entity: its batched load, and the sets of key fields any one of which must be there."""
+"""The types that other subgraphs may refer to."""
 
 
 async def resolve_entities(info: Info, representations: Sequence[Any]) -> list[Any]:
@@ -64,9 +81,12 @@ async def resolve_entities(info: Info, representations: Sequence[Any]) -> list[A
 
 
 async def _load(info: Info, type_name: str, references: References) -> Sequence[object | None]:
-    load, _ = RESOLVERS[type_name]
+    entity = ENTITIES[type_name]
+    refused = refusal(info.context.caller, entity.needs)
+    if refused is not None:
+        return [to_graphql_error(refused)] * len(references)
     try:
-        return await load(info, references)
+        return await entity.load(info, references)
     except SessionManagerFailure as failure:
         # One store that is away takes only its own type's entities with it.
         return [to_graphql_error(failure)] * len(references)
@@ -76,9 +96,9 @@ def _problem(representation: object) -> str | None:
     if not isinstance(representation, dict):
         return "a representation must be an object with __typename and the fields of a key"
     type_name = representation.get("__typename")
-    if not isinstance(type_name, str) or type_name not in RESOLVERS:
+    if not isinstance(type_name, str) or type_name not in ENTITIES:
         return f"{str(type_name)[:64]!r} is not an entity of this subgraph that can be resolved"
-    _, keys = RESOLVERS[type_name]
+    keys = ENTITIES[type_name].keys
     if not any(all(isinstance(representation.get(name), str | int) for name in key) for key in keys):
         wanted = " or ".join(" and ".join(sorted(key)) for key in keys)
         return f"a representation of {type_name} needs {wanted}"

@@ -25,7 +25,9 @@ from subgraph.api.errors import ERROR_TYPES, to_graphql_error
 from subgraph.api.mutations import Mutation
 from subgraph.api.queries import Query
 from subgraph.api.scalars import SCALARS
+from subgraph.api.scopes import enforce_scopes, scope_directive
 from subgraph.api.subscriptions import Subscription
+from subgraph.domain.access import Scope
 from subgraph.domain.errors import SessionManagerFailure
 from subgraph.operations.ports import SlowConsumer
 
@@ -97,7 +99,18 @@ def _told(error: GraphQLError) -> GraphQLError:
 
 
 class Schema(strawberry.federation.Schema):
-    """The federated schema, with this project's entity resolution in place of Strawberry's."""
+    """The federated schema, with this project's entity resolution in place of Strawberry's, and scopes enforced."""
+
+    def __init__(self, *, scope_directives: bool, **parts: Any) -> None:
+        self._scope_directives = scope_directives
+        super().__init__(**parts)
+        enforce_scopes(self._schema, directives=scope_directives)
+
+    @property
+    def schema_directives_in_use(self) -> list[object]:
+        """What the SDL imports; Strawberry asks for it before there are fields to say so."""
+        of_scopes = [scope_directive(()), scope_directive((Scope.ADMIN,))] if self._scope_directives else []
+        return [*super().schema_directives_in_use, *of_scopes]
 
     async def entities_resolver(  # type: ignore[override]  # ours is asynchronous, which Strawberry allows
         self, info: Info, representations: list[FederationAny]
@@ -109,11 +122,16 @@ class Schema(strawberry.federation.Schema):
         """Log nothing here: expected failures are the client's to read, and the rest is logged where it is hidden."""
 
 
-def make_schema() -> Schema:
-    """The schema of this subgraph."""
+def make_schema(*, scope_directives: bool = False) -> Schema:
+    """The schema of this subgraph.
+
+    Args:
+        scope_directives: whether the SDL tells gateways the scopes that fields need. Apollo Gateway refuses that.
+    """
     # The same rules for every request: the cache of validations asks for them too.
     rules: list[Any] = [aliases_rule(ALIASES_MAX), depth_rule(DEPTH_MAX, None)]
     return Schema(
+        scope_directives=scope_directives,
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
@@ -131,6 +149,6 @@ def make_schema() -> Schema:
     )
 
 
-def print_sdl() -> str:
-    """The SDL that gateways compose, as `schema.graphql` holds it."""
-    return make_schema().as_str() + "\n"
+def print_sdl(*, scope_directives: bool = False) -> str:
+    """The SDL that gateways compose; without directives for scopes it is what `schema.graphql` holds."""
+    return make_schema(scope_directives=scope_directives).as_str() + "\n"

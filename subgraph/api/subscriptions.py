@@ -7,12 +7,14 @@ import strawberry
 
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
+from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import PodAssignment, to_assignment
 from subgraph.api.types.fleet import Fleet, to_fleet
 from subgraph.api.types.partition import tiles_of_session
 from subgraph.api.types.route import TileRouteBatch, to_route_batch
 from subgraph.api.types.session import SessionNotification
 from subgraph.api.types.tile import Tile, load_tiles
+from subgraph.domain.access import Scope
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.journal import SessionEventType
@@ -60,12 +62,14 @@ class Subscription:
     """The subscriptions."""
 
     @strawberry.subscription(description="Sessions of exactly this data source that start, from now on.")
+    @needs(Scope.SESSION_READ)
     async def session_started(self, info: Info, data_source: str) -> AsyncIterator[SessionNotification]:
         """Starts."""
         async for notification in _notifications(info, SessionEventType.SESSION_STARTED, data_source):
             yield notification
 
     @strawberry.subscription(description="Sessions of exactly this data source that stop, from now on; each once.")
+    @needs(Scope.SESSION_READ)
     async def session_stopped(self, info: Info, data_source: str) -> AsyncIterator[SessionNotification]:
         """Stops."""
         async for notification in _notifications(info, SessionEventType.SESSION_ENDED, data_source):
@@ -78,6 +82,7 @@ class Subscription:
             "`leaseToken` of an instance, also when that one is lost or leaves."
         )
     )
+    @needs(Scope.POD)
     async def pod_assignments(
         self,
         info: Info,
@@ -100,6 +105,7 @@ class Subscription:
     @strawberry.subscription(
         description="A session's tiles for maps: first all of them, then once a control cycle those that changed."
     )
+    @needs(Scope.SESSION_READ)
     async def tile_changes(
         self, info: Info, session_id: strawberry.ID, health: list[TileHealth] | None = None
     ) -> AsyncIterator[TileChangeBatch]:
@@ -130,6 +136,7 @@ class Subscription:
             "fleet; it ends with UNAVAILABLE when it is not."
         )
     )
+    @needs(Scope.SESSION_READ)
     async def tile_routes(self, info: Info, session_id: strawberry.ID) -> AsyncIterator[TileRouteBatch]:
         """A session's routes."""
         services, session_key = info.context.services, SessionId(str(session_id))
@@ -138,6 +145,7 @@ class Subscription:
             yield to_route_batch(batch, services.view)
 
     @strawberry.subscription(description="The fleet: now, and after every control cycle.")
+    @needs(Scope.FLEET_READ)
     async def fleet_changes(self, info: Info) -> AsyncIterator[Fleet]:
         """The fleet."""
         with info.context.services.view.cycles.reader() as cycles:

@@ -6,7 +6,9 @@ from subgraph.api.context import Info
 from subgraph.api.inputs.rebalancing import PauseRebalancingInput, RebalanceInput
 from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import FleetPayload, RebalancePayload
+from subgraph.api.scopes import needs
 from subgraph.api.types.fleet import to_fleet, to_plan
+from subgraph.domain.access import Scope
 
 
 @strawberry.type
@@ -16,6 +18,7 @@ class FleetMutations:
     @strawberry.mutation(
         description="Let rebalancing rest for a while; tiles without an owner are placed all the same."
     )
+    @needs(Scope.FLEET_OPERATE)
     async def pause_rebalancing(self, info: Info, input: PauseRebalancingInput) -> FleetPayload:
         """Pause rebalancing."""
 
@@ -28,6 +31,7 @@ class FleetMutations:
         return await told(FleetPayload, act)
 
     @strawberry.mutation(description="End a pause of rebalancing.")
+    @needs(Scope.FLEET_OPERATE)
     async def resume_rebalancing(self, info: Info) -> FleetPayload:
         """Resume rebalancing."""
 
@@ -38,6 +42,7 @@ class FleetMutations:
         return await told(FleetPayload, act)
 
     @strawberry.mutation(description="Apply a plan by its id, or plan and apply now.")
+    @needs(Scope.FLEET_OPERATE)
     async def rebalance(self, info: Info, input: RebalanceInput | None = None) -> RebalancePayload:
         """Rebalance."""
 

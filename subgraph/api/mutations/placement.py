@@ -8,8 +8,10 @@ from subgraph.api.context import Info
 from subgraph.api.inputs.tile import PlaceTileInput, TileRefInput
 from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import PodAssignmentPayload, TilePayload
+from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import to_assignment
 from subgraph.api.types.tile import load_tiles
+from subgraph.domain.access import Scope
 from subgraph.domain.ids import PodId, TileId
 
 
@@ -18,6 +20,7 @@ class PlacementMutations:
     """Placement."""
 
     @strawberry.mutation(description="Move a tile to a pod by hand, make-before-break; an unowned one at once.")
+    @needs(Scope.FLEET_OPERATE)
     async def move_tile(self, info: Info, input: PlaceTileInput) -> PodAssignmentPayload:
         """Move a tile."""
 
@@ -31,6 +34,7 @@ class PlacementMutations:
     @strawberry.mutation(
         description="Pin a tile to a pod: it is moved there, and stays while the pod is READY or CORDONED."
     )
+    @needs(Scope.FLEET_OPERATE)
     async def pin_tile(self, info: Info, input: PlaceTileInput) -> PodAssignmentPayload:
         """Pin a tile."""
 
@@ -42,6 +46,7 @@ class PlacementMutations:
         return await told(PodAssignmentPayload, act)
 
     @strawberry.mutation(description="Let a tile be placed freely again. Idempotent.")
+    @needs(Scope.FLEET_OPERATE)
     async def unpin_tile(self, info: Info, input: TileRefInput) -> PodAssignmentPayload:
         """Unpin a tile."""
 
@@ -55,12 +60,14 @@ class PlacementMutations:
     @strawberry.mutation(
         description="Keep a tile off a pod: it is never placed there, and moves away if it is there, make-before-break."
     )
+    @needs(Scope.FLEET_OPERATE)
     async def forbid_tile(self, info: Info, input: PlaceTileInput) -> TilePayload:
         """Forbid a tile on a pod."""
         tile_id, rules = TileId(str(input.tile_id)), info.context.services.tile_rules
         return await _ruled(info, tile_id, rules.forbid(info.context.caller, tile_id, PodId(str(input.pod_id))))
 
     @strawberry.mutation(description="Let a tile be on a pod again. Idempotent.")
+    @needs(Scope.FLEET_OPERATE)
     async def allow_tile(self, info: Info, input: PlaceTileInput) -> TilePayload:
         """Allow a tile on a pod."""
         tile_id, rules = TileId(str(input.tile_id)), info.context.services.tile_rules
@@ -69,6 +76,7 @@ class PlacementMutations:
     @strawberry.mutation(
         description="End a tile's quarantine and forget the losses that led to it: it is placed at once. Idempotent."
     )
+    @needs(Scope.FLEET_OPERATE)
     async def release_tile(self, info: Info, input: TileRefInput) -> TilePayload:
         """Release a tile."""
         tile_id, rules = TileId(str(input.tile_id)), info.context.services.tile_rules

@@ -23,8 +23,10 @@ from subgraph.api.payloads import (
     ReportTileLoadsPayload,
 )
 from subgraph.api.scalars import Long
+from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import to_assignment
 from subgraph.api.types.pod import load_pods
+from subgraph.domain.access import Scope
 from subgraph.domain.ids import PodId
 
 
@@ -33,6 +35,7 @@ class PodMutations:
     """Pods."""
 
     @strawberry.mutation(description="Register a pod, or a new instance of one: the former instance is fenced.")
+    @needs(Scope.POD)
     async def register_pod(self, info: Info, input: RegisterPodInput) -> RegisterPodPayload:
         """Register a pod."""
 
@@ -48,6 +51,7 @@ class PodMutations:
         return await told(RegisterPodPayload, act)
 
     @strawberry.mutation(description="Renew a pod's lease.")
+    @needs(Scope.POD)
     async def heartbeat_pod(self, info: Info, input: HeartbeatPodInput) -> HeartbeatPodPayload:
         """Renew a lease."""
 
@@ -60,6 +64,7 @@ class PodMutations:
     @strawberry.mutation(
         description="Report the loads of tiles; renews the lease too. Stale entries are refused one by one."
     )
+    @needs(Scope.POD)
     async def report_tile_loads(self, info: Info, input: ReportTileLoadsInput) -> ReportTileLoadsPayload:
         """Report loads."""
 
@@ -72,6 +77,7 @@ class PodMutations:
     @strawberry.mutation(
         description="Acknowledge that terms have reached a phase. Repeated and late ones change nothing."
     )
+    @needs(Scope.POD)
     async def acknowledge_assignments(
         self, info: Info, input: AcknowledgeAssignmentsInput
     ) -> AcknowledgeAssignmentsPayload:
@@ -89,6 +95,7 @@ class PodMutations:
     @strawberry.mutation(
         description="A pod leaves, by its own word, after its drain; tiles it still has are placed elsewhere."
     )
+    @needs(Scope.POD)
     async def deregister_pod(self, info: Info, input: HeartbeatPodInput) -> PodPayload:
         """Deregister a pod."""
 
@@ -99,16 +106,19 @@ class PodMutations:
         return await told(PodPayload, act)
 
     @strawberry.mutation(description="Give a pod no new tiles; it keeps those it has.")
+    @needs(Scope.FLEET_OPERATE)
     async def cordon_pod(self, info: Info, input: PodRefInput) -> PodPayload:
         """Cordon a pod."""
         return await _operated(info, input, info.context.services.operator.cordon)
 
     @strawberry.mutation(description="Let a cordoned or draining pod have tiles again.")
+    @needs(Scope.FLEET_OPERATE)
     async def uncordon_pod(self, info: Info, input: PodRefInput) -> PodPayload:
         """Uncordon a pod."""
         return await _operated(info, input, info.context.services.operator.uncordon)
 
     @strawberry.mutation(description="Move a pod's tiles away, make-before-break, and give it no new ones.")
+    @needs(Scope.FLEET_OPERATE, Scope.POD)
     async def drain_pod(self, info: Info, input: PodRefInput) -> PodPayload:
         """Drain a pod."""
         return await _operated(info, input, info.context.services.operator.drain)

@@ -6,7 +6,9 @@ from subgraph.api.context import Info
 from subgraph.api.inputs.session import CreateSessionInput, EndSessionInput, UpdateSessionInput
 from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import SessionPayload
+from subgraph.api.scopes import needs
 from subgraph.api.types.session import to_session
+from subgraph.domain.access import Scope
 from subgraph.domain.ids import SessionId
 
 
@@ -15,6 +17,7 @@ class SessionMutations:
     """Sessions."""
 
     @strawberry.mutation(description="Create an ACTIVE session, with tiles if a coverage is given.")
+    @needs(Scope.SESSION_WRITE)
     async def create_session(self, info: Info, input: CreateSessionInput) -> SessionPayload:
         """Create a session."""
 
@@ -34,6 +37,7 @@ class SessionMutations:
         return await told(SessionPayload, act)
 
     @strawberry.mutation(description="Change an ACTIVE session: what its tiles require of the pods' labels.")
+    @needs(Scope.SESSION_WRITE)
     async def update_session(self, info: Info, input: UpdateSessionInput) -> SessionPayload:
         """Change a session."""
 
@@ -48,6 +52,7 @@ class SessionMutations:
     @strawberry.mutation(
         description="End a session: its tiles are released, it takes no new work and stays readable. Idempotent."
     )
+    @needs(Scope.SESSION_WRITE)
     async def end_session(self, info: Info, input: EndSessionInput) -> SessionPayload:
         """End a session."""
 

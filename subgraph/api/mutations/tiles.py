@@ -7,7 +7,9 @@ from subgraph.api.inputs.label import labels_of
 from subgraph.api.inputs.tile import MergeTilesInput, RegisterTilesInput, RequireTileLabelsInput, TileRefInput
 from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import TilesPayload
+from subgraph.api.scopes import needs
 from subgraph.api.types.tile import load_tiles
+from subgraph.domain.access import Scope
 from subgraph.domain.ids import SessionId, TileId
 from subgraph.operations.partition import Registration
 
@@ -19,6 +21,7 @@ class TileMutations:
     @strawberry.mutation(
         description="Cover cells or a polygon with tiles. Idempotent and cheap: for records outside all tiles, too."
     )
+    @needs(Scope.SESSION_WRITE)
     async def register_tiles(self, info: Info, input: RegisterTilesInput) -> TilesPayload:
         """Register tiles."""
 
@@ -36,6 +39,7 @@ class TileMutations:
     @strawberry.mutation(
         description="Set the labels that tiles require of their own. Those on other pods move away, make-before-break."
     )
+    @needs(Scope.SESSION_WRITE)
     async def require_tile_labels(self, info: Info, input: RequireTileLabelsInput) -> TilesPayload:
         """Require labels."""
 
@@ -53,6 +57,7 @@ class TileMutations:
             "each with a share of its load. Idempotent: a tile that has split answers what it became."
         )
     )
+    @needs(Scope.FLEET_OPERATE)
     async def split_tile(self, info: Info, input: TileRefInput) -> TilesPayload:
         """Split a tile."""
 
@@ -68,6 +73,7 @@ class TileMutations:
             "under way for any of them. Idempotent: a tile that is there is answered."
         )
     )
+    @needs(Scope.FLEET_OPERATE)
     async def merge_tiles(self, info: Info, input: MergeTilesInput) -> TilesPayload:
         """Merge tiles."""
 

@@ -4,8 +4,10 @@ import strawberry
 
 from subgraph.api.context import Info
 from subgraph.api.inputs.rebalancing import RebalancePlanInput, what_if_of
+from subgraph.api.scopes import needs
 from subgraph.api.types.fleet import Fleet, RebalancePlan, to_fleet, to_plan
 from subgraph.api.types.pod import Pod, load_pods
+from subgraph.domain.access import Scope
 
 
 @strawberry.type
@@ -13,16 +15,19 @@ class FleetQueries:
     """The fleet."""
 
     @strawberry.field(description="One pod; null if there is none of that id.")
+    @needs(Scope.FLEET_READ)
     def pod(self, info: Info, id: strawberry.ID) -> Pod | None:
         """One pod."""
         return load_pods(info, [str(id)])[0]
 
     @strawberry.field(description="The fleet: its pods, sums and control loop.")
+    @needs(Scope.FLEET_READ)
     def fleet(self, info: Info) -> Fleet:
         """The fleet."""
         return to_fleet(info)
 
     @strawberry.field(description="A dry run: what rebalancing would do now, or if pods or loads were others.")
+    @needs(Scope.FLEET_READ)
     async def rebalance_plan(self, info: Info, input: RebalancePlanInput | None = None) -> RebalancePlan:
         """A dry run."""
         wanted = input or RebalancePlanInput()

@@ -5,8 +5,10 @@ from datetime import datetime
 import strawberry
 
 from subgraph.api.context import Info
+from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import PodAssignment, PodAssignmentConnection, assignment_page, load_assignments
 from subgraph.api.types.common import TILES_PAGE_SIZE_MAX, page_size, to_ms
+from subgraph.domain.access import Scope
 from subgraph.domain.errors import SessionManagerFailure
 from subgraph.domain.ids import PodId, SessionId
 
@@ -21,6 +23,7 @@ class HistoryQueries:
             "history still keeps."
         )
     )
+    @needs(Scope.SESSION_READ, Scope.FLEET_READ)
     async def pod_assignment(self, info: Info, id: strawberry.ID) -> PodAssignment | None:
         """One term."""
         (found,) = await load_assignments(info, [str(id)])
@@ -36,6 +39,7 @@ class HistoryQueries:
             "for a time that is a setting, 30 days by default. `first` is at most 1,000; `totalCount` is null."
         )
     )
+    @needs(Scope.SESSION_READ, Scope.FLEET_READ)
     async def assignment_history(
         self,
         info: Info,

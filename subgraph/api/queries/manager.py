@@ -3,6 +3,7 @@
 import strawberry
 
 from subgraph.api.context import Info
+from subgraph.api.scopes import needs
 
 
 @strawberry.type(description="What this session manager is and allows.")
@@ -17,6 +18,7 @@ class ManagerQueries:
     """This session manager."""
 
     @strawberry.field(description="What this session manager is.")
+    @needs()
     def session_manager(self, info: Info) -> SessionManagerInfo:
         """About this session manager."""
         return SessionManagerInfo(version=info.context.services.version)

@@ -3,7 +3,9 @@
 import strawberry
 
 from subgraph.api.context import Info
+from subgraph.api.scopes import needs
 from subgraph.api.types.tile import Tile, load_tiles
+from subgraph.domain.access import Scope
 from subgraph.domain.ids import SessionId
 
 
@@ -12,6 +14,7 @@ class TileQueries:
     """Tiles."""
 
     @strawberry.field(description="One tile by its id, `{sessionId}:{h3Index}`; null if there is none.")
+    @needs(Scope.SESSION_READ, Scope.FLEET_READ)
     async def tile(self, info: Info, id: strawberry.ID) -> Tile | None:
         """One tile."""
         return (await load_tiles(info, [str(id)]))[0]
@@ -22,6 +25,7 @@ class TileQueries:
             "at the finest H3 resolution. Null where the session has no coverage."
         )
     )
+    @needs(Scope.SESSION_READ, Scope.FLEET_READ)
     async def tile_at(self, info: Info, session_id: strawberry.ID, lat: float, lng: float) -> Tile | None:
         """The tile of a place."""
         tile_id = info.context.services.partition.tile_at(SessionId(str(session_id)), lat, lng)

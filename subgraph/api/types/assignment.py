@@ -8,7 +8,9 @@ import strawberry
 
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
+from subgraph.api.scopes import needs
 from subgraph.api.types.common import PageInfo, at_ms, page_info
+from subgraph.domain.access import Scope
 from subgraph.domain.errors import InvalidInput, SessionManagerFailure, Unavailable
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import TileId, assignment_id, parse_assignment_id
@@ -88,6 +90,7 @@ class PodAssignment:
         return (await load_tiles(info, [str(self.tile_id)]))[0]
 
     @strawberry.field(description="The pod that owns the tile; null once it is forgotten.")
+    @needs(Scope.FLEET_READ, Scope.POD)
     def pod(self, info: Info) -> Annotated["Pod", strawberry.lazy("subgraph.api.types.pod")] | None:
         """The pod."""
         from subgraph.api.types.pod import load_pods

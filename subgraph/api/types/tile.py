@@ -12,6 +12,7 @@ from strawberry.scalars import JSON
 
 from subgraph.api.context import Info, TileHistory
 from subgraph.api.scalars import Long
+from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import (
     PodAssignment,
     PodAssignmentConnection,
@@ -20,6 +21,7 @@ from subgraph.api.types.assignment import (
 )
 from subgraph.api.types.common import PageInfo, SessionDetail, at_ms, page_size, to_details
 from subgraph.api.types.pod import Pod, load_pods
+from subgraph.domain.access import Scope
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.divisibility import successors_of
 from subgraph.domain.fleet.health import TileHealth
@@ -259,6 +261,7 @@ class Tile:
         return assignment_page(await info.context.history_loader.load(wanted), after)
 
     @strawberry.field(description="Why it is here, and for every other live pod why it is not there; the best first.")
+    @needs(Scope.FLEET_READ)
     def explanation(self, info: Info, first: int = 20) -> "PlacementExplanation":
         """The account of its placement."""
         services, size = info.context.services, page_size(first)
