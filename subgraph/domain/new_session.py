@@ -7,6 +7,7 @@ from datetime import timedelta
 import msgspec
 
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.expiry import MAX_HISTORY_MAX, ExpiryPolicy, check_ttl
 from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
 from subgraph.domain.naming import NameConflict, check_name
 
@@ -14,6 +15,10 @@ TEXT_LENGTH_MAX = 200
 DETAILS_MAX = 100
 DETAIL_VALUE_LENGTH_MAX = 1_000
 METADATA_BYTES_MAX = 65_536
+CONTEXT_BYTES_MAX = 262_144
+TOKEN_BUDGET_MAX = 2**53 - 1
+TICK_INTERVAL_MIN = timedelta(seconds=1)
+TICK_INTERVAL_MAX = timedelta(days=1)
 UTC_OFFSET_MAX = timedelta(hours=18)
 
 
@@ -30,6 +35,13 @@ class NewSession:
     details: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, object] = field(default_factory=dict)
     required_labels: Labels = field(default_factory=dict)
+    external_id: str | None = None
+    context: Mapping[str, object] = field(default_factory=dict)
+    max_history: int | None = None
+    ttl: timedelta | None = None
+    expiry_policy: ExpiryPolicy = ExpiryPolicy.SLIDING
+    token_budget: int | None = None
+    tick_interval: timedelta | None = None
 
 
 def check_new_session(wanted: NewSession, display_name: str) -> None:
@@ -39,11 +51,10 @@ def check_new_session(wanted: NewSession, display_name: str) -> None:
         InvalidInput: naming the field and its limit, or the name looks like an id.
     """
     check_name(display_name)
-    if len(msgspec.json.encode(wanted.metadata)) > METADATA_BYTES_MAX:
-        raise InvalidInput(
-            f"metadata has at most {METADATA_BYTES_MAX:,} bytes as JSON", ("metadata",), f"{METADATA_BYTES_MAX} bytes"
-        )
-    for name, text in (("dataSource", wanted.data_source), ("type", wanted.type)):
+    check_json_size(wanted.metadata, METADATA_BYTES_MAX, "metadata")
+    check_json_size(wanted.context, CONTEXT_BYTES_MAX, "context")
+    texts = (("dataSource", wanted.data_source), ("type", wanted.type), ("externalId", wanted.external_id))
+    for name, text in texts:
         if text is not None and not 1 <= len(text) <= TEXT_LENGTH_MAX:
             raise InvalidInput(
                 f"{name} must have 1 to {TEXT_LENGTH_MAX} characters, not {len(text):,}",
@@ -66,3 +77,51 @@ def check_new_session(wanted: NewSession, display_name: str) -> None:
                 f"{DETAIL_VALUE_LENGTH_MAX} characters",
             )
     check_labels(wanted.required_labels, ("requiredLabels",), REQUIRED_LABELS_MAX)
+    _check_working(wanted)
+
+
+def check_json_size(value: Mapping[str, object], bytes_max: int, name: str) -> None:
+    """Refuse a JSON object that is too large.
+
+    Raises:
+        InvalidInput: naming the field and the limit.
+    """
+    if len(msgspec.json.encode(value)) > bytes_max:
+        raise InvalidInput(f"{name} has at most {bytes_max:,} bytes as JSON", (name,), f"{bytes_max} bytes")
+
+
+def check_max_history(max_history: int) -> None:
+    """Refuse a working history of no messages, or of too many.
+
+    Raises:
+        InvalidInput: naming the limit.
+    """
+    if not 1 <= max_history <= MAX_HISTORY_MAX:
+        raise InvalidInput(
+            f"maxHistory must lie between 1 and {MAX_HISTORY_MAX:,}, not {max_history:,}",
+            ("maxHistory",),
+            f"{MAX_HISTORY_MAX}",
+        )
+
+
+def check_token_budget(token_budget: int) -> None:
+    """Refuse a budget that is none.
+
+    Raises:
+        InvalidInput: naming the limit.
+    """
+    if not 1 <= token_budget <= TOKEN_BUDGET_MAX:
+        raise InvalidInput(f"tokenBudget must lie between 1 and {TOKEN_BUDGET_MAX}", ("tokenBudget",), "1")
+
+
+def _check_working(wanted: NewSession) -> None:
+    if wanted.max_history is not None:
+        check_max_history(wanted.max_history)
+    if wanted.token_budget is not None:
+        check_token_budget(wanted.token_budget)
+    if wanted.ttl is not None:
+        check_ttl(wanted.ttl)
+        if wanted.expiry_policy is ExpiryPolicy.NEVER:
+            raise InvalidInput("a session that never expires has no ttl", ("ttl",))
+    if wanted.tick_interval is not None and not TICK_INTERVAL_MIN <= wanted.tick_interval <= TICK_INTERVAL_MAX:
+        raise InvalidInput("tickInterval must lie between PT1S and P1D", ("tickInterval",), "PT1S to P1D")

@@ -7,6 +7,7 @@ from enum import StrEnum
 from uuid import uuid4
 
 from subgraph.domain.errors import IllegalState, InvalidInput, RevisionConflict
+from subgraph.domain.expiry import DEFAULTS, ExpiryPolicy, SessionDefaults, expiry_of
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import SessionEvent, SessionEventType, tell
 from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
@@ -19,18 +20,26 @@ class SessionState(StrEnum):
 
     ACTIVE = "ACTIVE"
     ENDED = "ENDED"
+    EXPIRED = "EXPIRED"
+    DELETED = "DELETED"
 
 
 TRANSITIONS: Mapping[SessionState, frozenset[SessionState]] = {
-    SessionState.ACTIVE: frozenset({SessionState.ENDED}),
-    SessionState.ENDED: frozenset(),
+    SessionState.ACTIVE: frozenset({SessionState.ENDED, SessionState.EXPIRED, SessionState.DELETED}),
+    SessionState.ENDED: frozenset({SessionState.DELETED}),
+    SessionState.EXPIRED: frozenset({SessionState.ACTIVE, SessionState.DELETED}),
+    SessionState.DELETED: frozenset({SessionState.ACTIVE, SessionState.ENDED, SessionState.EXPIRED}),
 }
 """Which state may follow which. Only `_move` reads it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An isolated workspace with a lifetime. Times are UTC. `required_labels`: what all its tiles require of a pod."""
+    """An isolated workspace with a lifetime. Times are UTC.
+
+    `required_labels` is what all its tiles require of a pod. Its time runs out at `expires_at`, or never. The session
+    it was `copied_from` may be gone by now.
+    """
 
     id: SessionId
     tenant_id: TenantId
@@ -47,8 +56,34 @@ class Session:
     metadata: Mapping[str, object]
     created_at: datetime
     updated_at: datetime
+    last_active_at: datetime
+    expiry_policy: ExpiryPolicy
+    max_history: int
+    external_id: str | None = None
+    title: str | None = None
+    ttl: timedelta | None = None
+    expires_at: datetime | None = None
     ended_at: datetime | None = None
+    deleted_at: datetime | None = None
+    deleted_by: str | None = None
+    copied_from: SessionId | None = None
+    context: Mapping[str, object] = field(default_factory=dict)
+    token_budget: int | None = None
+    tick_interval: timedelta | None = None
     required_labels: Labels = field(default_factory=dict)
+
+    @property
+    def stopped_at(self) -> datetime | None:
+        """Since when it is in a state that retention ends; None while it is ACTIVE."""
+        match self.state:
+            case SessionState.ACTIVE:
+                return None
+            case SessionState.ENDED:
+                return self.ended_at
+            case SessionState.EXPIRED:
+                return self.expires_at
+            case SessionState.DELETED:
+                return self.deleted_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +98,9 @@ class SessionChange:
     events: tuple[SessionEvent, ...] = ()
 
 
-def create(wanted: NewSession, tenant_id: TenantId, owner_id: str, now: datetime) -> SessionChange:
+def create(
+    wanted: NewSession, tenant_id: TenantId, owner_id: str, now: datetime, defaults: SessionDefaults = DEFAULTS
+) -> SessionChange:
     """A new ACTIVE session and its SESSION_STARTED event.
 
     Raises:
@@ -72,6 +109,7 @@ def create(wanted: NewSession, tenant_id: TenantId, owner_id: str, now: datetime
     session_id = SessionId(str(uuid4()))
     display_name = normal_name(wanted.display_name) if wanted.display_name is not None else f"session-{session_id[:8]}"
     check_new_session(wanted, display_name)
+    ttl = None if wanted.expiry_policy is ExpiryPolicy.NEVER else wanted.ttl or defaults.ttl
     session = Session(
         id=session_id,
         tenant_id=tenant_id,
@@ -88,14 +126,24 @@ def create(wanted: NewSession, tenant_id: TenantId, owner_id: str, now: datetime
         metadata=dict(wanted.metadata),
         created_at=now,
         updated_at=now,
+        last_active_at=now,
+        expiry_policy=wanted.expiry_policy,
+        max_history=defaults.max_history if wanted.max_history is None else wanted.max_history,
+        external_id=wanted.external_id,
+        ttl=ttl,
+        expires_at=expiry_of(wanted.expiry_policy, ttl, now),
+        context=dict(wanted.context),
+        token_budget=wanted.token_budget,
+        tick_interval=wanted.tick_interval,
         required_labels=dict(wanted.required_labels),
     )
     return SessionChange(created=(session,), events=(tell(session, SessionEventType.SESSION_STARTED, owner_id, now),))
 
 
 def create_main(tenant_id: TenantId, owner_id: str, now: datetime) -> SessionChange:
-    """The tenant's `main` session: the live world."""
-    change = create(NewSession(display_name=MAIN_DISPLAY_NAME), tenant_id, owner_id, now)
+    """The tenant's `main` session: the live world, which never expires."""
+    wanted = NewSession(display_name=MAIN_DISPLAY_NAME, expiry_policy=ExpiryPolicy.NEVER)
+    change = create(wanted, tenant_id, owner_id, now)
     return replace(change, created=(replace(change.created[0], is_main=True),))
 
 

@@ -32,6 +32,7 @@ from subgraph.adapters.sql.tables import METADATA
 from subgraph.adapters.sql.term_history import SqlTermHistory
 from subgraph.domain import sessions
 from subgraph.domain.errors import Unavailable
+from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import TenantId
 from subgraph.domain.new_session import NewSession
@@ -209,7 +210,7 @@ async def test_the_migrations_build_exactly_the_tables_that_the_stores_use(datab
         await connection.run_sync(METADATA.drop_all)
         await connection.run_sync(METADATA.create_all)
         assert await structure(connection) == migrated
-    assert len(migrated) == 18
+    assert len(migrated) == 25
 
 
 def test_the_head_is_the_newest_migration() -> None:
@@ -224,7 +225,9 @@ async def test_opening_again_keeps_what_is_there(path: Path) -> None:
         await database.close()
 
 
-async def test_sessions_of_an_older_database_are_there_after_its_upgrade_and_require_no_labels(path: Path) -> None:
+async def test_sessions_of_an_older_database_are_there_after_its_upgrade_require_no_labels_and_never_expire(
+    path: Path,
+) -> None:
     database = await open_database(sqlite_url(path))
     change = sessions.create(NewSession(required_labels={"a": "b"}), TENANT, "ann", datetime(2026, 3, 1, tzinfo=UTC))
     await SqlSessionStore(database).commit(change)
@@ -235,7 +238,8 @@ async def test_sessions_of_an_older_database_are_there_after_its_upgrade_and_req
     (session,) = change.created
     stored = await SqlSessionStore(database).sessions(TENANT, [session.id])
     await database.close()
-    assert stored == {session.id: replace(session, required_labels={})}
+    kept = replace(session, required_labels={}, expiry_policy=ExpiryPolicy.NEVER, ttl=None, expires_at=None)
+    assert stored == {session.id: kept}
 
 
 async def test_a_database_from_before_there_was_a_history_keeps_all_it_had_and_takes_terms(path: Path) -> None:

@@ -261,10 +261,15 @@ def test_a_former_main_ends_once_and_leaves_no_second_successor() -> None:
 # ── The lifecycle ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_lifecycle_is_whole_and_leads_from_active_to_ended_only() -> None:
-    assert set(TRANSITIONS) == set(SessionState)
-    assert TRANSITIONS[SessionState.ACTIVE] == {SessionState.ENDED}
-    assert TRANSITIONS[SessionState.ENDED] == set()
+def test_the_lifecycle_is_this_table() -> None:
+    active, ended, expired, deleted = SessionState
+    following = {
+        active: {ended, expired, deleted},
+        ended: {deleted},
+        expired: {active, deleted},
+        deleted: {active, ended, expired},
+    }
+    assert following == TRANSITIONS
 
 
 def test_only_an_active_session_takes_new_work() -> None:

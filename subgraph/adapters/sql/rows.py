@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import PodId, SessionId, TenantId, parse_tile_id, tile_id
 from subgraph.domain.journal import JournalEntry, SessionEvent, SessionEventType
@@ -36,6 +37,20 @@ def session_values(session: Session) -> dict[str, object]:
         "created_at": session.created_at,
         "updated_at": session.updated_at,
         "ended_at": session.ended_at,
+        "external_id": session.external_id,
+        "title": session.title,
+        "last_active_at": session.last_active_at,
+        "expiry_policy": session.expiry_policy.value,
+        "ttl_microseconds": _microseconds(session.ttl),
+        "expires_at": session.expires_at,
+        "stopped_at": session.stopped_at,
+        "deleted_at": session.deleted_at,
+        "deleted_by": session.deleted_by,
+        "copied_from": session.copied_from,
+        "context_json": _json(session.context),
+        "max_history": session.max_history,
+        "token_budget": session.token_budget,
+        "tick_interval_microseconds": _microseconds(session.tick_interval),
     }
 
 
@@ -59,6 +74,19 @@ def session_of(row: Row[Any]) -> Session:
         updated_at=row.updated_at,
         ended_at=row.ended_at,
         required_labels=json.loads(row.required_labels_json),
+        external_id=row.external_id,
+        title=row.title,
+        last_active_at=row.last_active_at,
+        expiry_policy=ExpiryPolicy(row.expiry_policy),
+        ttl=_duration(row.ttl_microseconds),
+        expires_at=row.expires_at,
+        deleted_at=row.deleted_at,
+        deleted_by=row.deleted_by,
+        copied_from=None if row.copied_from is None else SessionId(row.copied_from),
+        context=json.loads(row.context_json),
+        max_history=row.max_history,
+        token_budget=row.token_budget,
+        tick_interval=_duration(row.tick_interval_microseconds),
     )
 
 
@@ -134,6 +162,14 @@ def term_facts_of(row: Row[Any]) -> TermFacts:
     tile = tile_id(SessionId(row.session_id), row.cell)
     change = TermChange(tile, term, AssignmentState(row.state), row.pinned, ended_at_ms=row.ended_at_ms)
     return TermFacts(change, TenantId(row.tenant_id), row.version)
+
+
+def _microseconds(length: timedelta | None) -> int | None:
+    return None if length is None else length // _MICROSECOND
+
+
+def _duration(microseconds: int | None) -> timedelta | None:
+    return None if microseconds is None else timedelta(microseconds=microseconds)
 
 
 def _json(value: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from subgraph.adapters.sql.failures import DatabaseTooNew, DatabaseUnusable
 
-HEAD_REVISION = "0005_journal"
+HEAD_REVISION = "0006_session_lifetime"
 """The newest migration. A test compares it with the folder, so that opening a current database needs no Alembic."""
 
 _WAL_RETRY_SECONDS = 0.02

@@ -13,6 +13,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TextClause,
     TypeDecorator,
     UniqueConstraint,
     text,
@@ -41,6 +42,14 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+_NOT_DELETED = "deleted_at IS NULL"
+
+
+def _partial(name: str, *columns: str | TextClause, where: str, unique: bool = False) -> Index:
+    """An index of the rows that a condition holds for, on every database."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
 class SqlTable(SQLModel, registry=registry(metadata=MetaData())):
     """The base of this project's tables, with metadata of their own: other users of SQLModel stay apart."""
 
@@ -50,7 +59,16 @@ class SessionRow(SqlTable, table=True):
 
     __tablename__ = "session"
     __table_args__ = (
-        Index("uq_session_tenant_id_display_name", "tenant_id", "display_name", unique=True),
+        # What is deleted stands in nobody's way: its names are free.
+        _partial("uq_session_tenant_id_display_name", "tenant_id", "display_name", where=_NOT_DELETED, unique=True),
+        _partial(
+            "uq_session_tenant_id_owner_id_external_id",
+            "tenant_id",
+            "owner_id",
+            "external_id",
+            where=f"external_id IS NOT NULL AND {_NOT_DELETED}",
+            unique=True,
+        ),
         # One live world per tenant, whoever races.
         Index(
             "uq_session_tenant_id_main",
@@ -61,6 +79,13 @@ class SessionRow(SqlTable, table=True):
         ),
         Index("ix_session_current", "tenant_id", "state", text("created_at DESC"), "id"),
         Index("ix_session_current_of_data_source", "tenant_id", "state", "data_source", text("created_at DESC"), "id"),
+        _partial("ix_session_created", "tenant_id", text("created_at DESC"), "id", where=_NOT_DELETED),
+        _partial("ix_session_of_owner", "tenant_id", "owner_id", text("created_at DESC"), "id", where=_NOT_DELETED),
+        _partial("ix_session_updated", "tenant_id", text("updated_at DESC"), "id", where=_NOT_DELETED),
+        _partial("ix_session_last_active", "tenant_id", text("last_active_at DESC"), "id", where=_NOT_DELETED),
+        # What the sweeps look for, of all tenants: sessions whose time runs out, and those that retention ends.
+        _partial("ix_session_expiring", "expires_at", "id", where="state = 'ACTIVE' AND expires_at IS NOT NULL"),
+        _partial("ix_session_stopped", "stopped_at", "id", where="stopped_at IS NOT NULL"),
     )
 
     id: str = Field(primary_key=True)
@@ -81,6 +106,22 @@ class SessionRow(SqlTable, table=True):
     updated_at: datetime = Field(sa_type=UtcDateTime)
     ended_at: datetime | None = Field(sa_type=UtcDateTime)
     last_sequence: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    external_id: str | None
+    title: str | None
+    last_active_at: datetime = Field(
+        sa_type=UtcDateTime, sa_column_kwargs={"server_default": "1970-01-01 00:00:00.000000"}
+    )
+    expiry_policy: str = Field(sa_column_kwargs={"server_default": "NEVER"})
+    ttl_microseconds: int | None = Field(sa_type=BigInteger)
+    expires_at: datetime | None = Field(sa_type=UtcDateTime)
+    stopped_at: datetime | None = Field(sa_type=UtcDateTime)
+    deleted_at: datetime | None = Field(sa_type=UtcDateTime)
+    deleted_by: str | None
+    copied_from: str | None
+    context_json: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "{}"})
+    max_history: int = Field(sa_column_kwargs={"server_default": "500"})
+    token_budget: int | None = Field(sa_type=BigInteger)
+    tick_interval_microseconds: int | None = Field(sa_type=BigInteger)
 
 
 class SessionEventRow(SqlTable, table=True):

@@ -8,10 +8,11 @@ from strawberry.scalars import JSON
 
 from subgraph.api.inputs.coverage import TileCoverageInput
 from subgraph.api.inputs.label import SessionDetailInput, labels_of
-from subgraph.api.scalars import Duration
+from subgraph.api.scalars import Duration, Long
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.expiry import MAX_HISTORY_MAX, ExpiryPolicy
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
-from subgraph.domain.new_session import NewSession
+from subgraph.domain.new_session import CONTEXT_BYTES_MAX, NewSession
 
 
 @strawberry.input(description="A session to create. Its key is made by the server.")
@@ -38,15 +39,32 @@ class CreateSessionInput:
         ),
     )
 
+    external_id: str | None = strawberry.field(
+        default=None, description="The client's own alias, unique in the tenant and owner; a lookup, never a key."
+    )
+    ttl: Duration | None = strawberry.field(
+        default=None, description="How long it lives after activity (SLIDING) or from now (FIXED); else a setting."
+    )
+    expiry_policy: ExpiryPolicy = strawberry.field(
+        default=ExpiryPolicy.SLIDING, description="What renews its time. With NEVER there is no ttl."
+    )
+    context: JSON | None = strawberry.field(
+        default=None, description=f"Working memory: a JSON object of at most {CONTEXT_BYTES_MAX:,} bytes."
+    )
+    max_history: int | None = strawberry.field(
+        default=None, description=f"How many messages its working history keeps, at most {MAX_HISTORY_MAX:,}."
+    )
+    token_budget: Long | None = strawberry.field(default=None, description="How many tokens its runs may use.")
+    tick_interval: Duration | None = strawberry.field(
+        default=None, description="How often it ticks in its journal, from PT1S to P1D; never if absent."
+    )
+
     def to_new_session(self) -> NewSession:
         """The domain's value.
 
         Raises:
-            InvalidInput: a detail or a required label is given twice, or the metadata is no JSON object.
+            InvalidInput: a detail or a required label is given twice, or metadata or context are no JSON objects.
         """
-        metadata: Any = {} if self.metadata is None else self.metadata
-        if not isinstance(metadata, dict):
-            raise InvalidInput("metadata must be a JSON object", ("metadata",))
         return NewSession(
             display_name=self.display_name,
             data_source=self.data_source,
@@ -54,8 +72,15 @@ class CreateSessionInput:
             version=self.version,
             utc_offset=self.utc_offset,
             details=labels_of(self.details, ("details",)),
-            metadata=metadata,
+            metadata=_object(self.metadata, "metadata"),
             required_labels=labels_of(self.required_labels, ("requiredLabels",)),
+            external_id=self.external_id,
+            context=_object(self.context, "context"),
+            max_history=self.max_history,
+            ttl=self.ttl,
+            expiry_policy=self.expiry_policy,
+            token_budget=self.token_budget,
+            tick_interval=self.tick_interval,
         )
 
 
@@ -93,3 +118,10 @@ class EndSessionInput:
     expected_revision: int | None = strawberry.field(
         default=None, description="If given, the session must be at this revision."
     )
+
+
+def _object(value: JSON | None, name: str) -> dict[str, object]:
+    given: Any = {} if value is None else value
+    if not isinstance(given, dict):
+        raise InvalidInput(f"{name} must be a JSON object", (name,))
+    return given

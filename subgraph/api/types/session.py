@@ -1,13 +1,13 @@
 """Owns Session in GraphQL: an isolated workspace with a lifetime, and the tiles its data is partitioned in."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import strawberry
 from strawberry.scalars import JSON
 
 from subgraph.api.context import Info
-from subgraph.api.scalars import Duration
+from subgraph.api.scalars import Duration, Long
 from subgraph.api.types.common import (
     PageInfo,
     SessionDetail,
@@ -20,6 +20,7 @@ from subgraph.api.types.tile import (
     TileConnection,
     load_tiles,
 )
+from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session as DomainSession
 from subgraph.domain.sessions import SessionState
@@ -28,7 +29,18 @@ from subgraph.operations.ports import Page
 strawberry.enum(
     SessionState,
     name="SessionState",
-    description="ACTIVE: takes new work. ENDED: closed, and still readable.",
+    description=(
+        "ACTIVE: takes new work. ENDED: closed, and still readable. EXPIRED: its time has run out; extending it "
+        "revives it. DELETED: invisible, until it is restored or retention removes it."
+    ),
+)
+strawberry.enum(
+    ExpiryPolicy,
+    name="SessionExpiryPolicy",
+    description=(
+        "FIXED: a session expires when its TTL has run out. SLIDING: activity starts the TTL anew. NEVER: it does not "
+        "expire."
+    ),
 )
 
 
@@ -48,6 +60,10 @@ class Session:
     display_name: str = strawberry.field(description="Label, unique in the tenant (Stream API: identifier).")
     tenant_id: strawberry.ID = strawberry.field(description="The tenant it belongs to.")
     owner_id: strawberry.ID = strawberry.field(description="Who created it.")
+    external_id: str | None = strawberry.field(
+        description="The client's own alias, unique in the tenant and owner; a lookup, never a key."
+    )
+    title: str | None = strawberry.field(description="At most 60 characters; never a lookup.")
     state: SessionState = strawberry.field(description="Where it stands in its lifecycle.")
     is_main: bool = strawberry.field(description="Whether it is the tenant's live world.")
     revision: int = strawberry.field(description="Rises with every change (optimistic concurrency).")
@@ -62,7 +78,28 @@ class Session:
     metadata: JSON = strawberry.field(description="What the creator attached.")
     created_at: datetime = strawberry.field(description="When it was created.")
     updated_at: datetime = strawberry.field(description="When it changed last.")
+    last_active_at: datetime = strawberry.field(description="When it was last worked on.")
+    expires_at: datetime | None = strawberry.field(description="When its time runs out; null: never.")
     ended_at: datetime | None = strawberry.field(description="When it ended; null while it has not.")
+    deleted_at: datetime | None = strawberry.field(description="When it was deleted; null while it is not.")
+    deleted_by: strawberry.ID | None = strawberry.field(description="Who deleted it.")
+    ttl: Duration | None = strawberry.field(
+        description="How long it lives after activity or extension; null: for ever."
+    )
+    expiry_policy: ExpiryPolicy = strawberry.field(description="What renews its time.")
+    context: JSON = strawberry.field(description="Working memory: a JSON object, merged key by key.")
+    max_history: int = strawberry.field(description="How many messages its working history keeps.")
+    token_budget: Long | None = strawberry.field(description="How many tokens its runs may use; null: no budget.")
+    tick_interval: Duration | None = strawberry.field(description="How often it ticks in its journal; null: never.")
+    copied_from_id: strawberry.Private[SessionId | None] = None
+
+    @strawberry.field(description="The session it is a copy of; null if it is none, or that one is gone.")
+    async def copied_from(self, info: Info) -> "Session | None":
+        """Its original."""
+        if self.copied_from_id is None:
+            return None
+        original = await info.context.session_loader.load(self.copied_from_id)
+        return to_session(original) if original else None
 
     @strawberry.field(description="Its tiles, in the order of their H3 indexes.")
     def tiles(
@@ -140,8 +177,25 @@ def to_session(session: DomainSession) -> Session:
         metadata=JSON(session.metadata),
         created_at=session.created_at,
         updated_at=session.updated_at,
+        last_active_at=session.last_active_at,
+        expires_at=session.expires_at,
         ended_at=session.ended_at,
+        deleted_at=session.deleted_at,
+        deleted_by=None if session.deleted_by is None else strawberry.ID(session.deleted_by),
+        ttl=_duration(session.ttl),
+        expiry_policy=session.expiry_policy,
+        external_id=session.external_id,
+        title=session.title,
+        context=JSON(session.context),
+        max_history=session.max_history,
+        token_budget=None if session.token_budget is None else Long(session.token_budget),
+        tick_interval=_duration(session.tick_interval),
+        copied_from_id=session.copied_from,
     )
+
+
+def _duration(length: timedelta | None) -> Duration | None:
+    return None if length is None else Duration(length)
 
 
 def session_page(page: Page[DomainSession], after: str | None) -> SessionConnection:
