@@ -82,8 +82,9 @@ def _print_state(when: str, world: LiveWorld) -> None:
 
 async def _kill(world: LiveWorld, kills: int) -> None:
     seconds = []
-    for _ in range(kills):
-        pod_id, pid = next(iter(world.processes.process_of_pod.items()))
+    for turn in range(kills):
+        pod_id = sorted(world.processes.process_of_pod)[turn % PODS]
+        pid = world.processes.process_of_pod[pod_id]
         seconds.append(await _until_elsewhere(world, pod_id, partial(os.kill, pid, signal.SIGKILL)))
         print(f"    {pod_id}: {seconds[-1]:.2f} s", flush=True)
         elsewhere_at = time.monotonic()
