@@ -25,9 +25,8 @@ import h3.api.basic_str as h3
 from handing.writer import SINK_NAME
 from placing.figures import Verdict, print_table, print_verdicts
 from redis.asyncio import Redis
-from storm.world import World, free_port
+from storm.world import World, free_port, quiet_world
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.client.redis_sink import RedisSink, sink_key
 
 TILES = 1_000
@@ -51,12 +50,12 @@ async def main(drains: int, leaders: int) -> None:
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     gaps_ms, missed, seconds_to_drain = [], 0, []
     for _ in range(drains):
-        async with world_of(servers=1) as world:
+        async with led_world(servers=1) as world:
             found, lost, seconds = await drain(world)
             gaps_ms += found
             missed += lost
             seconds_to_drain.append(seconds)
-    async with world_of(servers=2) as world:
+    async with led_world(servers=2) as world:
         took = [await lose_leader(world) for _ in range(leaders)]
     gaps_ms.sort()
     told = [f"{gaps_ms[round(share * (len(gaps_ms) - 1))]:,}" for share in SHARES]
@@ -82,22 +81,12 @@ async def main(drains: int, leaders: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def world_of(servers: int) -> AsyncIterator[World]:
-    """Servers on one Valkey and one SQLite file, and a Valkey of its own for the sink."""
-    async with contextlib.AsyncExitStack() as cleanups:
-        directory = Path(cleanups.enter_context(tempfile.TemporaryDirectory(prefix="sm-handovers-")))
-        stores = [EmbeddedValkey(directory / name) for name in ("fleet", "data")]
-        for store in stores:
-            cleanups.push_async_callback(store.stop)
-            await store.start()
-        data = Redis.from_url(stores[1].url)
-        cleanups.push_async_callback(data.aclose)
-        world = World(directory, stores[0], stores[1], data)
-        cleanups.callback(world.end)
-        for _ in range(servers):
-            world.start_server(free_port())
+async def led_world(servers: int) -> AsyncIterator[World]:
+    """A world without pods of which one server leads."""
+    with tempfile.TemporaryDirectory(prefix="sm-handovers-") as directory:
+        async with quiet_world(Path(directory), servers) as world:
             await until(lambda: leads(world), "a server leads")
-        yield world
+            yield world
 
 
 async def drain(world: World) -> tuple[list[int], int, float]:
@@ -113,9 +102,6 @@ async def drain(world: World) -> tuple[list[int], int, float]:
         world.pods[pod_id] = world.start(pod_id, "handing.writer", url, world.data_store.url, pod_id)
 
     start(PODS[0])
-    session = await world.ask("{ mainSession { id } }")
-    assert session is not None
-    world.session_id = session["mainSession"]["id"]
     await until(lambda: are_ready(world, *PODS[:1]), "the pod is registered")
     await done(world, REGISTER, {"sessionId": world.session_id, "coverage": {"cells": CELLS}}, "registerTiles")
     await until(lambda: owned_by(world, *PODS[:1]), "the pod owns all tiles")

@@ -136,8 +136,8 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def storm_world(directory: Path, pods: int) -> AsyncIterator[World]:
-    """A world whose traffic flows, at noon, until exit."""
+async def quiet_world(directory: Path, servers: int) -> AsyncIterator[World]:
+    """Servers, started one after the other, on one Valkey and one SQLite file; another Valkey for data. No pods yet."""
     async with contextlib.AsyncExitStack() as cleanups:
         stores = [EmbeddedValkey(directory / name) for name in ("fleet", "data")]
         for store in stores:
@@ -147,17 +147,25 @@ async def storm_world(directory: Path, pods: int) -> AsyncIterator[World]:
         cleanups.push_async_callback(data.aclose)
         world = World(directory, stores[0], stores[1], data)
         cleanups.callback(world.end)
-        for _ in range(2):
+        for _ in range(servers):
             port = free_port()
             world.start_server(port)
-            await _until_ready(world)
+            await _until_ready(world, port)
+        main = await world.ask("{ mainSession { id } }")
+        assert main is not None
+        world.session_id = main["mainSession"]["id"]
+        yield world
+
+
+@contextlib.asynccontextmanager
+async def storm_world(directory: Path, pods: int) -> AsyncIterator[World]:
+    """A world of two servers whose traffic flows, at noon, until exit."""
+    async with contextlib.AsyncExitStack() as cleanups:
+        world = await cleanups.enter_async_context(quiet_world(directory, servers=2))
         for number in range(1, pods + 1):
             pod_id = f"pod-{number}"
             world.gates[pod_id] = await cleanups.enter_async_context(Gate(world.live_ports))
             world.start_pod(pod_id)
-        main = await world.ask("{ mainSession { id } }")
-        assert main is not None
-        world.session_id = main["mainSession"]["id"]
         feeder_gate = await cleanups.enter_async_context(Gate(world.live_ports))
         feeding = asyncio.create_task(_feed(world, feeder_gate))
         cleanups.callback(feeding.cancel)
@@ -176,11 +184,11 @@ async def _feed(world: World, gate: Gate) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _until_ready(world: World) -> None:
+async def _until_ready(world: World, port: int) -> None:
     give_up_at = asyncio.get_running_loop().time() + READY_SECONDS_MAX
-    while await world.ask(FLEET_QUERY) is None:
+    while await world.ask_at(port, FLEET_QUERY) is None:
         if asyncio.get_running_loop().time() > give_up_at:
-            raise SystemExit(f"no server was ready within {READY_SECONDS_MAX:g} s; see {world.directory}")
+            raise SystemExit(f"a server was not ready within {READY_SECONDS_MAX:g} s; see {world.directory}")
         await asyncio.sleep(0.1)
 
 

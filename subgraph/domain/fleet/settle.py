@@ -151,12 +151,15 @@ def _rows_concerned(fleet: Fleet, dead: Set[PodId], now_ms: int, policy: Handoff
     """The rows for which `settle_tile` may have something to do: of many handoffs under way few take a step at once."""
     tiles = fleet.tiles
     rows = {row for row in tiles.retiring if row not in tiles.draining}
+    # No phase begins before its term, so most need no closer look.
+    old_ms = now_ms - min(policy.limits_ms.values())
     for row, term in tiles.next.items():
-        is_due = term.ready or tiles.owner[row] == NOBODY or term.pod_id in dead
-        if is_due or policy.is_overdue(term, AssignmentState.PREPARING, now_ms):
+        is_due = term.ready or term.pod_id in dead or tiles.owner[row] == NOBODY
+        if is_due or (term.assigned_at_ms < old_ms and policy.is_overdue(term, AssignmentState.PREPARING, now_ms)):
             rows.add(row)
     for row, term in tiles.draining.items():
-        if term.pod_id in dead or policy.is_overdue(term, AssignmentState.DRAINING, now_ms):
+        is_old = term.assigned_at_ms < old_ms
+        if term.pod_id in dead or (is_old and policy.is_overdue(term, AssignmentState.DRAINING, now_ms)):
             rows.add(row)
     waiting = np.fromiter(tiles.unacknowledged, np.intp, len(tiles.unacknowledged))
     patience_ms = min(policy.tell_again_ms, policy.take_over_timeout_ms)

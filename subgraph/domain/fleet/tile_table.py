@@ -21,6 +21,8 @@ T = TypeVar("T")
 REASONS = tuple(AssignmentReason)
 _REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
 _ROWS_FIRST = 1024
+_GROWTH_SHARE = 1 / 8
+"""By which full columns grow: copying them is cheap beside what fills them, and rows in reserve cost memory."""
 CELL_TEXT_LENGTH_MAX = 16
 NOBODY = -1
 """In `owner`: no pod owns the tile."""
@@ -178,7 +180,7 @@ class TileTable:
             row = self.rows_used
             self.rows_used += 1
             if row == len(self.cell):
-                self._double()
+                self._grow()
         self.cell[row] = cell
         self.session[row] = self._session_code(session_id)
         self.exists[row] = True
@@ -308,10 +310,11 @@ class TileTable:
             self._session_codes[session_id] = code
         return code
 
-    def _double(self) -> None:
+    def _grow(self) -> None:
+        more = max(_ROWS_FIRST, round(_GROWTH_SHARE * len(self.cell)))
         for name, (_, empty) in _COLUMNS.items():
             column = getattr(self, name)
-            setattr(self, name, np.concatenate([column, np.full(len(column), empty, column.dtype)]))
+            setattr(self, name, np.concatenate([column, np.full(more, empty, column.dtype)]))
 
 
 def _put_or_drop(few: dict[int, T], row: int, value: T | None) -> None:
