@@ -1,6 +1,5 @@
 """Owns the wiring: which adapters stand behind which operations, what runs in the background, what is routed where."""
 
-import asyncio
 import contextlib
 import multiprocessing
 import os
@@ -24,7 +23,7 @@ from subgraph.adapters.die_with_parent import tie_to_parent
 from subgraph.adapters.metrics import Metrics
 from subgraph.adapters.redis.connection import check_reachable, connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
-from subgraph.adapters.redis.keys import session_notifications_channel
+from subgraph.adapters.redis.keys import JOURNAL_CHANNEL
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.adapters.redis.term_log import RedisTermLog
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
@@ -50,16 +49,18 @@ from subgraph.operations.hand_moves import HandMoves
 from subgraph.operations.history import History
 from subgraph.operations.history_recorder import HistoryRecorder
 from subgraph.operations.history_retention import HistoryRetention
+from subgraph.operations.journal_feed import JournalFeed
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.leadership import Candidacy
-from subgraph.operations.notifications import Notifications, OutboxRelay
 from subgraph.operations.operator import Operator
+from subgraph.operations.outbox_relay import OutboxRelay
 from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.recent_ends import RecentEnds
 from subgraph.operations.recovery import Recovery
 from subgraph.operations.retirement import Retirement
+from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.tile_changes import TileChangeFeed
@@ -92,19 +93,15 @@ class Process:
                 merge_after_ms=_ms(settings.merge_after_seconds),
             )
         )
-        wake = asyncio.Event()
-        sessions = Sessions(store, _now, wake.set)
+        journal = SqlJournal(database)
+        self._journal_feed = JournalFeed(journal, self.bus, JOURNAL_CHANNEL)
+        sessions = Sessions(store, _now, self._committed)
         label_rules = LabelRules(store, sessions, live, self.view)
         coverage = SqlCoverageRegister(database, settings.fleet)
         retirement = Retirement(live, self.view)
         partition = Partition(sessions, coverage, live, self.view, label_rules)
         self._relay = OutboxRelay(
-            SqlJournal(database),
-            self.bus,
-            session_notifications_channel,
-            retirement.retire_session,
-            label_rules.note_changed,
-            wake,
+            journal, self.bus, JOURNAL_CHANNEL, retirement.retire_session, label_rules.note_changed
         )
         self._tile_changes = TileChangeFeed(self.view, report_ms)
         candidacy = Candidacy(
@@ -148,7 +145,7 @@ class Process:
             hand_divisions=HandDivisions(sessions, live, self.view, rebalancing),
             history=History(history, self.view, self._recent_ends),
             churn=ChurnMeter(history, self.view, time.monotonic),
-            notifications=Notifications(self.bus, session_notifications_channel),
+            session_events=SessionEvents(store, journal, self._journal_feed),
             view=self.view,
             tile_changes=self._tile_changes,
             tile_routes=TileRoutes(self.view, time.monotonic),
@@ -164,10 +161,16 @@ class Process:
         self.supervisor.start("tile-effects", self._tile_changes.collect())
         self.supervisor.start("tile-changes", self._tile_changes.run())
         self.supervisor.start("outbox-relay", self._relay.run())
+        self.supervisor.start("journal-feed", self._journal_feed.run())
         self.supervisor.start("recent-ends", self._recent_ends.collect())
         self.supervisor.start("history-recorder", self._history_recorder.run())
         self.supervisor.start("history-retention", self._history_retention.run())
         self.supervisor.start("control-loop", self._control_loop.run())
+
+    def _committed(self) -> None:
+        # The streams of this process do not wait for what the relay says to all.
+        self._relay.wake()
+        self._journal_feed.wake()
 
     async def problems(self) -> dict[str, str]:
         """What keeps this process from serving: dead tasks, a fleet out of sight, a database that does not answer."""

@@ -17,12 +17,12 @@ from subgraph.operations.hand_divisions import HandDivisions
 from subgraph.operations.hand_moves import HandMoves
 from subgraph.operations.history import History
 from subgraph.operations.label_rules import LabelRules
-from subgraph.operations.notifications import Notifications
 from subgraph.operations.operator import Operator
 from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
 from subgraph.operations.ports import Page
 from subgraph.operations.rebalancing import Rebalancing
+from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
 from subgraph.operations.tile_routes import TileRoutes
@@ -44,7 +44,7 @@ class Services:
     hand_divisions: HandDivisions
     history: History
     churn: ChurnMeter
-    notifications: Notifications
+    session_events: SessionEvents
     view: FleetView
     tile_changes: TileChangeFeed
     tile_routes: TileRoutes

@@ -91,7 +91,8 @@ def _told(error: GraphQLError) -> GraphQLError:
     if isinstance(original, SessionManagerFailure):
         told = to_graphql_error(original)
     elif isinstance(original, SlowConsumer):
-        told = GraphQLError(str(original), extensions={"code": "SLOW_CONSUMER"})
+        resume = {} if original.after is None else {"after": original.after}
+        told = GraphQLError(str(original), extensions={"code": "SLOW_CONSUMER", **resume})
     else:
         logger.error("an operation failed unexpectedly", exc_info=original)
         told = GraphQLError("Unexpected error.", extensions={"code": "INTERNAL"})

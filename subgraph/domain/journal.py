@@ -92,6 +92,26 @@ class JournalEntry:
         return f"{self.event.session_id}/{self.sequence}"
 
 
+def starts(event: SessionEvent) -> bool:
+    """Whether a session takes work from here on that did not before.
+
+    Of a restored one the payload says in which `state` it comes back.
+    """
+    if event.type is SessionEventType.SESSION_RESTORED:
+        return (event.payload or {}).get("state") == "ACTIVE"
+    return event.type in (SessionEventType.SESSION_STARTED, SessionEventType.SESSION_REVIVED)
+
+
+def stops(event: SessionEvent) -> bool:
+    """Whether a session takes no work from here on that did before: so of one that is ended, then deleted, only once.
+
+    Of a deleted one the payload says of which `formerState` it was.
+    """
+    if event.type is SessionEventType.SESSION_DELETED:
+        return (event.payload or {}).get("formerState") == "ACTIVE"
+    return event.type in (SessionEventType.SESSION_ENDED, SessionEventType.SESSION_EXPIRED)
+
+
 class Told(Protocol):
     """What an event takes from its session."""
 

@@ -16,7 +16,7 @@ class Broadcast(Generic[T]):
     """Hands every item to every present reader. A reader whose queue is full gets SlowConsumer, after what it holds."""
 
     def __init__(self) -> None:
-        self._readers: set[_Reader[T]] = set()
+        self._readers: set[Reader[T]] = set()
 
     @property
     def has_readers(self) -> bool:
@@ -31,7 +31,7 @@ class Broadcast(Generic[T]):
     @contextlib.contextmanager
     def reader(self, buffered_max: int = BUFFERED_MAX) -> Iterator[AsyncIterator[T]]:
         """The items sent from now on."""
-        reader: _Reader[T] = _Reader(buffered_max)
+        reader: Reader[T] = Reader(buffered_max)
         self._readers.add(reader)
         try:
             yield reader.items()
@@ -39,12 +39,15 @@ class Broadcast(Generic[T]):
             self._readers.discard(reader)
 
 
-class _Reader(Generic[T]):
-    def __init__(self, buffered_max: int) -> None:
+class Reader(Generic[T]):
+    """One reader's bounded queue."""
+
+    def __init__(self, buffered_max: int = BUFFERED_MAX) -> None:
         self._queue: asyncio.Queue[T] = asyncio.Queue(buffered_max)
         self._overflowed = False
 
     def offer(self, item: T) -> None:
+        """Put an item at the end; when the queue is full, this item and all after it are lost."""
         if self._overflowed:
             return
         try:
@@ -53,6 +56,11 @@ class _Reader(Generic[T]):
             self._overflowed = True
 
     async def items(self) -> AsyncIterator[T]:
+        """What is offered, in order.
+
+        Raises:
+            SlowConsumer: something was lost; all before it has been yielded.
+        """
         # What was lost came after what is queued, so the reader still gets all that came in order before the loss.
         while not (self._overflowed and self._queue.empty()):
             yield await self._queue.get()

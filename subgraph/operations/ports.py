@@ -148,4 +148,11 @@ class EventBus(Protocol):
 
 
 class SlowConsumer(Exception):
-    """A subscriber read too slowly and its bounded buffer filled: it is cut off and should subscribe again."""
+    """A subscriber read too slowly and its bounded buffer filled: it is cut off and should subscribe again.
+
+    `after`: the cursor behind which it goes on without a gap, of streams that can be resumed.
+    """
+
+    def __init__(self, message: str, after: str | None = None) -> None:
+        super().__init__(message)
+        self.after = after

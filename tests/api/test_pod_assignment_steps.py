@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 from strawberry.types.base import get_object_definition
 
-from subgraph.api.subscriptions import PodAssignmentChange, PodAssignmentChangeKind, Subscription
+from subgraph.api.subscriptions import Subscription
+from subgraph.api.subscriptions.fleet import PodAssignmentChange, PodAssignmentChangeKind
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import FleetChange
 from subgraph.domain.ids import TileId

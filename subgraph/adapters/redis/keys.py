@@ -1,7 +1,5 @@
 """Owns the names of keys and channels: a tenant's begin with the tenant, a fleet's carry it as their hash tag."""
 
-from subgraph.domain.ids import TenantId
-
 PREFIX = "session-manager"
 
 
@@ -18,6 +16,5 @@ def fleet_key(fleet_id: str, name: str) -> str:
     return f"{PREFIX}:{{{fleet_id}}}:{name}"
 
 
-def session_notifications_channel(tenant_id: TenantId) -> str:
-    """The channel on which starts and stops of a tenant's sessions are announced."""
-    return f"{tenant_id}:{PREFIX}:sessions"
+JOURNAL_CHANNEL = f"{PREFIX}:journal"
+"""The channel on which new entries of the journal are announced, of all tenants: ids, and nothing they hold."""

@@ -30,13 +30,7 @@ class TermCursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     epoch: Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)]
 
 
-class JournalCursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A place in the journal: the position of the entry before it."""
-
-    position: Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)]
-
-
-def encode_cursor(cursor: CreatedCursor | TermCursor | JournalCursor) -> str:
+def encode_cursor(cursor: CreatedCursor | TermCursor) -> str:
     """The cursor as clients carry it."""
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 

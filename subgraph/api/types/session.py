@@ -12,8 +12,10 @@ from subgraph.api.types.common import (
     PageInfo,
     SessionDetail,
     page_info,
+    page_size,
     to_details,
 )
+from subgraph.api.types.event import SessionEventConnection, event_page
 from subgraph.api.types.partition import SessionPartition, TileFilter, partition_of, tile_page
 from subgraph.api.types.tile import (
     Tile,
@@ -22,9 +24,11 @@ from subgraph.api.types.tile import (
 )
 from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.ids import SessionId
+from subgraph.domain.journal import SessionEventType
 from subgraph.domain.sessions import Session as DomainSession
 from subgraph.domain.sessions import SessionState
 from subgraph.operations.ports import Page
+from subgraph.operations.session_events import EventsWanted
 
 strawberry.enum(
     SessionState,
@@ -117,6 +121,20 @@ class Session:
     def partition(self, info: Info) -> SessionPartition:
         """Sums over its tiles."""
         return partition_of(info, SessionId(str(self.id)))
+
+    @strawberry.field(
+        description=(
+            "What the journal tells of it, of some types or all, in the order of commits; `first` is at most 100. The "
+            "cursors are those of the subscription `sessionEvents`. `totalCount` is null."
+        )
+    )
+    async def events(
+        self, info: Info, first: int = 50, after: str | None = None, types: list[SessionEventType] | None = None
+    ) -> SessionEventConnection:
+        """Its part of the journal."""
+        wanted = EventsWanted(SessionId(str(self.id)), types=None if types is None else frozenset(types))
+        events, caller = info.context.services.session_events, info.context.caller
+        return event_page(await events.page(caller, wanted, page_size(first), after), after)
 
     @classmethod
     async def resolve_references(cls, info: Info, keys: Sequence[dict[str, object]]) -> list["Session | None"]:

@@ -1,4 +1,4 @@
-"""Owns the subscriptions: starts and stops of sessions, a pod's desired state, tiles, routes, the fleet."""
+"""Owns the subscriptions of what the fleet does: a pod's desired state, tiles, routes, the fleet itself."""
 
 from collections.abc import AsyncIterator, Sequence
 from enum import Enum
@@ -12,12 +12,10 @@ from subgraph.api.types.assignment import PodAssignment, to_assignment
 from subgraph.api.types.fleet import Fleet, to_fleet
 from subgraph.api.types.partition import tiles_of_session
 from subgraph.api.types.route import TileRouteBatch, to_route_batch
-from subgraph.api.types.session import SessionNotification
 from subgraph.api.types.tile import Tile, load_tiles
 from subgraph.domain.access import Scope
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.ids import PodId, SessionId, TileId
-from subgraph.domain.journal import SessionEventType
 from subgraph.operations.pod_assignments import PodAssignments
 
 
@@ -57,23 +55,9 @@ class TileChangeBatch:
     )
 
 
-@strawberry.type(description="What can be followed. A reader that is too slow is cut off, and should subscribe again.")
-class Subscription:
-    """The subscriptions."""
-
-    @strawberry.subscription(description="Sessions of exactly this data source that start, from now on.")
-    @needs(Scope.SESSION_READ)
-    async def session_started(self, info: Info, data_source: str) -> AsyncIterator[SessionNotification]:
-        """Starts."""
-        async for notification in _notifications(info, SessionEventType.SESSION_STARTED, data_source):
-            yield notification
-
-    @strawberry.subscription(description="Sessions of exactly this data source that stop, from now on; each once.")
-    @needs(Scope.SESSION_READ)
-    async def session_stopped(self, info: Info, data_source: str) -> AsyncIterator[SessionNotification]:
-        """Stops."""
-        async for notification in _notifications(info, SessionEventType.SESSION_ENDED, data_source):
-            yield notification
+@strawberry.type
+class FleetSubscriptions:
+    """Pods, tiles, the fleet."""
 
     @strawberry.subscription(
         description=(
@@ -152,16 +136,6 @@ class Subscription:
             yield to_fleet(info)
             async for _ in cycles:
                 yield to_fleet(info)
-
-
-async def _notifications(
-    info: Info, event_type: SessionEventType, data_source: str
-) -> AsyncIterator[SessionNotification]:
-    notifications = info.context.services.notifications
-    async for told in notifications.follow(info.context.caller.tenant_id, event_type, data_source):
-        yield SessionNotification(
-            session_key=strawberry.ID(told.session_id), data_source=told.data_source, occurred_at=told.occurred_at
-        )
 
 
 def _of_session(tile_ids: frozenset[TileId], session_id: SessionId) -> list[TileId]:

@@ -1,0 +1,76 @@
+"""Owns the subscriptions of sessions: their starts and stops, and all that the journal tells of them."""
+
+from collections.abc import AsyncIterator
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.scopes import needs
+from subgraph.api.types.event import SessionEvent, to_event
+from subgraph.api.types.session import SessionNotification
+from subgraph.domain import journal
+from subgraph.domain.access import Scope
+from subgraph.domain.ids import SessionId
+from subgraph.domain.journal import SessionEventType
+from subgraph.operations.session_events import EventsWanted
+
+
+@strawberry.type
+class SessionSubscriptions:
+    """Sessions."""
+
+    @strawberry.subscription(
+        description=(
+            "Sessions of exactly this data source that start, from now on, of those the caller may see; also those "
+            "that are revived, or restored as ACTIVE."
+        )
+    )
+    @needs(Scope.SESSION_READ)
+    async def session_started(self, info: Info, data_source: str) -> AsyncIterator[SessionNotification]:
+        """Starts."""
+        async for event in info.context.services.session_events.starts(info.context.caller, data_source):
+            yield _notification(event)
+
+    @strawberry.subscription(
+        description=(
+            "Sessions of exactly this data source that stop, from now on, of those the caller may see: ended, expired "
+            "or deleted. Each stop is told once."
+        )
+    )
+    @needs(Scope.SESSION_READ)
+    async def session_stopped(self, info: Info, data_source: str) -> AsyncIterator[SessionNotification]:
+        """Stops."""
+        async for event in info.context.services.session_events.stops(info.context.caller, data_source):
+            yield _notification(event)
+
+    @strawberry.subscription(
+        description=(
+            "What the journal tells of a session, of a data source, or of all sessions the caller may see; of some "
+            "types, or all. Without `after` from now on; with the cursor of an event, from a page or a stream, all "
+            "that followed it and then what comes: no gap, no repeat, whichever server is asked, and whatever was "
+            "restarted meanwhile. INVALID_INPUT where the cursor is none of this journal's."
+        )
+    )
+    @needs(Scope.SESSION_READ)
+    async def session_events(
+        self,
+        info: Info,
+        session_id: strawberry.ID | None = None,
+        data_source: str | None = None,
+        types: list[SessionEventType] | None = None,
+        after: str | None = None,
+    ) -> AsyncIterator[SessionEvent]:
+        """Events."""
+        wanted = EventsWanted(
+            None if session_id is None else SessionId(str(session_id)),
+            data_source,
+            None if types is None else frozenset(types),
+        )
+        async for entry in info.context.services.session_events.follow(info.context.caller, wanted, after):
+            yield to_event(entry)
+
+
+def _notification(event: journal.SessionEvent) -> SessionNotification:
+    return SessionNotification(
+        session_key=strawberry.ID(event.session_id), data_source=event.data_source, occurred_at=event.occurred_at
+    )

@@ -1,0 +1,120 @@
+"""Owns what follows from the journal's new entries: they are announced, and the fleet is told of what concerns it.
+
+At least once, in the order of commits, in batches. Any process may relay any stretch, several the same one too:
+whoever reads the journal goes by positions, and what is done to the fleet does nothing the second time. An entry is
+marked as relayed last; a crash before that repeats it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from subgraph.domain.errors import Unavailable
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.journal import JournalEntry, SessionEventType
+from subgraph.operations.journal import Journal
+from subgraph.operations.ports import EventBus
+
+logger = logging.getLogger(__name__)
+
+RELAY_BATCH = 500
+RELAY_POLL_SECONDS = 0.5
+
+RELEASES_TILES = frozenset(
+    {
+        SessionEventType.SESSION_ENDED,
+        SessionEventType.SESSION_EXPIRED,
+        SessionEventType.SESSION_DELETED,
+        SessionEventType.SESSION_PURGED,
+    }
+)
+"""Events after which a session's tiles are nobody's to own."""
+
+
+class Announcement(msgspec.Struct, frozen=True, array_like=True):
+    """What is announced of an entry: enough to know whom it concerns. What it says is read in the journal."""
+
+    position: int
+    tenant_id: TenantId
+    session_id: SessionId
+    type: SessionEventType
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Announcement])
+
+
+def announcements_of(message: bytes) -> list[Announcement]:
+    """The announcements of a message on the journal's channel; none if it is not of this version's form."""
+    try:
+        return _decoder.decode(message)
+    except msgspec.DecodeError as error:
+        logger.warning("an announcement is passed over: %s", error)
+        return []
+
+
+@dataclass(slots=True)
+class OutboxRelay:
+    """Relays the journal's new entries. `run` must be kept running."""
+
+    journal: Journal
+    bus: EventBus
+    channel: str
+    retire_session: Callable[[SessionId], Awaitable[None]]
+    note_changed: Callable[[TenantId, SessionId], Awaitable[None]]
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self) -> None:
+        """A hint that something was committed; the relay also polls."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Relay until cancelled; what cannot be done now is tried again."""
+        while True:
+            self._wake.clear()
+            try:
+                while await self.relay_batch() == RELAY_BATCH:
+                    pass
+            except Unavailable as error:
+                logger.warning("journal entries wait to be relayed: %s", error)
+            try:
+                async with asyncio.timeout(RELAY_POLL_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def relay_batch(self) -> int:
+        """Relay the oldest entries that are not, a batch at most; returns how many there were.
+
+        Raises:
+            Unavailable: some could not be relayed; those before the first such one are.
+        """
+        entries = await self.journal.unrelayed(RELAY_BATCH)
+        if not entries:
+            return 0
+        # Readers wait for nothing that is done to the fleet.
+        await self.bus.publish(self.channel, _encoder.encode([_announcement(entry) for entry in entries]))
+        done: list[int] = []
+        try:
+            await self._carry_out(entries, done)
+        finally:
+            if done:
+                await self.journal.mark_relayed(done)
+        return len(entries)
+
+    async def _carry_out(self, entries: Sequence[JournalEntry], done: list[int]) -> None:
+        for entry in entries:
+            event = entry.event
+            if event.type in RELEASES_TILES:
+                await self.retire_session(event.session_id)
+            elif event.type is SessionEventType.SESSION_UPDATED:
+                await self.note_changed(event.tenant_id, event.session_id)
+            done.append(entry.position)
+
+
+def _announcement(entry: JournalEntry) -> Announcement:
+    event = entry.event
+    return Announcement(entry.position, event.tenant_id, event.session_id, event.type)

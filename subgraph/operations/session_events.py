@@ -1,0 +1,144 @@
+"""Owns what callers read of the journal: pages and streams, by the same cursor, each within its tenancy."""
+
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+
+from subgraph.domain import journal
+from subgraph.domain.access import Caller, Scope
+from subgraph.domain.errors import InvalidInput, NotFound
+from subgraph.domain.ids import SessionId
+from subgraph.domain.journal import JournalEntry, SessionEvent, SessionEventType
+from subgraph.domain.journal_cursor import decode_position, encode_position
+from subgraph.operations.journal import EntryFilter, Journal
+from subgraph.operations.journal_feed import JournalFeed, Key
+from subgraph.operations.ports import Page, SessionStore, SlowConsumer
+
+REPLAY_PAGE = 500
+STARTS = frozenset(
+    {SessionEventType.SESSION_STARTED, SessionEventType.SESSION_REVIVED, SessionEventType.SESSION_RESTORED}
+)
+STOPS = frozenset({SessionEventType.SESSION_ENDED, SessionEventType.SESSION_EXPIRED, SessionEventType.SESSION_DELETED})
+
+
+@dataclass(frozen=True, slots=True)
+class EventsWanted:
+    """Which events: of a session, of a data source, of some types; None leaves open. All apply."""
+
+    session_id: SessionId | None = None
+    data_source: str | None = None
+    types: frozenset[SessionEventType] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvents:
+    """The journal of one store, for callers."""
+
+    store: SessionStore
+    journal: Journal
+    feed: JournalFeed
+
+    async def page(self, caller: Caller, wanted: EventsWanted, first: int, after: str | None) -> Page[JournalEntry]:
+        """Entries that the caller may see, oldest first; `total_count` is None.
+
+        Raises:
+            NotFound: a session is given that the caller may not see.
+            InvalidInput: `after` is no cursor of this journal.
+        """
+        chosen = await self._filter(caller, wanted)
+        found = await self.journal.entries(chosen, await self._position(after) if after is not None else 0, first + 1)
+        items = tuple(found[:first])
+        return Page(items, tuple(encode_position(entry.position) for entry in items), len(found) > first, None)
+
+    async def follow(self, caller: Caller, wanted: EventsWanted, after: str | None) -> AsyncIterator[JournalEntry]:
+        """Entries that the caller may see: from now on, or all behind a cursor and then as they come; each once.
+
+        Raises:
+            NotFound, InvalidInput: as for `page`.
+            SlowConsumer: the reader fell behind; it says behind which cursor to go on.
+        """
+        chosen = await self._filter(caller, wanted)
+        position = await self._position(after)
+        if after is not None:
+            # What is long past comes straight from the journal: nothing needs to wait in memory meanwhile.
+            async for entry in self._replay(chosen, position, None):
+                yield entry
+                position = entry.position
+
+        def wants(entry: JournalEntry) -> bool:
+            return _is_wanted(entry, wanted) and caller.may_see(entry.event)
+
+        async with self.feed.follow(_key(caller, wanted), wants) as live:
+            if position < live.behind:
+                async for entry in self._replay(chosen, position, live.behind):
+                    yield entry
+                    position = entry.position
+            position = max(position, live.behind)
+            try:
+                async for entry in live.entries:
+                    if entry.position > position:
+                        yield entry
+                        position = entry.position
+            except SlowConsumer as cut:
+                why = "more happened than this reader took: subscribe again with the cursor given as `after`"
+                raise SlowConsumer(why, encode_position(position)) from cut
+
+    async def starts(self, caller: Caller, data_source: str) -> AsyncIterator[SessionEvent]:
+        """Starts of sessions of exactly this data source, from now on.
+
+        Raises:
+            SlowConsumer: the reader fell behind.
+        """
+        async for entry in self.follow(caller, EventsWanted(data_source=data_source, types=STARTS), None):
+            if journal.starts(entry.event):
+                yield entry.event
+
+    async def stops(self, caller: Caller, data_source: str) -> AsyncIterator[SessionEvent]:
+        """Stops of sessions of exactly this data source, from now on.
+
+        Raises:
+            SlowConsumer: the reader fell behind.
+        """
+        async for entry in self.follow(caller, EventsWanted(data_source=data_source, types=STOPS), None):
+            if journal.stops(entry.event):
+                yield entry.event
+
+    async def _filter(self, caller: Caller, wanted: EventsWanted) -> EntryFilter:
+        session_ids = None
+        if wanted.session_id is not None:
+            found = await self.store.sessions(caller.tenant_id, [wanted.session_id])
+            if wanted.session_id not in found or not caller.may_see(found[wanted.session_id]):
+                raise NotFound("Session", wanted.session_id, ("sessionId",))
+            session_ids = [wanted.session_id]
+        owner_id = None if caller.has(Scope.TENANT_READ) else caller.owner_id
+        return EntryFilter(caller.tenant_id, session_ids, owner_id, wanted.data_source, wanted.types)
+
+    async def _position(self, after: str | None) -> int:
+        newest = await self.journal.newest_position()
+        position = newest if after is None else decode_position(after)
+        if position > newest:
+            raise InvalidInput(
+                "the cursor is ahead of this journal, so it is another one's, or of a time before it was put back: "
+                "read anew, without `after`",
+                ("after",),
+            )
+        return position
+
+    async def _replay(self, chosen: EntryFilter, after: int, up_to: int | None) -> AsyncIterator[JournalEntry]:
+        while True:
+            page = await self.journal.entries(chosen, after, REPLAY_PAGE, up_to)
+            for entry in page:
+                yield entry
+            if len(page) < REPLAY_PAGE:
+                return
+            after = page[-1].position
+
+
+def _key(caller: Caller, wanted: EventsWanted) -> Key:
+    if wanted.session_id is not None:
+        return wanted.session_id
+    return (caller.tenant_id,) if wanted.data_source is None else (caller.tenant_id, wanted.data_source)
+
+
+def _is_wanted(entry: JournalEntry, wanted: EventsWanted) -> bool:
+    types: Collection[SessionEventType] | None = wanted.types
+    return (types is None or entry.event.type in types) and wanted.data_source in (None, entry.event.data_source)
