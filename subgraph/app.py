@@ -196,7 +196,7 @@ async def running(settings: Settings) -> AsyncIterator[Process]:
     """A running process on the settings' stores.
 
     Raises:
-        RedisUnreachable, DatabaseUnusable, DatabaseTooNew: one line each on what cannot be used.
+        RedisUnreachable, DatabaseUnusable: one line each on what cannot be used.
     """
     if settings.redis_url is None or settings.database_url is None:
         raise ValueError("the embedded stores are started, and their URLs set, before the process")
@@ -204,7 +204,7 @@ async def running(settings: Settings) -> AsyncIterator[Process]:
         redis = connect(settings.redis_url)
         cleanups.push_async_callback(redis.aclose)
         await check_reachable(redis, settings.redis_url)
-        database = await open_database(settings.database_url)
+        database = await open_database(settings.database_url, migrate=settings.migrate_on_start)
         cleanups.push_async_callback(database.close)
         process = Process(settings, redis, database)
         cleanups.push_async_callback(process.stop)

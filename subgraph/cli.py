@@ -26,7 +26,8 @@ def main() -> None:
 @_option("port", int, "Port to listen on; 0 takes a free one; default 4001.")
 @_option("data_dir", click.Path(path_type=Path), "Where the embedded stores keep their data.")
 @_option("redis_url", str, "Redis or Valkey to use; without it an embedded Valkey is started.")
-@_option("database_url", str, "Database to use; without it SQLite in the data directory.")
+@_option("database_url", str, "SQLite or PostgreSQL; without it SQLite in the data directory.")
+@_option("migrate_on_start", bool, "Whether to bring the database to this version's schema; default true.")
 @_option("workers", int, "Server processes; default 1.")
 @_option("access_token", str, "Secret that every request must show as a bearer token.")
 @_option("log_level", click.Choice(["debug", "info", "warning", "error"]), "How much is logged; default warning.")
@@ -39,6 +40,20 @@ def serve(**given: Any) -> None:
         settings = _settings(given)
         run(settings, lambda line: click.echo(line))
     except (BadSetting, CannotServe) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@_option("data_dir", click.Path(path_type=Path), "Where the embedded SQLite is.")
+@_option("database_url", str, "The database; without it SQLite in the data directory.")
+def migrate(**given: Any) -> None:
+    """Bring the database to this version's schema, and say from which revision to which."""
+    from subgraph.migrate import CannotMigrate
+    from subgraph.migrate import migrate as run
+
+    try:
+        click.echo(run(_settings(given)))
+    except (BadSetting, CannotMigrate) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -14,7 +14,7 @@ from uvicorn.supervisors import Multiprocess
 from subgraph.adapters.data_directory import DataDirectory, DataDirectoryHeld, DataDirectoryUnusable
 from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
 from subgraph.adapters.redis.connection import RedisUnreachable, check_reachable, connect
-from subgraph.adapters.sql.database import DatabaseTooNew, DatabaseUnusable, open_database, sqlite_url
+from subgraph.adapters.sql.database import DatabaseUnusable, open_database, sqlite_url
 from subgraph.adapters.valkey_keeper import ValkeyKeeper
 from subgraph.api.http import WEBSOCKET_MESSAGE_BYTES_MAX
 from subgraph.app import create_app
@@ -101,8 +101,8 @@ async def _check_stores(settings: Settings) -> None:
     redis = connect(settings.redis_url)
     try:
         await check_reachable(redis, settings.redis_url)
-        await (await open_database(settings.database_url)).close()
-    except (RedisUnreachable, DatabaseTooNew, DatabaseUnusable) as error:
+        await (await open_database(settings.database_url, migrate=settings.migrate_on_start)).close()
+    except (RedisUnreachable, DatabaseUnusable) as error:
         raise CannotServe(str(error)) from error
     finally:
         await redis.aclose()

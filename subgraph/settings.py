@@ -27,6 +27,8 @@ class Settings:
     data_dir: Path = Path("session-manager-data")
     redis_url: str | None = None
     database_url: str | None = None
+    migrate_on_start: bool = True
+    """Whether a start brings the database to this version's schema; if not, an older one is refused."""
     workers: int = 1
     access_token: str | None = None
     allow_open_access: bool = False

@@ -1,24 +1,21 @@
 """What the tests of sinks share: the stores they run on."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.own_postgres import missing_postgres, own_postgres
+from tests.support.databases import postgres_server
 from tests.support.sinks import OpensSink, redis_sinks, sql_sinks, sqlite_sinks_url
 
 OpensStore = Callable[[], "contextlib.AbstractAsyncContextManager[OpensSink]"]
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def postgres_url() -> str:
     """A PostgreSQL of this worker's own. Tests share it: each names its own sinks and tables."""
-    if why := missing_postgres():
-        pytest.skip(f"PostgreSQL is {why}")
-    with own_postgres() as url:
-        yield url
+    return postgres_server()
 
 
 @pytest.fixture(params=["redis", "sqlite", "postgresql"])

@@ -1,11 +1,22 @@
 """The databases that the contract tests of the SQL adapters run on, each fresh and of the test's own."""
 
+import asyncio
+import atexit
+import contextlib
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
-from subgraph.adapters.sql.database import sqlite_url
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from subgraph.adapters.sql.database import migrate_database, sqlite_url
+from tests.support.own_postgres import missing_postgres, own_postgres
 
 
 def sqlite_file(directory: Path) -> str:
@@ -13,8 +24,64 @@ def sqlite_file(directory: Path) -> str:
     return sqlite_url(directory / "sessions.sqlite3")
 
 
-DATABASES: list[Callable[[Path], str]] = [sqlite_file]
+def postgres_database(_: Path) -> str:
+    """The URL of a new database, with this version's empty tables, on the PostgreSQL of this test run's process."""
+    return _new_database(_current_template())
+
+
+def empty_sqlite(directory: Path) -> str:
+    """The URL of a SQLite file that is not there yet."""
+    return sqlite_file(directory)
+
+
+def empty_postgres(_: Path) -> str:
+    """The URL of a new database without tables, on the PostgreSQL of this test run's process."""
+    return _new_database("template0")
+
+
+DATABASES: list[Callable[[Path], str]] = [sqlite_file, postgres_database]
 """One entry per kind of database; a kind that joins is held to every promise of the suites."""
+
+EMPTY_DATABASES: list[Callable[[Path], str]] = [empty_sqlite, empty_postgres]
+"""The same, without any tables."""
+
+
+@functools.cache
+def postgres_server() -> str:
+    """The SQLAlchemy URL of a PostgreSQL that ends with this process; skips the test where there is none to start."""
+    if why := missing_postgres():
+        pytest.skip(f"PostgreSQL is {why}")
+    running = contextlib.ExitStack()
+    atexit.register(running.close)
+    return running.enter_context(own_postgres())
+
+
+@functools.cache
+def _current_template() -> str:
+    # Migrating takes longer than copying.
+    url = _new_database("template0")
+    _run(lambda: migrate_database(url))
+    return make_url(url).database or ""
+
+
+def _new_database(template: str) -> str:
+    server = make_url(postgres_server())
+    name = f"test_{uuid4().hex}"
+
+    async def create() -> None:
+        engine = create_async_engine(server, isolation_level="AUTOCOMMIT")
+        async with engine.connect() as connection:
+            await connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"))
+        await engine.dispose()
+
+    _run(create)
+    return server.set(database=name).render_as_string(hide_password=False)
+
+
+def _run(main: Callable[[], object]) -> None:
+    # In a thread, because a test's event loop may run in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(main())).result()  # type: ignore[arg-type]
 
 
 def python_process(program: str, *arguments: str) -> subprocess.Popen[str]:

@@ -47,6 +47,10 @@ class SqlCoverageRegister:
         mine = (self._mine, REGISTERED_CELLS.c.session_id == session_id)
         template = _encoder.encode(cells.template).decode()
         async with self._database.writing() as connection:
+            # Who registers for the same session at once waits here, where writers do not take turns anyway.
+            await connection.execute(
+                select(SESSION.c.id).where(SESSION.c.id == session_id).with_for_update(key_share=True)
+            )
             revision = await connection.scalar(select(func.max(REGISTERED_CELLS.c.position)).where(*mine))
             if (revision or 0) != expected_revision:
                 raise CoverageChanged(session_id)

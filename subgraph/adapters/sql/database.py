@@ -1,38 +1,66 @@
-"""Owns the connections to SQL: several that read, one that writes, and every wait of theirs bounded.
+"""Owns the use of SQL: reads that see one moment, writes, and gathered writes whose journal has commit order.
 
-SQLite runs in WAL with synchronous=FULL: what was committed survives a power cut. Several processes may share the file;
-a writer waits for the others within a bound and then says Unavailable.
+The same promises on SQLite and on PostgreSQL, whose connections differ; every wait is bounded, and ends as Unavailable.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
 
-from sqlalchemy import URL, Connection, event, select
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import URL, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from subgraph.adapters.sql.failures import DatabaseTooNew, DatabaseUnusable, told_to_callers
-from subgraph.adapters.sql.schema_upgrade import prepare_sqlite_file
+from subgraph.adapters.sql.failures import DatabaseTooNew, DatabaseTooOld, DatabaseUnusable, told_to_callers
+from subgraph.adapters.sql.group_commit import GroupCommit, Outcome, T, Work
+from subgraph.adapters.sql.postgres_connections import PostgresConnections
+from subgraph.adapters.sql.schema_upgrade import SchemaStep, prepare_schema
+from subgraph.adapters.sql.sqlite_connections import SqliteConnections
 from subgraph.adapters.sql.tables import FLEET
-from subgraph.adapters.sql.urls import SQLITE_DRIVER, sqlite_path, sqlite_url
+from subgraph.adapters.sql.urls import SQLITE_DRIVER, database_url, sqlite_url
 from subgraph.domain.errors import Unavailable
 
-__all__ = ["Database", "DatabaseTooNew", "DatabaseUnusable", "open_database", "sqlite_url"]
+__all__ = [
+    "Database",
+    "DatabaseTooNew",
+    "DatabaseTooOld",
+    "DatabaseUnusable",
+    "migrate_database",
+    "open_database",
+    "sqlite_url",
+]
 
-READERS_MAX = 8
 BUSY_WAIT_SECONDS = 5.0
-"""How long a writer waits for the writers of other processes (SQLite's busy_timeout)."""
+"""How long a writer waits for the locks of others (SQLite's busy_timeout, PostgreSQL's lock_timeout)."""
 CONNECTION_WAIT_SECONDS = 10.0
 """How long a caller waits for a connection of this process: one behind a busy writer still gets its own turn."""
 
 
-class Database:
-    """An open database. Reads run side by side; writes take turns, on one connection."""
+class Connections(Protocol):
+    """What differs between kinds of databases."""
 
-    def __init__(self, readers: AsyncEngine, writer: AsyncEngine) -> None:
-        self._readers = readers
-        self._writer = writer
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection in a transaction that sees one moment."""
+        ...
+
+    def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection in a transaction that is committed when the block ends."""
+        ...
+
+    async def carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
+        """Changes in one transaction, whose journal entries are numbered in commit order."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class Database:
+    """An open database."""
+
+    def __init__(self, connections: Connections, wait_seconds: float = CONNECTION_WAIT_SECONDS) -> None:
+        self._connections = connections
+        self._group_commit = GroupCommit(connections.carry_out, wait_seconds)
         self._is_closed = False
 
     @asynccontextmanager
@@ -44,20 +72,38 @@ class Database:
         """
         self._require_open()
         with told_to_callers():
-            async with self._readers.begin() as connection:
+            async with self._connections.reading() as connection:
                 yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """The connection for writing: committed when the block ends, rolled back when it raises.
+        """A connection for writing all but journal entries: committed when the block ends, rolled back when it raises.
+
+        Other writers may be at work at once (on PostgreSQL): what a decision was read from must be locked or compared.
 
         Raises:
             Unavailable: the database is closed, does not answer, or was kept busy beyond the bound.
         """
         self._require_open()
         with told_to_callers():
-            async with self._writer.begin() as connection:
+            async with self._connections.writing() as connection:
                 yield connection
+
+    async def write(self, work: Work[T]) -> T:
+        """Carry out a change, with journal entries or without, in a transaction shared with others that come at once.
+
+        Journal entries are written here and nowhere else: positions that are handed out here rise in the order in which
+        they become visible, across all processes. What `work` raises undoes this change alone. It is called with a
+        connection that only it uses meanwhile, in a thread or on the loop, and anew if its transaction was undone for
+        the sake of another; so it must do nothing but execute statements, and briefly.
+
+        Raises:
+            Unavailable: the database is closed, does not answer, or was kept busy beyond the bound. The change may have
+                been made, if the connection was lost just when it was committed.
+        """
+        self._require_open()
+        with told_to_callers():
+            return await self._group_commit.write(work)
 
     async def check(self) -> None:
         """Make sure that the database answers.
@@ -70,10 +116,11 @@ class Database:
             await connection.execute(select(FLEET.c.id).limit(1))
 
     async def close(self) -> None:
-        """Close all connections. Closing twice is harmless."""
-        self._is_closed = True
-        await self._writer.dispose()
-        await self._readers.dispose()
+        """Finish the changes that have come, and close all connections. Closing twice is harmless."""
+        if not self._is_closed:
+            self._is_closed = True
+            await self._group_commit.aclose()
+            await self._connections.aclose()
 
     def _require_open(self) -> None:
         # A disposed engine would quietly connect again.
@@ -84,44 +131,38 @@ class Database:
 async def open_database(
     url: str,
     *,
+    migrate: bool = True,
     busy_wait_seconds: float = BUSY_WAIT_SECONDS,
     connection_wait_seconds: float = CONNECTION_WAIT_SECONDS,
 ) -> Database:
     """Open a database, made or brought to this version's schema first; several processes may do so at once.
 
+    Args:
+        url: of a SQLite file or a PostgreSQL database.
+        migrate: whether an older or empty database is brought to this version's schema; if not, it is refused.
+        busy_wait_seconds: how long a writer waits for the locks of others.
+        connection_wait_seconds: how long a caller waits for a connection, or its turn.
+
     Raises:
         DatabaseTooNew: a newer version of this software has written it.
+        DatabaseTooOld: it needs an upgrade, and `migrate` is off.
         DatabaseUnusable: it cannot be used, or is of an unsupported kind.
     """
-    path = sqlite_path(url)
-    # In a thread: a migration, and even the wait for another process's, would stop the event loop.
-    await asyncio.to_thread(prepare_sqlite_file, path, busy_wait_seconds)
-    place = URL.create(SQLITE_DRIVER, database=str(path))
+    place = database_url(url)
+    await prepare_schema(place, busy_wait_seconds, may_upgrade=migrate)
+    return Database(_connections(place, busy_wait_seconds, connection_wait_seconds), connection_wait_seconds)
 
-    def engine(connections_max: int, begin: str, *settings: str) -> AsyncEngine:
-        made = create_async_engine(
-            place,
-            pool_size=connections_max,
-            max_overflow=0,
-            pool_timeout=connection_wait_seconds,
-            connect_args={"timeout": busy_wait_seconds, "isolation_level": None},
-        )
 
-        @event.listens_for(made.sync_engine, "connect")
-        def configure(connection: DBAPIConnection, _: object) -> None:
-            cursor = connection.cursor()
-            for setting in settings:
-                cursor.execute(f"PRAGMA {setting}")
-            cursor.close()
+async def migrate_database(url: str) -> SchemaStep:
+    """Bring a database to this version's schema, and tell from which revision.
 
-        # The driver would begin transactions late and deferred; a writer must take its lock before it reads.
-        @event.listens_for(made.sync_engine, "begin")
-        def begin_explicitly(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
+    Raises:
+        DatabaseTooNew, DatabaseUnusable: as `open_database`.
+    """
+    return await prepare_schema(database_url(url), BUSY_WAIT_SECONDS, may_upgrade=True)
 
-        return made
 
-    return Database(
-        readers=engine(READERS_MAX, "BEGIN", "query_only=ON"),
-        writer=engine(1, "BEGIN IMMEDIATE", "synchronous=FULL", "foreign_keys=ON"),
-    )
+def _connections(place: URL, busy_wait_seconds: float, connection_wait_seconds: float) -> Connections:
+    if place.drivername == SQLITE_DRIVER:
+        return SqliteConnections(place, busy_wait_seconds, connection_wait_seconds)
+    return PostgresConnections(place, busy_wait_seconds, connection_wait_seconds)

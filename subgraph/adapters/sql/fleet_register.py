@@ -1,9 +1,10 @@
 """Owns the fleet's incarnation in SQL: raised durably, and never handed out twice."""
 
-from sqlalchemy import case, insert, select, update
+from sqlalchemy import case, select
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.tables import FLEET
+from subgraph.adapters.sql.upsert import upsert
 
 
 class SqlFleetRegister:
@@ -20,13 +21,10 @@ class SqlFleetRegister:
 
     async def raise_incarnation(self, fleet_id: str, above: int = 0) -> int:
         """Raise the incarnation by one, or to one above a given one, durably, and return it."""
-        highest = case((FLEET.c.incarnation < above, above), else_=FLEET.c.incarnation)
-        raised = (
-            update(FLEET).where(FLEET.c.id == fleet_id).values(incarnation=highest + 1).returning(FLEET.c.incarnation)
-        )
         async with self._database.writing() as connection:
-            incarnation = await connection.scalar(raised)
-            if incarnation is None:
-                incarnation = above + 1
-                await connection.execute(insert(FLEET).values(id=fleet_id, incarnation=incarnation))
+            first = upsert(connection, FLEET).values(id=fleet_id, incarnation=above + 1)
+            highest = case((FLEET.c.incarnation < above, above), else_=FLEET.c.incarnation)
+            raised = first.on_conflict_do_update(index_elements=[FLEET.c.id], set_={"incarnation": highest + 1})
+            incarnation = await connection.scalar(raised.returning(FLEET.c.incarnation))
+        assert incarnation is not None
         return int(incarnation)

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
-from sqlalchemy import Select, func, insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Select, Update, func, insert, select, update
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import entry_of, event_values
@@ -15,8 +15,6 @@ from subgraph.domain.journal import JournalEntry, SessionEvent
 from subgraph.operations.journal import EntryFilter
 
 POSITIONS_PER_STATEMENT = 10_000
-_COMMIT_ORDER_LOCK = 7_236_871_504_301
-"""The advisory lock under which PostgreSQL gives out positions; any number, as long as it is always this one."""
 
 
 class SqlJournal:
@@ -28,8 +26,7 @@ class SqlJournal:
     async def append(self, events: Sequence[SessionEvent]) -> None:
         """Write events that change nothing of their sessions, in one transaction."""
         if events:
-            async with self._database.writing() as connection:
-                await write_events(connection, events)
+            await self._database.write(partial(write_events, events=events))
 
     async def newest_position(self) -> int:
         """The position of the newest entry; 0 before the first."""
@@ -63,38 +60,32 @@ class SqlJournal:
 
     async def mark_relayed(self, positions: Sequence[int]) -> None:
         """Remember that these entries were announced."""
-        if not positions:
-            return
-        async with self._database.writing() as connection:
-            for start in range(0, len(positions), POSITIONS_PER_STATEMENT):
-                marked = SESSION_EVENT.c.position.in_(positions[start : start + POSITIONS_PER_STATEMENT])
-                await connection.execute(update(SESSION_EVENT).where(marked).values(relayed_at=datetime.now(UTC)))
+        for start in range(0, len(positions), POSITIONS_PER_STATEMENT):
+            marked = SESSION_EVENT.c.position.in_(positions[start : start + POSITIONS_PER_STATEMENT])
+            mark = update(SESSION_EVENT).where(marked).values(relayed_at=datetime.now(UTC))
+            # With the others: two relays that mark the same entries must not wait for each other's rows in a circle.
+            await self._database.write(partial(_execute, mark))
 
     async def _read(self, page: Select[tuple[object, ...]]) -> list[JournalEntry]:
         async with self._database.reading() as connection:
             return [entry_of(row) for row in await connection.execute(page)]
 
 
-async def write_events(connection: AsyncConnection, events: Sequence[SessionEvent]) -> None:
+def write_events(connection: Connection, events: Sequence[SessionEvent]) -> None:
     """Number events within their sessions and write them, in the transaction of what they tell of.
 
-    To be called last: on PostgreSQL, whoever else writes events waits from here to this transaction's end, so that
-    positions become visible in their order. Events of sessions that are not there are left out.
+    To be called within `Database.write` alone: there, whoever else writes events waits for this transaction's end, so
+    that positions become visible in their order. Events of sessions that are not there are left out.
     """
-    if not events:
-        return
-    if connection.dialect.name == "postgresql":
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _COMMIT_ORDER_LOCK})
     sequence_of: dict[SessionId, int] = {}
-    # In one order everywhere, so that two who write of the same sessions never wait for each other in a circle.
-    for session_id, count in sorted(Counter(event.session_id for event in events).items()):
+    for session_id, count in Counter(event.session_id for event in events).items():
         raised = (
             update(SESSION)
             .where(SESSION.c.id == session_id)
             .values(last_sequence=SESSION.c.last_sequence + count)
             .returning(SESSION.c.last_sequence)
         )
-        last = await connection.scalar(raised)
+        last = connection.scalar(raised)
         if last is not None:
             sequence_of[session_id] = last - count
     rows = []
@@ -103,7 +94,11 @@ async def write_events(connection: AsyncConnection, events: Sequence[SessionEven
             sequence_of[event.session_id] += 1
             rows.append(event_values(event, sequence_of[event.session_id]))
     if rows:
-        await connection.execute(insert(SESSION_EVENT), rows)
+        connection.execute(insert(SESSION_EVENT), rows)
+
+
+def _execute(statement: Update, connection: Connection) -> None:
+    connection.execute(statement)
 
 
 def _after(position: int, limit: int) -> Select[tuple[object, ...]]:

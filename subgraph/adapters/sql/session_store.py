@@ -1,10 +1,10 @@
 """Owns sessions and their journal in SQL: reads of one tenant, and changes that are written whole or not at all."""
 
 from collections.abc import Sequence
+from functools import partial
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from subgraph.adapters.sql.cursors import CreatedCursor, decode_created_cursor, encode_cursor
 from subgraph.adapters.sql.database import Database
@@ -27,7 +27,7 @@ class SqlSessionStore:
 
     async def sessions(self, tenant_id: TenantId, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
         """The tenant's sessions among the ids."""
-        ids = [session_id for session_id in dict.fromkeys(session_ids) if _is_unicode(session_id)]
+        ids = [session_id for session_id in dict.fromkeys(session_ids) if _is_text(session_id)]
         found: dict[SessionId, Session] = {}
         if not ids:
             return found
@@ -69,17 +69,7 @@ class SqlSessionStore:
     async def commit(self, change: SessionChange) -> None:
         """Write sessions and events in one transaction, or nothing at all."""
         try:
-            async with self._database.writing() as connection:
-                # Updates first: an ended main makes way for the session that takes over its name.
-                for session in change.updated:
-                    await _update(connection, session)
-                ended = [session.id for session in change.updated if session.state is SessionState.ENDED]
-                if ended:
-                    # Nothing is restored of a session that has ended; what is registered of it has no use any more.
-                    await connection.execute(delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.session_id.in_(ended)))
-                if change.created:
-                    await connection.execute(insert(SESSION), [session_values(one) for one in change.created])
-                await write_events(connection, change.events)
+            await self._database.write(partial(_write, change))
         except IntegrityError as error:
             raise await self._conflict(change, error) from error
 
@@ -99,24 +89,37 @@ class SqlSessionStore:
         return error
 
 
-async def _update(connection: AsyncConnection, session: Session) -> None:
+def _write(change: SessionChange, connection: Connection) -> None:
+    # Updates first: an ended main makes way for the session that takes over its name.
+    for session in change.updated:
+        _update(connection, session)
+    ended = [session.id for session in change.updated if session.state is SessionState.ENDED]
+    if ended:
+        # Nothing is restored of a session that has ended; what is registered of it has no use any more.
+        connection.execute(delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.session_id.in_(ended)))
+    if change.created:
+        connection.execute(insert(SESSION), [session_values(one) for one in change.created])
+    write_events(connection, change.events)
+
+
+def _update(connection: Connection, session: Session) -> None:
     values = session_values(session)
     del values["id"], values["tenant_id"]
     mine = and_(SESSION.c.id == session.id, SESSION.c.tenant_id == session.tenant_id)
     expected = SESSION.c.revision == session.revision - 1
-    done = await connection.execute(update(SESSION).where(mine, expected).values(**values))
+    done = connection.execute(update(SESSION).where(mine, expected).values(**values))
     if done.rowcount == 1:
         return
-    revision = await connection.scalar(select(SESSION.c.revision).where(mine))
+    revision = connection.scalar(select(SESSION.c.revision).where(mine))
     if revision is None:
         raise NotFound("Session", session.id, ("id",))
     raise RevisionConflict(session.id, revision, ("expectedRevision",))
 
 
-def _is_unicode(text: str) -> bool:
-    # JSON can smuggle in half a surrogate pair, which the database's driver does not take.
+def _is_text(given: str) -> bool:
+    # JSON can smuggle in half a surrogate pair, which no driver takes, and a NUL, which PostgreSQL does not.
     try:
-        text.encode()
+        given.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in given

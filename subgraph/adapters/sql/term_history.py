@@ -1,10 +1,10 @@
 """Owns the history of ownership in SQL: terms written in bounded transactions, read in keyset pages, swept by age."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,6 +12,7 @@ from subgraph.adapters.sql.cursors import TermCursor, decode_term_cursor, encode
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import term_facts_of, term_values
 from subgraph.adapters.sql.tables import ASSIGNMENT_HISTORY as HISTORY
+from subgraph.adapters.sql.upsert import upsert
 from subgraph.domain.fleet.terms import TermFacts
 from subgraph.domain.ids import TileId, parse_tile_id
 from subgraph.domain.ownership import AssignmentReason, AssignmentState
@@ -20,11 +21,6 @@ from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, Churn, TermFil
 
 _NEVER_IN_FORCE = (AssignmentState.PREPARING.value, AssignmentState.ABORTED.value)
 _KEY = ("epoch", "fleet_id")
-_INSERT: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
-"""Both say ON CONFLICT in the same words; SQLAlchemy leaves it to the dialects."""
 
 
 class SqlTermHistory:
@@ -135,11 +131,12 @@ class SqlTermHistory:
             known = newest.get(one.change.term.epoch)
             if known is None or known.version <= one.version:
                 newest[one.change.term.epoch] = one
-        return [term_values(self._fleet_id, one) for one in newest.values()]
+        # In one order: two leaders that record the same terms must not wait for each other's rows in a ring.
+        return [term_values(self._fleet_id, newest[epoch]) for epoch in sorted(newest)]
 
 
 def _record(connection: AsyncConnection) -> sqlite.Insert | postgresql.Insert:
-    insertion = _INSERT[connection.dialect.name](HISTORY)
+    insertion = upsert(connection, HISTORY)
     told = insertion.excluded
     return insertion.on_conflict_do_update(
         index_elements=[HISTORY.c[name] for name in _KEY],

@@ -1,0 +1,97 @@
+"""Owns the connections to a SQLite file: several that read, and writers of this process that take turns.
+
+WAL with synchronous=FULL: what was committed survives a power cut. Several processes may share the file; a writer waits
+for the others within a bound. Gathered changes are carried out on a connection of a thread, because every statement of
+an asynchronous one goes to a thread and back.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from subgraph.adapters.sql.group_commit import Outcome, Work, carry_out_together
+
+READERS_MAX = 8
+
+
+class SqliteConnections:
+    """The Connections of a SQLite file."""
+
+    def __init__(self, url: URL, busy_wait_seconds: float, connection_wait_seconds: float) -> None:
+        shared = {
+            "max_overflow": 0,
+            "pool_timeout": connection_wait_seconds,
+            "connect_args": {"timeout": busy_wait_seconds, "isolation_level": None},
+        }
+        self._wait_seconds = connection_wait_seconds
+        self._readers = create_async_engine(url, pool_size=READERS_MAX, **shared)
+        self._writer = create_async_engine(url, pool_size=1, **shared)
+        self._group_writer = create_engine(url.set(drivername="sqlite"), pool_size=1, **shared)
+        self._group_thread = ThreadPoolExecutor(1, "sqlite-writer")
+        self._turn = asyncio.Lock()
+        _configure(self._readers.sync_engine, "BEGIN", "query_only=ON")
+        for writer in (self._writer.sync_engine, self._group_writer):
+            # A writer must take its lock before it reads.
+            _configure(writer, "BEGIN IMMEDIATE", "synchronous=FULL", "foreign_keys=ON")
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction that sees one moment."""
+        async with self._readers.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction that is committed when the block ends."""
+        async with self._own_turn(), self._writer.begin() as connection:
+            yield connection
+
+    async def carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
+        """Changes in one transaction."""
+        async with self._own_turn():
+            return await asyncio.wrap_future(self._group_thread.submit(self._carry_out, works))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        self._group_thread.submit(self._group_writer.dispose)
+        await asyncio.to_thread(self._group_thread.shutdown)
+        await self._writer.dispose()
+        await self._readers.dispose()
+
+    def _carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
+        with self._group_writer.begin() as connection:
+            return carry_out_together(connection, works)
+
+    @asynccontextmanager
+    async def _own_turn(self) -> AsyncIterator[None]:
+        # Waiting here is cheap and fair; SQLite itself would look again after a while, and whoever is lucky is next.
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise PoolTimeoutError("no turn to write in time") from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+
+def _configure(engine: Engine, begin: str, *settings: str) -> None:
+    @event.listens_for(engine, "connect")
+    def configure(connection: DBAPIConnection, _: object) -> None:
+        cursor = connection.cursor()
+        for setting in settings:
+            cursor.execute(f"PRAGMA {setting}")
+        cursor.close()
+
+    # The driver would begin transactions late and deferred.
+    @event.listens_for(engine, "begin")
+    def begin_explicitly(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
