@@ -34,13 +34,16 @@ from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.term_history import SqlTermHistory
 from subgraph.api.context import Services
 from subgraph.api.graphiql import graphiql_routes
-from subgraph.api.http import AccessToken, GraphQLApp, Guard
+from subgraph.api.guard import Guard, admitted, refused
+from subgraph.api.http import GraphQLApp
 from subgraph.api.local_only import LocalOnly
 from subgraph.api.schema import make_schema
+from subgraph.domain.access import Scope as CallerScope
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.planning.resolution import ResolutionPolicy
+from subgraph.door import DoorKeeper
 from subgraph.operations.churn import ChurnMeter
 from subgraph.operations.control_loop import ControlLoop
 from subgraph.operations.fleet_view import FleetView
@@ -221,13 +224,18 @@ def create_worker_app() -> Starlette:
 
 
 def create_app(settings: Settings) -> Starlette:
-    """The ASGI application."""
-    access = AccessToken(settings.access_token)
+    """The ASGI application.
+
+    Raises:
+        KeyFileUnusable: tokens could not be verified.
+    """
+    keeper = DoorKeeper(settings)
+    door = keeper.door
     holder: dict[str, Process] = {}
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with running(settings) as process:
+        async with keeper.closing(), running(settings) as process:
             holder["process"] = process
             yield
 
@@ -240,10 +248,20 @@ def create_app(settings: Settings) -> Starlette:
         ready = "not ready" if problems else "ready"
         return JSONResponse({"status": ready, "problems": problems}, 503 if problems else 200)
 
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        admission = await admitted(door, request.headers)
+        if isinstance(admission, Response):
+            return admission
+        if not admission.caller.has(CallerScope.ADMIN):
+            return refused(403, f"this needs the scope {CallerScope.ADMIN}", "NOT_ALLOWED")
         return Response(holder["process"].metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    graphql = GraphQLApp(make_schema(), lambda: holder["process"].services, access)
+    graphql = GraphQLApp(
+        make_schema(scope_directives=settings.scope_directives),
+        lambda: holder["process"].services,
+        door,
+        settings.gateway_secret_header,
+    )
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
@@ -256,7 +274,10 @@ def create_app(settings: Settings) -> Starlette:
     def count(status: int) -> None:
         holder["process"].metrics.observe_request(status)
 
-    middleware = [Middleware(_CountRequests, count=count), Middleware(Guard, access=access)]
+    middleware = [
+        Middleware(_CountRequests, count=count),
+        Middleware(Guard, door=door, gateway_header=settings.gateway_secret_header),
+    ]
     if settings.is_local_only:
         middleware.insert(1, Middleware(LocalOnly))
     return Starlette(routes=routes, lifespan=lifespan, middleware=middleware)

@@ -13,11 +13,13 @@ from uvicorn.supervisors import Multiprocess
 
 from subgraph.adapters.data_directory import DataDirectory, DataDirectoryHeld, DataDirectoryUnusable
 from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
+from subgraph.adapters.jwt.verifier import KeyFileUnusable
 from subgraph.adapters.redis.connection import RedisUnreachable, check_reachable, connect
 from subgraph.adapters.sql.database import DatabaseUnusable, open_database, sqlite_url
 from subgraph.adapters.valkey_keeper import ValkeyKeeper
-from subgraph.api.http import WEBSOCKET_MESSAGE_BYTES_MAX
+from subgraph.api.websocket import WEBSOCKET_MESSAGE_BYTES_MAX
 from subgraph.app import create_app
+from subgraph.door import check_keys
 from subgraph.settings import Settings
 
 STOP_SECONDS = 1
@@ -39,8 +41,12 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         announce: takes the lines that tell where to go.
 
     Raises:
-        CannotServe: a port in use, a directory held, a store that cannot be used.
+        CannotServe: a port in use, a key that cannot be read, a directory held, a store that cannot be used.
     """
+    try:
+        check_keys(settings)
+    except KeyFileUnusable as error:
+        raise CannotServe(str(error)) from error
     with _terminating_as_interrupt(), contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as cleanups:
         listener = cleanups.enter_context(contextlib.closing(_listen(settings)))
         host, port = listener.getsockname()[:2]

@@ -1,17 +1,16 @@
 """Owns what can be set: one field each, read from `SESSION_MANAGER_*`, and what is refused."""
 
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from ipaddress import ip_address
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from subgraph.domain.claims import ClaimNames
 from subgraph.domain.loads import LoadMetric
+from subgraph.token_settings import is_loopback, problems
 
 PREFIX = "SESSION_MANAGER_"
-TOKEN_PATTERN = re.compile(r"[!-~]{8,1000}")
 
 
 class BadSetting(Exception):
@@ -30,8 +29,28 @@ class Settings:
     migrate_on_start: bool = True
     """Whether a start brings the database to this version's schema; if not, an older one is refused."""
     workers: int = 1
-    access_token: str | None = None
+    access_token: str | None = field(default=None, repr=False)
+    """A secret that every caller shows as its bearer token: it may do everything, as the local tenant."""
     allow_open_access: bool = False
+    jwt_secret: str | None = field(default=None, repr=False)
+    """The secret that tokens are signed with (HS256); or one of the two below."""
+    jwt_public_key_file: Path | None = None
+    jwt_jwks_url: str | None = None
+    jwt_algorithms: tuple[str, ...] = ()
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_leeway_seconds: float = 10.0
+    """How far clocks may differ where a token's times are compared."""
+    jwt_tenant_claims: tuple[str, ...] = ClaimNames().tenant
+    jwt_owner_claims: tuple[str, ...] = ClaimNames().owner
+    jwt_scope_claims: tuple[str, ...] = ClaimNames().scopes
+    jwt_tenant: str | None = None
+    """The tenant of tokens that name none; without it these are refused."""
+    gateway_secret: str | None = field(default=None, repr=False)
+    """A secret that a gateway adds to whatever it passes on: nothing else is answered then."""
+    gateway_secret_header: str = "X-Gateway-Secret"
+    scope_directives: bool = False
+    """Whether the SDL has @requiresScopes and @authenticated, which Apollo Gateway refuses."""
     fleet: str = "default"
     pod_lease_seconds: float = 3.0
     pod_lease_seconds_max: float = 5.0
@@ -72,30 +91,34 @@ class Settings:
         # A day at least: churn can be asked for over that time.
         days = self.history_retention_days
         _require(1 <= days <= 3_650, "history_retention_days", f"must lie between 1 and 3650, not {days}")
+        for name, why in problems(self):
+            _require(False, name, why)
         _require(
-            self.access_token is None or TOKEN_PATTERN.fullmatch(self.access_token) is not None,
-            "access_token",
-            "must have 8 to 1,000 printable ASCII characters without spaces",
-        )
-        _require(
-            self.is_loopback or self.access_token is not None or self.allow_open_access,
+            self.is_loopback or self.tells_callers or self.allow_open_access,
             "host",
             f"{self.host} can be reached from other machines, and anybody could read and write: set "
-            f"{PREFIX}ACCESS_TOKEN, or {PREFIX}ALLOW_OPEN_ACCESS=true if another layer guards it",
+            f"{PREFIX}ACCESS_TOKEN or {PREFIX}JWT_…, or {PREFIX}ALLOW_OPEN_ACCESS=true if another layer guards it",
         )
 
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the host."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
+
+    @property
+    def verifies_tokens(self) -> bool:
+        """Whether callers may show signed tokens."""
+        return any(one is not None for one in (self.jwt_secret, self.jwt_public_key_file, self.jwt_jwks_url))
+
+    @property
+    def tells_callers(self) -> bool:
+        """Whether callers must say who they are."""
+        return self.access_token is not None or self.verifies_tokens
 
     @property
     def is_local_only(self) -> bool:
         """Whether it serves this machine alone, because it cannot tell callers apart."""
-        return self.is_loopback and self.access_token is None and not self.allow_open_access
+        return self.is_loopback and not self.tells_callers and not self.allow_open_access
 
     @classmethod
     def from_environment(
@@ -116,17 +139,25 @@ class Settings:
     def to_environment(self) -> dict[str, str]:
         """The settings as `from_environment` reads them."""
         pairs = ((PREFIX + one.name.upper(), getattr(self, one.name)) for one in fields(self))
-        return {name: str(value) for name, value in pairs if value is not None}
+        return {name: _text(value) for name, value in pairs if value is not None}
+
+
+def _text(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _parsed(name: str, text: str) -> object:
     default = {one.name: one.default for one in fields(Settings)}[name]
+    if name == "jwt_public_key_file":
+        return Path(text)
     try:
         match default:
             case bool():
                 return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
             case LoadMetric():
                 return LoadMetric(text.lower())
+            case tuple():
+                return tuple(one.strip() for one in text.split(","))
             case int() | float() | Path():
                 return type(default)(text) if not isinstance(default, Path) else Path(text)
             case _:

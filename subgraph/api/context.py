@@ -68,6 +68,9 @@ class Context:
     services: Services
     caller: Caller
     connection_params: dict[str, Any] | None = None
+    authorization_shown: str | None = None
+    """What a socket showed when it was opened, for one that shows nothing in its first message; so below."""
+    gateway_secret_shown: str | None = None
     session_loader: DataLoader[SessionId, Session | None] = field(init=False)
     history_loader: DataLoader[TileHistory, Page[TermChange]] = field(init=False)
 

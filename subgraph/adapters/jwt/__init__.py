@@ -1,0 +1,1 @@
+"""Signed tokens: their keys, from where issuers publish them or from a file, and their verification."""

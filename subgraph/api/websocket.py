@@ -1,0 +1,91 @@
+"""Owns GraphQL over a WebSocket: who is let in and until when, and what the protocol forgives."""
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message as AnyMessage
+
+from subgraph.api.context import Context
+from subgraph.api.guard import bearer_token
+from subgraph.domain.errors import Unavailable
+from subgraph.operations.admission import NotAdmitted
+
+if TYPE_CHECKING:
+    from subgraph.api.http import GraphQLApp
+
+logger = logging.getLogger(__name__)
+
+WEBSOCKET_MESSAGE_BYTES_MAX = 1_000_000
+EXPIRY_LOOK_SECONDS = 30.0
+
+
+class TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
+    """graphql-transport-ws that survives what clients send: no message of one operation takes the socket down."""
+
+    view: "GraphQLApp"
+    _expiry: "asyncio.Task[None] | None" = None
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        """Admit a socket: a browser or a gateway can show a token only here."""
+        payload = message.get("payload") or {}
+        shown = {key.lower(): value for key, value in payload.items()} if isinstance(payload, dict) else {}
+        door, header = self.view.door, self.view.gateway_header.lower()
+        secret = shown.get(header, self.context.gateway_secret_shown)
+        if not door.comes_through_gateway(secret if isinstance(secret, str) else None):
+            await self.websocket.close(code=4403, reason="Forbidden")
+            return
+        authorization = shown.get("authorization", self.context.authorization_shown)
+        try:
+            admission = await door.admit(bearer_token(authorization))
+        except NotAdmitted as problem:
+            logger.debug("a token was not accepted: %s", problem)
+            # 4401, which clients take as final; at 4403 they would try again and again.
+            await self.websocket.close(code=4401, reason="Unauthorized")
+        except Unavailable:
+            await self.websocket.close(code=1013, reason="Try again later")
+        else:
+            if not self.connection_init_received:
+                self.context.caller = admission.caller
+                if admission.expires_at is not None:
+                    self._expiry = asyncio.create_task(self._end_at(admission.expires_at))
+            await super().handle_connection_init(message)
+
+    async def shutdown(self) -> None:
+        """End what runs for this socket."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        await super().shutdown()
+
+    async def _end_at(self, expires_at: float) -> None:
+        # In short steps: what counts is the wall clock, which a long sleep does not follow when it is set.
+        while (left := expires_at - time.time()) > 0:
+            await asyncio.sleep(min(left, EXPIRY_LOOK_SECONDS))
+        # 4403: with a new token the client may come back, and it shows one when it does.
+        await self.websocket.close(code=4403, reason="Token expired")
+
+    async def handle_message(self, message: Any) -> None:
+        """Take a message, if it is one."""
+        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+            await self.handle_invalid_message("a message is a JSON object with a type")
+            return
+        if message["type"] == "complete" and not isinstance(message.get("id"), str):
+            await self.handle_invalid_message("complete needs the id of an operation")
+            return
+        if message["type"] == "subscribe" and not _is_subscribe(message):
+            await self.handle_invalid_message("subscribe needs a non-empty id, and a payload with a query")
+            return
+        await super().handle_message(cast("AnyMessage", message))
+
+    @staticmethod
+    def _get_pre_execution_close_reason(_: Any) -> str | None:
+        return None  # a syntax error is its operation's, and told as such
+
+
+def _is_subscribe(message: dict[str, Any]) -> bool:
+    payload = message.get("payload")
+    has_id = isinstance(message.get("id"), str) and bool(message["id"])
+    return has_id and isinstance(payload, dict) and isinstance(payload.get("query"), str)
