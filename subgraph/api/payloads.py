@@ -6,8 +6,9 @@ from subgraph.api.context import Info
 from subgraph.api.errors import SessionManagerError
 from subgraph.api.scalars import Long
 from subgraph.api.types.assignment import PodAssignment
-from subgraph.api.types.fleet import Fleet, RebalancePlan
+from subgraph.api.types.fleet import Fleet
 from subgraph.api.types.pod import Pod, load_pods
+from subgraph.api.types.rebalance_plan import RebalancePlan
 from subgraph.api.types.session import Session
 from subgraph.api.types.tile import Tile
 

@@ -7,7 +7,8 @@ from subgraph.api.inputs.rebalancing import PauseRebalancingInput, RebalanceInpu
 from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import FleetPayload, RebalancePayload
 from subgraph.api.scopes import needs
-from subgraph.api.types.fleet import to_fleet, to_plan
+from subgraph.api.types.fleet import to_fleet
+from subgraph.api.types.rebalance_plan import to_plan
 from subgraph.domain.access import Scope
 
 

@@ -5,8 +5,9 @@ import strawberry
 from subgraph.api.context import Info
 from subgraph.api.inputs.rebalancing import RebalancePlanInput, what_if_of
 from subgraph.api.scopes import needs
-from subgraph.api.types.fleet import Fleet, RebalancePlan, to_fleet, to_plan
+from subgraph.api.types.fleet import Fleet, to_fleet
 from subgraph.api.types.pod import Pod, load_pods
+from subgraph.api.types.rebalance_plan import RebalancePlan, to_plan
 from subgraph.domain.access import Scope
 
 

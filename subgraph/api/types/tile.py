@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import h3.api.basic_int as h3
 import strawberry
-from strawberry.federation.schema_directives import Key
-from strawberry.federation.types import FieldSet
 from strawberry.scalars import JSON
 
 from subgraph.api.context import Info, TileHistory
@@ -21,6 +19,7 @@ from subgraph.api.types.assignment import (
 )
 from subgraph.api.types.common import PageInfo, SessionDetail, at_ms, page_size, to_details
 from subgraph.api.types.pod import Pod, load_pods
+from subgraph.api.types.tile_facts import HexCell, TileCoordinate, TileLoad, TileLoss
 from subgraph.domain.access import Scope
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.divisibility import successors_of
@@ -42,49 +41,6 @@ strawberry.enum(
         "OVERLOADED (utilization above 1.0), DEGRADED (above 0.8), HEALTHY."
     ),
 )
-
-
-@strawberry.federation.type(
-    keys=[Key(fields=FieldSet("h3Index"), resolvable=False)],
-    description="An H3 cell: where other subgraphs hang what they know of the place.",
-)
-class HexCell:
-    """An H3 cell."""
-
-    h3_index: strawberry.ID = strawberry.field(description="The cell's H3 index, as text.")
-
-
-@strawberry.type(description="A place on Earth (WGS 84).")
-class TileCoordinate:
-    """A place."""
-
-    lat: float = strawberry.field(description="Latitude in degrees, north positive.")
-    lng: float = strawberry.field(description="Longitude in degrees, east positive.")
-
-
-@strawberry.type(
-    description=(
-        "A tile's own work, whichever pod it is on: never the CPU of the pod. A missing report is not zero: the last "
-        "one stands, and the tile turns STALE."
-    )
-)
-class TileLoad:
-    """A tile's load."""
-
-    records_per_second: float = strawberry.field(description="Records a second, as last reported.")
-    bytes_per_second: float = strawberry.field(description="Bytes a second, as last reported.")
-    backlog: Long = strawberry.field(description="Records waiting, as last reported.")
-    volume_bytes: Long = strawberry.field(description="Bytes held, as last reported.")
-    smoothed: float = strawberry.field(description="The balanced metric, smoothed; 0 before the first report.")
-    reported_at: datetime | None = strawberry.field(description="When the last report came; null before the first.")
-
-
-@strawberry.type(description="A pod that died soon after it had taken a tile up.")
-class TileLoss:
-    """A loss."""
-
-    pod_id: strawberry.ID = strawberry.field(description="The pod.")
-    at: datetime = strawberry.field(description="When it was lost.")
 
 
 @strawberry.federation.type(
@@ -231,7 +187,7 @@ class Tile:
     @strawberry.field(
         description="Pods that died soon after they had taken it up, of late; a long time with one pod clears them."
     )
-    def early_losses(self) -> list["TileLoss"]:
+    def early_losses(self) -> list[TileLoss]:
         """The losses that speak against it."""
         suspicion = self.reading.record.suspicion
         return [
