@@ -53,7 +53,7 @@ def postgres_server() -> str:
         pytest.skip(f"PostgreSQL is {why}")
     running = contextlib.ExitStack()
     atexit.register(running.close)
-    return running.enter_context(own_postgres())
+    return running.enter_context(own_postgres()).url
 
 
 @functools.cache

@@ -29,42 +29,65 @@ def missing_postgres() -> str | None:
     return f"not installed: {' and '.join(missing)}, of the extra 'test'" if missing else None
 
 
-@contextlib.contextmanager
-def own_postgres() -> Iterator[str]:
-    """The SQLAlchemy URL of a running server's database, with everything in it to be forgotten."""
-    with tempfile.TemporaryDirectory(prefix="sm-pg-") as made:
-        directory = Path(made)
-        account = NOBODY if os.geteuid() == 0 else None
-        binaries = _binaries(directory, account)
-        data = directory / "data"
-        data.mkdir()
-        if account is not None:
-            for path in (directory, data):
-                os.chown(path, account, account)
-        command = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "--no-sync"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=account, group=account, cwd=directory)
-        command = [str(binaries / "postgres"), "-D", str(data), "-k", str(directory)]
+class OwnPostgres:
+    """A server in a directory of its own, which may be ended and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._data = directory / "data"
+        self._account = NOBODY if os.geteuid() == 0 else None
+        self._binaries = _binaries(directory, self._account)
+        self._server: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql+asyncpg://postgres@/postgres?host={directory}"
+        """The SQLAlchemy URL of its first database."""
+        self._data.mkdir()
+        if self._account is not None:
+            for path in (directory, self._data):
+                os.chown(path, self._account, self._account)
+        command = [str(self._binaries / "initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust", "--no-sync"]
+        command += ["--encoding=UTF8", "--no-locale"]
+        quiet = subprocess.DEVNULL
+        subprocess.run(command, check=True, stdout=quiet, user=self._account, group=self._account, cwd=directory)
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        command = [str(self._binaries / "postgres"), "-D", str(self._data), "-k", str(self._directory)]
         command += [f"--{name}={value}" for name, value in SETTINGS.items()]
-        log = directory / "log"
-        with log.open("wb") as said:
-            server = subprocess.Popen(
+        log = self._directory / "log"
+        with log.open("ab") as said:
+            self._server = subprocess.Popen(
                 ["/bin/sh", "-c", UNTIL_STDIN_ENDS, "sh", *command],
                 stdin=subprocess.PIPE,
                 stdout=said,
                 stderr=said,
-                user=account,
-                group=account,
-                cwd=directory,
+                user=self._account,
+                group=self._account,
+                cwd=self._directory,
             )
-        pid = data / "postmaster.pid"
+        pid = self._data / "postmaster.pid"
         try:
             until(lambda: pid.exists() and pid.read_text().rstrip().endswith("ready"), "it is ready", START_SECONDS_MAX)
-            yield f"postgresql+asyncpg://postgres@/postgres?host={directory}"
         except AssertionError:
             print(log.read_text(errors="replace"))
             raise
+
+    def stop(self) -> None:
+        """End it: whoever is connected is cut off, and what was not committed undone."""
+        if self._server is not None:
+            self._server.communicate(timeout=START_SECONDS_MAX)
+            self._server = None
+
+
+@contextlib.contextmanager
+def own_postgres() -> Iterator[OwnPostgres]:
+    """A running server, with everything in it to be forgotten."""
+    with tempfile.TemporaryDirectory(prefix="sm-pg-") as made:
+        server = OwnPostgres(Path(made))
+        try:
+            server.start()
+            yield server
         finally:
-            server.communicate(timeout=START_SECONDS_MAX)
+            server.stop()
 
 
 def _binaries(directory: Path, account: int | None) -> Path:
