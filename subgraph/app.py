@@ -63,7 +63,9 @@ from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.recent_ends import RecentEnds
 from subgraph.operations.recovery import Recovery
 from subgraph.operations.retirement import Retirement
+from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import SessionEvents
+from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.tile_changes import TileChangeFeed
@@ -138,6 +140,8 @@ class Process:
         rebalancing = Rebalancing(live, self.view, placement)
         self.services = Services(
             sessions=sessions,
+            lifecycle=SessionLifecycle(sessions),
+            changes=SessionChanges(sessions),
             partition=partition,
             label_rules=label_rules,
             pods=Pods(live, self.view, lease_ms, lease_ms_max, _new_token),

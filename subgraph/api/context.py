@@ -22,7 +22,9 @@ from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
 from subgraph.operations.ports import Page
 from subgraph.operations.rebalancing import Rebalancing
+from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import SessionEvents
+from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
 from subgraph.operations.tile_routes import TileRoutes
@@ -34,6 +36,8 @@ class Services:
     """The operations of one process."""
 
     sessions: Sessions
+    lifecycle: SessionLifecycle
+    changes: SessionChanges
     partition: Partition
     label_rules: LabelRules
     pods: Pods

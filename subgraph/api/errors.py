@@ -1,7 +1,7 @@
 """Owns how failures are shown: those of mutations as items of `payload.errors`, of queries as GraphQL errors."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 
 import strawberry
@@ -17,6 +17,8 @@ class SessionManagerErrorCode(Enum):
     """Codes of expected failures."""
 
     NOT_FOUND = "NOT_FOUND"
+    SESSION_EXPIRED = "SESSION_EXPIRED"
+    DISABLED = "DISABLED"
     ILLEGAL_STATE = "ILLEGAL_STATE"
     REVISION_CONFLICT = "REVISION_CONFLICT"
     NAME_TAKEN = "NAME_TAKEN"
@@ -50,6 +52,13 @@ class SessionManagerNotFound(SessionManagerError):
 
     entity: str = strawberry.field(description="What was sought: Session, Tile, Pod, …")
     id: strawberry.ID = strawberry.field(description="The id that was given.")
+
+
+@strawberry.type(description="The session's time has run out; extendSession revives it.")
+class SessionExpired(SessionManagerError):
+    """SESSION_EXPIRED."""
+
+    expired_at: datetime = strawberry.field(description="When its time ran out.")
 
 
 @strawberry.type(description="The entity's state does not allow what was asked.")
@@ -131,9 +140,14 @@ class SessionManagerNotAllowed(SessionManagerError):
     required_scope: str = strawberry.field(description="The scope that would be enough.")
 
 
-@strawberry.type(description="A store cannot be reached, or this process lags behind the fleet: try again.")
+@strawberry.type(
+    description=(
+        "UNAVAILABLE: a store cannot be reached, or this process lags behind the fleet: try again. DISABLED: session "
+        "management is switched off here."
+    )
+)
 class SessionManagerUnavailable(SessionManagerError):
-    """UNAVAILABLE."""
+    """UNAVAILABLE or DISABLED."""
 
     retry_after: Duration | None = strawberry.field(description="When to try again, if that is known.")
 
@@ -162,6 +176,10 @@ def to_error(failure: SessionManagerFailure) -> SessionManagerError:
             return SessionManagerNotAllowed(
                 message=message, code=code.NOT_ALLOWED, path=path, required_scope=failure.required_scope
             )
+        case errors.SessionExpired():
+            return SessionExpired(message=message, code=code.SESSION_EXPIRED, path=path, expired_at=failure.expired_at)
+        case errors.Disabled():
+            return SessionManagerUnavailable(message=message, code=code.DISABLED, path=path, retry_after=None)
         case errors.IllegalState():
             return SessionIllegalState(message=message, code=code.ILLEGAL_STATE, path=path, state=failure.state)
         case errors.RevisionConflict():
@@ -230,11 +248,17 @@ def to_graphql_error(failure: SessionManagerFailure) -> GraphQLError:
     """An expected failure of a query or subscription: its code and facts in the extensions."""
     error = to_error(failure)
     facts = {
-        _camel(name): value.value if isinstance(value, Enum) else value
+        _camel(name): _plain(value)
         for name, value in vars(error).items()
         if name not in ("message", "path", "retry_after") and value is not None
     }
     return GraphQLError(failure.message, extensions={**facts, "argumentPath": list(failure.path)})
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.value if isinstance(value, Enum) else value
 
 
 def _camel(name: str) -> str:
@@ -244,6 +268,7 @@ def _camel(name: str) -> str:
 
 ERROR_TYPES: Sequence[type[SessionManagerError]] = (
     SessionManagerNotFound,
+    SessionExpired,
     SessionIllegalState,
     SessionRevisionConflict,
     SessionNameTaken,

@@ -1,5 +1,7 @@
 """Owns the payloads of mutations: what came of them, and their expected failures as data."""
 
+from datetime import datetime
+
 import strawberry
 
 from subgraph.api.context import Info
@@ -11,15 +13,50 @@ from subgraph.api.types.pod import Pod, load_pods
 from subgraph.api.types.rebalance_plan import RebalancePlan
 from subgraph.api.types.session import Session
 from subgraph.api.types.tile import Tile
+from subgraph.domain.sessions.titles import TitleSource
+
+strawberry.enum(
+    TitleSource,
+    name="SessionTitleSource",
+    description=(
+        "PROVIDER: a title provider made it. FALLBACK: it is the query's beginning. EXISTING: there was one, which "
+        "stays. USER: it was set by hand."
+    ),
+)
 
 _ERRORS = "Expected failures, with their facts; empty on success."
 
 
 @strawberry.type(description="A session, or why not.")
 class SessionPayload:
-    """Of createSession, updateSession and endSession."""
+    """Of the mutations that create, change, end, extend and restore a session."""
 
     session: Session | None = strawberry.field(default=None, description="The session as it is after the mutation.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
+@strawberry.type(description="A session's title, or why not.")
+class TitleSessionPayload:
+    """Of titleSession."""
+
+    session: Session | None = strawberry.field(default=None, description="The session as it is after the mutation.")
+    title: str | None = strawberry.field(default=None, description="Its title.")
+    source: TitleSource | None = strawberry.field(default=None, description="Where the title came from.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
+@strawberry.type(description="A deleted session, or why not.")
+class DeleteSessionPayload:
+    """Of deleteSession."""
+
+    session_id: strawberry.ID | None = strawberry.field(default=None, description="The session.")
+    deleted_at: datetime | None = strawberry.field(
+        default=None, description="When it was deleted; null if it is removed for good."
+    )
+    purged: bool = strawberry.field(default=False, description="Whether it is removed for good.")
+    new_main: Session | None = strawberry.field(
+        default=None, description="The tenant's main session from now on, if this one was."
+    )
     errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
 
 

@@ -1,6 +1,7 @@
 """Owns every failure a caller can expect, each with its facts; `api/errors.py` translates them once, at the edge."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 
 class SessionManagerFailure(Exception):
@@ -35,6 +36,21 @@ class IllegalState(SessionManagerFailure):
     def __init__(self, message: str, state: str, path: tuple[str, ...] = ()) -> None:
         super().__init__(message, path)
         self.state = state
+
+
+class SessionExpired(SessionManagerFailure):
+    """The session's time has run out; extending it revives it."""
+
+    def __init__(self, session_id: str, expired_at: datetime, path: tuple[str, ...] = ()) -> None:
+        super().__init__(f"session {session_id!r} has expired: extend it to go on with it", path)
+        self.expired_at = expired_at
+
+
+class Disabled(SessionManagerFailure):
+    """Session management is switched off: nothing can be changed, and nothing followed."""
+
+    def __init__(self) -> None:
+        super().__init__("session management is disabled here (SESSION_MANAGER_ENABLED=false)")
 
 
 class InvalidInput(SessionManagerFailure):

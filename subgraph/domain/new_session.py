@@ -55,29 +55,66 @@ def check_new_session(wanted: NewSession, display_name: str) -> None:
     check_json_size(wanted.context, CONTEXT_BYTES_MAX, "context")
     texts = (("dataSource", wanted.data_source), ("type", wanted.type), ("externalId", wanted.external_id))
     for name, text in texts:
-        if text is not None and not 1 <= len(text) <= TEXT_LENGTH_MAX:
-            raise InvalidInput(
-                f"{name} must have 1 to {TEXT_LENGTH_MAX} characters, not {len(text):,}",
-                (name,),
-                f"{TEXT_LENGTH_MAX} characters",
-            )
-    if wanted.version < 1:
-        raise InvalidInput(f"version must be at least 1, not {wanted.version}", ("version",), "1")
-    if abs(wanted.utc_offset) > UTC_OFFSET_MAX:
-        raise InvalidInput("utcOffset must lie within 18 hours of UTC", ("utcOffset",), "PT18H")
-    if len(wanted.details) > DETAILS_MAX:
+        if text is not None:
+            check_text(name, text)
+    check_version(wanted.version)
+    check_utc_offset(wanted.utc_offset)
+    check_details(wanted.details)
+    check_labels(wanted.required_labels, ("requiredLabels",), REQUIRED_LABELS_MAX)
+    _check_working(wanted)
+
+
+def check_text(name: str, text: str) -> None:
+    """Refuse a text that is empty or too long.
+
+    Raises:
+        InvalidInput: naming the field and the limit.
+    """
+    if not 1 <= len(text) <= TEXT_LENGTH_MAX:
         raise InvalidInput(
-            f"at most {DETAILS_MAX} details, not {len(wanted.details):,}", ("details",), f"{DETAILS_MAX} details"
+            f"{name} must have 1 to {TEXT_LENGTH_MAX} characters, not {len(text):,}",
+            (name,),
+            f"{TEXT_LENGTH_MAX} characters",
         )
-    for index, (key, value) in enumerate(wanted.details.items()):
+
+
+def check_version(version: int) -> None:
+    """Refuse a version that is none.
+
+    Raises:
+        InvalidInput: naming the limit.
+    """
+    if version < 1:
+        raise InvalidInput(f"version must be at least 1, not {version}", ("version",), "1")
+
+
+def check_utc_offset(utc_offset: timedelta) -> None:
+    """Refuse an offset that no place on Earth has.
+
+    Raises:
+        InvalidInput: naming the limit.
+    """
+    if abs(utc_offset) > UTC_OFFSET_MAX:
+        raise InvalidInput("utcOffset must lie within 18 hours of UTC", ("utcOffset",), "PT18H")
+
+
+def check_details(details: Mapping[str, str]) -> None:
+    """Refuse details that are too many or too long.
+
+    Raises:
+        InvalidInput: naming the entry and the limit.
+    """
+    if len(details) > DETAILS_MAX:
+        raise InvalidInput(
+            f"at most {DETAILS_MAX} details, not {len(details):,}", ("details",), f"{DETAILS_MAX} details"
+        )
+    for index, (key, value) in enumerate(details.items()):
         if not 1 <= len(key) <= TEXT_LENGTH_MAX or len(value) > DETAIL_VALUE_LENGTH_MAX:
             raise InvalidInput(
                 f"a detail's key has 1 to {TEXT_LENGTH_MAX} characters, its value at most {DETAIL_VALUE_LENGTH_MAX:,}",
                 ("details", str(index)),
                 f"{DETAIL_VALUE_LENGTH_MAX} characters",
             )
-    check_labels(wanted.required_labels, ("requiredLabels",), REQUIRED_LABELS_MAX)
-    _check_working(wanted)
 
 
 def check_json_size(value: Mapping[str, object], bytes_max: int, name: str) -> None:

@@ -38,22 +38,16 @@ class LabelRules:
         """
         self._check_room([frozenset({**of_session, **required}.items())], path)
 
-    async def require_of_session(
-        self, caller: Caller, session_id: SessionId, required: Labels | None, expected_revision: int | None
-    ) -> Session:
-        """Have all tiles of a session require these labels, present and future ones; None: what they require stays.
+    def check_room_of_session(self, session_id: SessionId, required: Labels) -> None:
+        """Refuse labels for all tiles of a session if the fleet would require too many distinct sets.
 
         Raises:
-            NotFound, IllegalState, InvalidInput, RevisionConflict: as the rules of sessions say.
             QuotaExceeded: as for `check_room`.
         """
         if required:
             requirements = self.view.current().tiles.requirements
             own = requirements.own_sets(self.view.current().tiles.rows_of_session(session_id))
             self._check_room([one | frozenset(required.items()) for one in own], ("requiredLabels",))
-        return await self.sessions.update(
-            caller, session_id, required_labels=required, expected_revision=expected_revision
-        )
 
     async def require_of_tiles(self, caller: Caller, tile_ids: Sequence[TileId], required: Labels) -> None:
         """Have tiles require these labels of their own, in place of what they required before.

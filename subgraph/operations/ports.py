@@ -58,9 +58,12 @@ class SessionStore(Protocol):
         """Write sessions and events in one transaction, or nothing at all. The events are numbered as they are written.
 
         Raises:
-            NameTaken: another session of the tenant bears the name of a created one.
+            NameTaken: another session of the tenant bears the name of a created or updated one, or another one of the
+                owner its external id; what is deleted bears none.
             MainExists: the tenant has a main session already (two first contacts raced): read it.
-            RevisionConflict: an updated session is not at the revision before the change's.
+            RevisionConflict: an updated session is not at the revision before the change's, or a purged one not at
+                its own.
+            NotFound: an updated or purged session is not there (any more).
             Unavailable: the database did not answer, or stayed busy beyond its bound.
         """
         ...

@@ -1,4 +1,4 @@
-"""Owns the use cases of sessions: create, change, end, look up, list, and the tenant's main session."""
+"""Owns the use cases of sessions: create, look up, list, the tenant's main session, and how a change is committed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from subgraph.domain import sessions
 from subgraph.domain.access import Caller, require_change
 from subgraph.domain.errors import NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId
-from subgraph.domain.labels import Labels
 from subgraph.domain.new_session import NewSession
-from subgraph.domain.sessions import Session, SessionChange
+from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.operations.ports import Clock, MainExists, Page, SessionStore
 
 CHANGE_ATTEMPTS_MAX = 20
@@ -35,56 +34,6 @@ class Sessions:
         self.wake_relay()
         return change.created[0]
 
-    async def end(
-        self,
-        caller: Caller,
-        session_id: SessionId,
-        *,
-        data_source: str | None = None,
-        expected_revision: int | None = None,
-    ) -> Session:
-        """End a session; a second end changes nothing.
-
-        Raises:
-            NotFound, InvalidInput, RevisionConflict: as the rules say.
-        """
-
-        def decide(session: Session) -> SessionChange:
-            return sessions.end(
-                session,
-                actor=caller.owner_id,
-                now=self.clock(),
-                data_source=data_source,
-                expected_revision=expected_revision,
-            )
-
-        return await self._change(caller, session_id, decide, is_conditional=expected_revision is not None)
-
-    async def update(
-        self,
-        caller: Caller,
-        session_id: SessionId,
-        *,
-        required_labels: Labels | None = None,
-        expected_revision: int | None = None,
-    ) -> Session:
-        """Change what is given of a session.
-
-        Raises:
-            NotFound, IllegalState, InvalidInput, RevisionConflict: as the rules say.
-        """
-
-        def decide(session: Session) -> SessionChange:
-            return sessions.update(
-                session,
-                actor=caller.owner_id,
-                now=self.clock(),
-                required_labels=required_labels,
-                expected_revision=expected_revision,
-            )
-
-        return await self._change(caller, session_id, decide, is_conditional=expected_revision is not None)
-
     async def get(self, caller: Caller, session_id: SessionId) -> Session:
         """One session that the caller may see.
 
@@ -99,7 +48,12 @@ class Sessions:
     async def get_many(self, caller: Caller, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
         """The sessions among the ids that the caller may see, in one load."""
         found = await self.store.sessions(caller.tenant_id, session_ids)
-        return {session_id: session for session_id, session in found.items() if caller.may_see(session)}
+        now = self.clock()
+        return {
+            session_id: sessions.as_of(session, now)
+            for session_id, session in found.items()
+            if session.state is not SessionState.DELETED and caller.may_see(session)
+        }
 
     async def current(self, caller: Caller, data_source: str | None, first: int, after: str | None) -> Page[Session]:
         """ACTIVE sessions, newest first."""
@@ -121,20 +75,41 @@ class Sessions:
         self.wake_relay()
         return change.created[0]
 
-    async def _change(
+    async def change(
         self,
         caller: Caller,
         session_id: SessionId,
         decide: Callable[[Session], SessionChange],
         *,
-        is_conditional: bool,
-    ) -> Session:
+        is_conditional: bool = False,
+        includes_deleted: bool = False,
+    ) -> tuple[Session, SessionChange]:
+        """Decide what is to become of a session that the caller may change, and commit it.
+
+        Args:
+            caller: on whose behalf.
+            session_id: the session.
+            decide: the decision; asked again when the session changed meanwhile.
+            is_conditional: whether the caller expects a revision: then a conflict is told, and nothing asked again.
+            includes_deleted: whether the decision is one about deleted sessions, too.
+
+        Returns:
+            The session as the change leaves it, and the change: empty where nothing was to be changed.
+
+        Raises:
+            NotFound, NotAllowed: the caller may not see the session, or not change it.
+            RevisionConflict: it changed meanwhile, and the decision is conditional or was taken too often.
+        """
         for attempt in range(CHANGE_ATTEMPTS_MAX):
-            session = await self.get(caller, session_id)
+            session = (await self.store.sessions(caller.tenant_id, [session_id])).get(session_id)
+            if session is not None and session.state is SessionState.DELETED and not includes_deleted:
+                session = None
+            if session is None:
+                raise NotFound("Session", session_id, ("id",))
             require_change(caller, session, session_id)
             change = decide(session)
-            if not change.updated:
-                return session
+            if not change.updated and not change.purged:
+                return sessions.as_of(session, self.clock()), change
             try:
                 await self.store.commit(change)
             except RevisionConflict:
@@ -143,5 +118,5 @@ class Sessions:
                     raise
                 continue
             self.wake_relay()
-            return change.updated[0]
+            return (*change.updated, *change.purged)[0], change
         raise AssertionError("the last attempt returns or raises")

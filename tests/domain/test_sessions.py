@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -26,6 +27,7 @@ from subgraph.domain.sessions import (
     TRANSITIONS,
     Session,
     SessionChange,
+    SessionPatch,
     SessionState,
     create,
     create_main,
@@ -51,6 +53,11 @@ def main() -> Session:
 
 def ended(session: Session) -> Session:
     return end(session, actor="bob", now=LATER).updated[0]
+
+
+def worked_on(now: datetime) -> dict[str, Any]:
+    """What activity does to a sliding session."""
+    return {"updated_at": now, "last_active_at": now, "expires_at": now + timedelta(hours=720)}
 
 
 # ── Creation ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,23 +171,23 @@ def test_a_name_that_reads_as_an_id_is_refused(key: UUID, form: str, is_plain: b
 
 def test_a_change_of_what_is_required_raises_the_revision_and_is_told_once() -> None:
     session = created(NewSession(required_labels={"zone": "eu"}))
-    change = update(session, actor="bob", now=LATER, required_labels={"gpu": "yes"}, expected_revision=1)
-    assert change.updated == (replace(session, required_labels={"gpu": "yes"}, revision=2, updated_at=LATER),)
+    change = update(session, SessionPatch(required_labels={"gpu": "yes"}), actor="bob", now=LATER, expected_revision=1)
+    assert change.updated == (replace(session, required_labels={"gpu": "yes"}, revision=2, **worked_on(LATER)),)
     (event,) = change.events
     assert (event.type, event.actor) == (SessionEventType.SESSION_UPDATED, "bob")
     for nothing_new in (None, {"zone": "eu"}):
-        assert update(session, actor="bob", now=LATER, required_labels=nothing_new) == SessionChange()
+        assert update(session, SessionPatch(required_labels=nothing_new), actor="bob", now=LATER) == SessionChange()
 
 
 def test_a_change_on_another_revision_beyond_a_limit_or_after_the_end_is_refused() -> None:
     session = created(NewSession())
     with pytest.raises(RevisionConflict):
-        update(session, actor="bob", now=LATER, required_labels={"a": "b"}, expected_revision=2)
+        update(session, SessionPatch(required_labels={"a": "b"}), actor="bob", now=LATER, expected_revision=2)
     with pytest.raises(InvalidInput) as refused:
-        update(session, actor="bob", now=LATER, required_labels=details(REQUIRED_LABELS_MAX + 1))
+        update(session, SessionPatch(required_labels=details(REQUIRED_LABELS_MAX + 1)), actor="bob", now=LATER)
     assert refused.value.path == ("requiredLabels",)
     with pytest.raises(IllegalState):
-        update(ended(session), actor="bob", now=LATER, required_labels={})
+        update(ended(session), SessionPatch(required_labels={}), actor="bob", now=LATER)
 
 
 # ── The end ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,7 +196,9 @@ def test_a_change_on_another_revision_beyond_a_limit_or_after_the_end_is_refused
 def test_an_end_is_told_once_by_whoever_ended_it() -> None:
     session = created(NewSession(display_name="a", data_source="trains"))
     change = end(session, actor="bob", now=LATER)
-    expected = replace(session, state=SessionState.ENDED, revision=2, updated_at=LATER, ended_at=LATER)
+    expected = replace(
+        session, state=SessionState.ENDED, revision=2, updated_at=LATER, ended_at=LATER, stopped_at=LATER
+    )
     assert (change.created, change.updated) == ((), (expected,))
     (event,) = change.events
     assert (event.type, event.actor) == (SessionEventType.SESSION_ENDED, "bob")

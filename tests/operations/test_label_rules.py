@@ -13,7 +13,7 @@ from subgraph.domain.fleet.requirements import LABEL_SETS_MAX, SessionRequiremen
 from subgraph.domain.ids import SessionId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.ownership import TileRecord
-from subgraph.domain.sessions import Session
+from subgraph.domain.sessions import Session, SessionPatch
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, TileWrite
 from subgraph.operations.ports import SessionStore
@@ -72,7 +72,7 @@ async def test_a_fleet_takes_only_so_many_distinct_sets_and_known_ones_for_ever(
 async def test_what_sql_says_is_noted_and_an_older_word_changes_nothing(start: Starts) -> None:
     process = await start()
     first = new(zone="eu")
-    (second,) = sessions.update(first, actor="ann", now=NOW, required_labels={"zone": "us"}).updated
+    (second,) = sessions.update(first, SessionPatch(required_labels={"zone": "us"}), actor="ann", now=NOW).updated
     await rules(process, second).note_changed(TENANT, first.id)
     assert noted(process, first) == SessionRequirement(2, {"zone": "us"})
     await rules(process).note(first)

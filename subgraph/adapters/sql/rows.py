@@ -80,6 +80,7 @@ def session_of(row: Row[Any]) -> Session:
         expiry_policy=ExpiryPolicy(row.expiry_policy),
         ttl=_duration(row.ttl_microseconds),
         expires_at=row.expires_at,
+        stopped_at=row.stopped_at,
         deleted_at=row.deleted_at,
         deleted_by=row.deleted_by,
         copied_from=None if row.copied_from is None else SessionId(row.copied_from),

@@ -77,29 +77,47 @@ class SqlSessionStore:
         """What a unique index refused, found out by asking: databases word their refusals differently."""
         changed = (*change.created, *change.updated)
         # Nothing of the change was written, so what it changes still stands in its own way.
-        others = SESSION.c.id.not_in([session.id for session in changed])
+        others = SESSION.c.id.not_in([session.id for session in (*changed, *change.purged)])
         async with self._database.reading() as connection:
             for session in changed:
                 other = select(SESSION.c.id).where(SESSION.c.tenant_id == session.tenant_id, others)
                 if session.is_main and await connection.scalar(other.where(SESSION.c.is_main)):
                     return MainExists(session.tenant_id)
-                if holder := await connection.scalar(other.where(SESSION.c.display_name == session.display_name)):
-                    path = ("displayName",) if session in change.created else ()
-                    return NameTaken(session.display_name, holder, path)
+                living = other.where(SESSION.c.deleted_at.is_(None))
+                if holder := await connection.scalar(living.where(SESSION.c.display_name == session.display_name)):
+                    return NameTaken(session.display_name, holder, ("displayName",))
+                owners = living.where(SESSION.c.owner_id == session.owner_id)
+                if session.external_id is not None and (
+                    holder := await connection.scalar(owners.where(SESSION.c.external_id == session.external_id))
+                ):
+                    return NameTaken(session.external_id, holder, ("externalId",))
         return error
 
 
 def _write(change: SessionChange, connection: Connection) -> None:
-    # Updates first: an ended main makes way for the session that takes over its name.
+    # What is there already comes first: an ended main makes way for the session that takes over its name.
     for session in change.updated:
         _update(connection, session)
     ended = [session.id for session in change.updated if session.state is SessionState.ENDED]
     if ended:
-        # Nothing is restored of a session that has ended; what is registered of it has no use any more.
+        # Nothing brings back a session that has ended; what is registered of it has no use any more.
         connection.execute(delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.session_id.in_(ended)))
-    if change.created:
+    # An event takes its number from the row of its session, which must be there: still, or by now.
+    created = {session.id for session in change.created}
+    write_events(connection, [event for event in change.events if event.session_id not in created])
+    for session in change.purged:
+        _purge(connection, session)
+    if created:
         connection.execute(insert(SESSION), [session_values(one) for one in change.created])
-    write_events(connection, change.events)
+        write_events(connection, [event for event in change.events if event.session_id in created])
+
+
+def _purge(connection: Connection, session: Session) -> None:
+    mine = and_(SESSION.c.id == session.id, SESSION.c.tenant_id == session.tenant_id)
+    connection.execute(delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.session_id == session.id))
+    done = connection.execute(delete(SESSION).where(mine, SESSION.c.revision == session.revision))
+    if done.rowcount != 1:
+        raise _not_as_expected(connection, session)
 
 
 def _update(connection: Connection, session: Session) -> None:
@@ -108,12 +126,16 @@ def _update(connection: Connection, session: Session) -> None:
     mine = and_(SESSION.c.id == session.id, SESSION.c.tenant_id == session.tenant_id)
     expected = SESSION.c.revision == session.revision - 1
     done = connection.execute(update(SESSION).where(mine, expected).values(**values))
-    if done.rowcount == 1:
-        return
+    if done.rowcount != 1:
+        raise _not_as_expected(connection, session)
+
+
+def _not_as_expected(connection: Connection, session: Session) -> NotFound | RevisionConflict:
+    mine = and_(SESSION.c.id == session.id, SESSION.c.tenant_id == session.tenant_id)
     revision = connection.scalar(select(SESSION.c.revision).where(mine))
     if revision is None:
-        raise NotFound("Session", session.id, ("id",))
-    raise RevisionConflict(session.id, revision, ("expectedRevision",))
+        return NotFound("Session", session.id, ("id",))
+    return RevisionConflict(session.id, revision, ("expectedRevision",))
 
 
 def _is_text(given: str) -> bool:

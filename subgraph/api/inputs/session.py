@@ -10,9 +10,13 @@ from subgraph.api.inputs.coverage import TileCoverageInput
 from subgraph.api.inputs.label import SessionDetailInput, labels_of
 from subgraph.api.scalars import Duration, Long
 from subgraph.domain.errors import InvalidInput
-from subgraph.domain.expiry import MAX_HISTORY_MAX, ExpiryPolicy
+from subgraph.domain.expiry import MAX_HISTORY_MAX, TTL_MAX, ExpiryPolicy
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
 from subgraph.domain.new_session import CONTEXT_BYTES_MAX, NewSession
+from subgraph.domain.sessions import SessionPatch
+from subgraph.domain.sessions.titles import TITLE_LENGTH_MAX
+
+_EXPECTED_REVISION = "If given, the session must be at this revision."
 
 
 @strawberry.input(description="A session to create. Its key is made by the server.")
@@ -89,9 +93,7 @@ class UpdateSessionInput:
     """A change."""
 
     id: strawberry.ID = strawberry.field(description="The session.")
-    expected_revision: int | None = strawberry.field(
-        default=None, description="If given, the session must be at this revision."
-    )
+    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
     required_labels: list[SessionDetailInput] | None = strawberry.field(
         default=None,
         description=(
@@ -100,13 +102,107 @@ class UpdateSessionInput:
         ),
     )
 
-    def to_required_labels(self) -> dict[str, str] | None:
-        """The labels to require; None: what is required stays.
+    external_id: str | None = strawberry.field(default=None, description="Another alias of the client's own.")
+    data_source: str | None = strawberry.field(default=None, description="Another data source.")
+    type: str | None = strawberry.field(default=None, description="Another kind of session.")
+    version: int | None = strawberry.field(default=None, description="Another version number of the creator's, from 1.")
+    utc_offset: Duration | None = strawberry.field(default=None, description="Another offset, within 18 hours of UTC.")
+    metadata: JSON | None = strawberry.field(
+        default=None, description="A JSON object that takes the place of all that was attached."
+    )
+    details: list[SessionDetailInput] | None = strawberry.field(
+        default=None, description="Labels to set, merged key by key. An empty value leaves its key as it is."
+    )
+    remove_details: list[str] | None = strawberry.field(default=None, description="Keys of labels to remove.")
+    context: JSON | None = strawberry.field(
+        default=None, description="A JSON object, merged into the working memory key by key."
+    )
+    remove_context: list[str] | None = strawberry.field(
+        default=None, description="Keys to remove from the working memory."
+    )
+    max_history: int | None = strawberry.field(default=None, description="How many messages its history keeps.")
+    token_budget: Long | None = strawberry.field(default=None, description="How many tokens its runs may use.")
+    extend_ttl: Duration | None = strawberry.field(
+        default=None, description="A TTL that begins now and stays, as with extendSession."
+    )
+
+    def to_patch(self) -> SessionPatch:
+        """The domain's value.
 
         Raises:
-            InvalidInput: a key is given twice.
+            InvalidInput: a key is given twice, or metadata or context are no JSON objects.
         """
-        return None if self.required_labels is None else labels_of(self.required_labels, ("requiredLabels",))
+        required = self.required_labels
+        return SessionPatch(
+            external_id=self.external_id,
+            data_source=self.data_source,
+            type=self.type,
+            version=self.version,
+            utc_offset=self.utc_offset,
+            metadata=None if self.metadata is None else _object(self.metadata, "metadata"),
+            details=labels_of(self.details, ("details",)),
+            remove_details=tuple(self.remove_details or ()),
+            context=_object(self.context, "context"),
+            remove_context=tuple(self.remove_context or ()),
+            max_history=self.max_history,
+            token_budget=self.token_budget,
+            extend_ttl=self.extend_ttl,
+            required_labels=None if required is None else labels_of(required, ("requiredLabels",)),
+        )
+
+
+@strawberry.input(description="A session to rename; its id and what refers to it stay.")
+class RenameSessionInput:
+    """A name."""
+
+    id: strawberry.ID = strawberry.field(description="The session.")
+    display_name: str = strawberry.field(description="Its name from now on, unique in the tenant.")
+    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
+
+
+@strawberry.input(description="A title by hand, or a query to make one from: exactly one of them.")
+class TitleSessionInput:
+    """A title."""
+
+    id: strawberry.ID = strawberry.field(description="The session.")
+    title: str | None = strawberry.field(
+        default=None,
+        description=f"1 to {TITLE_LENGTH_MAX} characters after trimming; what cannot be seen is left out.",
+    )
+    query: str | None = strawberry.field(
+        default=None, description="What was asked first. A session that has a title keeps it."
+    )
+    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
+
+
+@strawberry.input(description="A session to extend; one that has expired is revived.")
+class ExtendSessionInput:
+    """An extension."""
+
+    id: strawberry.ID = strawberry.field(description="The session.")
+    ttl: Duration = strawberry.field(
+        description=f"It expires so long from now, PT1S to {TTL_MAX.days:,} days; this is its TTL from now on."
+    )
+    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
+
+
+@strawberry.input(description="A session to delete.")
+class DeleteSessionInput:
+    """A deletion."""
+
+    id: strawberry.ID = strawberry.field(description="The session.")
+    purge: bool = strawberry.field(default=False, description="Whether it is removed for good, and cannot be restored.")
+    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
+
+
+@strawberry.input(description="A deleted session to bring back.")
+class RestoreSessionInput:
+    """A restoration."""
+
+    id: strawberry.ID = strawberry.field(description="The session.")
+    display_name: str | None = strawberry.field(
+        default=None, description="Another name for it, where its own is taken by now."
+    )
 
 
 @strawberry.input(description="A session to end.")
@@ -115,9 +211,7 @@ class EndSessionInput:
 
     id: strawberry.ID = strawberry.field(description="The session.")
     data_source: str | None = strawberry.field(default=None, description="If given, it must be the session's.")
-    expected_revision: int | None = strawberry.field(
-        default=None, description="If given, the session must be at this revision."
-    )
+    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
 
 
 def _object(value: JSON | None, name: str) -> dict[str, object]:

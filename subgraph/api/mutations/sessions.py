@@ -3,9 +3,18 @@
 import strawberry
 
 from subgraph.api.context import Info
-from subgraph.api.inputs.session import CreateSessionInput, EndSessionInput, UpdateSessionInput
+from subgraph.api.inputs.session import (
+    CreateSessionInput,
+    DeleteSessionInput,
+    EndSessionInput,
+    ExtendSessionInput,
+    RenameSessionInput,
+    RestoreSessionInput,
+    TitleSessionInput,
+    UpdateSessionInput,
+)
 from subgraph.api.mutations.outcome import told
-from subgraph.api.payloads import SessionPayload
+from subgraph.api.payloads import DeleteSessionPayload, SessionPayload, TitleSessionPayload
 from subgraph.api.scopes import needs
 from subgraph.api.types.session import to_session
 from subgraph.domain.access import Scope
@@ -36,15 +45,17 @@ class SessionMutations:
 
         return await told(SessionPayload, act)
 
-    @strawberry.mutation(description="Change an ACTIVE session: what its tiles require of the pods' labels.")
+    @strawberry.mutation(
+        description="Change an ACTIVE session: what is given, merged key by key; what is not given stays."
+    )
     @needs(Scope.SESSION_WRITE)
     async def update_session(self, info: Info, input: UpdateSessionInput) -> SessionPayload:
         """Change a session."""
 
         async def act() -> SessionPayload:
-            session = await info.context.services.label_rules.require_of_session(
-                info.context.caller, SessionId(str(input.id)), input.to_required_labels(), input.expected_revision
-            )
+            services, session_id, patch = info.context.services, SessionId(str(input.id)), input.to_patch()
+            services.label_rules.check_room_of_session(session_id, patch.required_labels or {})
+            session = await services.changes.update(info.context.caller, session_id, patch, input.expected_revision)
             return SessionPayload(session=to_session(session))
 
         return await told(SessionPayload, act)
@@ -57,12 +68,100 @@ class SessionMutations:
         """End a session."""
 
         async def act() -> SessionPayload:
-            session = await info.context.services.sessions.end(
+            session = await info.context.services.lifecycle.end(
                 info.context.caller,
                 SessionId(str(input.id)),
                 data_source=input.data_source,
                 expected_revision=input.expected_revision,
             )
+            return SessionPayload(session=to_session(session))
+
+        return await told(SessionPayload, act)
+
+    @strawberry.mutation(description="Give a session another name. Its id, and all that refers to it, stays.")
+    @needs(Scope.SESSION_WRITE)
+    async def rename_session(self, info: Info, input: RenameSessionInput) -> SessionPayload:
+        """Rename a session."""
+
+        async def act() -> SessionPayload:
+            changes, caller = info.context.services.changes, info.context.caller
+            session = await changes.rename(
+                caller, SessionId(str(input.id)), input.display_name, input.expected_revision
+            )
+            return SessionPayload(session=to_session(session))
+
+        return await told(SessionPayload, act)
+
+    @strawberry.mutation(description="Give a session a title: one set by hand, or one made of the first query.")
+    @needs(Scope.SESSION_WRITE)
+    async def title_session(self, info: Info, input: TitleSessionInput) -> TitleSessionPayload:
+        """Give a session a title."""
+
+        async def act() -> TitleSessionPayload:
+            session, source = await info.context.services.changes.entitle(
+                info.context.caller,
+                SessionId(str(input.id)),
+                title=input.title,
+                query=input.query,
+                expected_revision=input.expected_revision,
+            )
+            return TitleSessionPayload(session=to_session(session), title=session.title, source=source)
+
+        return await told(TitleSessionPayload, act)
+
+    @strawberry.mutation(
+        description="Have a session expire a TTL from now. One that has expired is revived, and announced as a start."
+    )
+    @needs(Scope.SESSION_WRITE)
+    async def extend_session(self, info: Info, input: ExtendSessionInput) -> SessionPayload:
+        """Extend a session."""
+
+        async def act() -> SessionPayload:
+            lifecycle, caller = info.context.services.lifecycle, info.context.caller
+            session = await lifecycle.extend(caller, SessionId(str(input.id)), input.ttl, input.expected_revision)
+            return SessionPayload(session=to_session(session))
+
+        return await told(SessionPayload, act)
+
+    @strawberry.mutation(
+        description=(
+            "Delete a session: it is invisible at once, its names are free, its tiles are released, and it can be "
+            "restored until retention removes it. `purge` removes it for good. Idempotent."
+        )
+    )
+    @needs(Scope.SESSION_WRITE)
+    async def delete_session(self, info: Info, input: DeleteSessionInput) -> DeleteSessionPayload:
+        """Delete a session."""
+
+        async def act() -> DeleteSessionPayload:
+            done = await info.context.services.lifecycle.delete(
+                info.context.caller,
+                SessionId(str(input.id)),
+                purge=input.purge,
+                expected_revision=input.expected_revision,
+            )
+            return DeleteSessionPayload(
+                session_id=input.id,
+                deleted_at=None if done.is_purged else done.session.deleted_at,
+                purged=done.is_purged,
+                new_main=to_session(done.new_main) if done.new_main else None,
+            )
+
+        return await told(DeleteSessionPayload, act)
+
+    @strawberry.mutation(
+        description=(
+            "Bring a deleted session back as it was. NAME_TAKEN if one of its names has gone to another session; it "
+            "may bring another displayName. A former main is an ordinary session."
+        )
+    )
+    @needs(Scope.SESSION_WRITE)
+    async def restore_session(self, info: Info, input: RestoreSessionInput) -> SessionPayload:
+        """Restore a session."""
+
+        async def act() -> SessionPayload:
+            lifecycle, caller = info.context.services.lifecycle, info.context.caller
+            session = await lifecycle.restore(caller, SessionId(str(input.id)), input.display_name)
             return SessionPayload(session=to_session(session))
 
         return await told(SessionPayload, act)

@@ -1,0 +1,175 @@
+"""Owns what may be changed of a running session: its fields, merged key by key, and its name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from subgraph.domain.errors import InvalidInput
+from subgraph.domain.journal import SessionEvent, SessionEventType, tell
+from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
+from subgraph.domain.naming import check_name, normal_name
+from subgraph.domain.new_session import (
+    CONTEXT_BYTES_MAX,
+    METADATA_BYTES_MAX,
+    check_details,
+    check_json_size,
+    check_max_history,
+    check_text,
+    check_token_budget,
+    check_utc_offset,
+    check_version,
+)
+from subgraph.domain.sessions.lifecycle import active, as_of, changed, check_revision, extend, require_active
+from subgraph.domain.sessions.record import Session, SessionChange
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPatch:
+    """What to change of a session; None, and what is empty, leaves things as they are. Removal is said explicitly."""
+
+    external_id: str | None = None
+    data_source: str | None = None
+    type: str | None = None
+    version: int | None = None
+    utc_offset: timedelta | None = None
+    metadata: Mapping[str, object] | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+    remove_details: tuple[str, ...] = ()
+    context: Mapping[str, object] = field(default_factory=dict)
+    remove_context: tuple[str, ...] = ()
+    max_history: int | None = None
+    token_budget: int | None = None
+    extend_ttl: timedelta | None = None
+    required_labels: Labels | None = None
+
+
+def update(
+    session: Session, patch: SessionPatch, *, actor: str, now: datetime, expected_revision: int | None = None
+) -> SessionChange:
+    """Change what is given. Where everything is so already, nothing changes and nothing is announced.
+
+    Raises:
+        IllegalState, SessionExpired, NotFound: the session is not ACTIVE.
+        InvalidInput: a value is malformed or beyond a limit.
+        RevisionConflict: `expected_revision` is given and is not the session's.
+    """
+    require_active(as_of(session, now), ("id",))
+    check_revision(session, expected_revision)
+    _check(patch)
+    after = replace(session, **_given(patch), details=_details(session, patch), context=_context(session, patch))
+    fields = [name for name, attribute in _TOLD.items() if getattr(after, attribute) != getattr(session, attribute)]
+    events: tuple[SessionEvent, ...] = ()
+    if fields:
+        payload = {"fields": fields}
+        events = (tell(after, SessionEventType.SESSION_UPDATED, actor, now, payload=payload),)
+    if after.context != session.context:
+        keys = sorted(_differing(session.context, after.context))
+        payload = {"keys": keys}
+        events = (*events, tell(after, SessionEventType.CONTEXT_UPDATED, actor, now, payload=payload))
+    after = active(after, now)
+    if patch.extend_ttl is not None:
+        (after,), told = _extended(after, patch.extend_ttl, actor, now)
+        events = (*events, *told)
+    return changed(session, after, now, events) if events else SessionChange()
+
+
+def rename(
+    session: Session, display_name: str, *, actor: str, now: datetime, expected_revision: int | None = None
+) -> SessionChange:
+    """Give a session another name. Its id, and what refers to it, stay; so does the name `main` of the main session.
+
+    Raises:
+        IllegalState, SessionExpired, NotFound: the session is not ACTIVE.
+        InvalidInput: the name is malformed, or the session is `main`.
+        RevisionConflict: `expected_revision` is given and is not the session's.
+    """
+    require_active(as_of(session, now), ("id",))
+    check_revision(session, expected_revision)
+    name = normal_name(display_name)
+    if name == session.display_name:
+        return SessionChange()
+    if session.is_main:
+        raise InvalidInput("the main session keeps its name", ("displayName",))
+    check_name(name)
+    renamed = active(replace(session, display_name=name), now)
+    payload = {"from": session.display_name, "to": name}
+    return changed(
+        session, renamed, now, (tell(session, SessionEventType.SESSION_RENAMED, actor, now, payload=payload),)
+    )
+
+
+_TOLD = {
+    "externalId": "external_id",
+    "dataSource": "data_source",
+    "type": "type",
+    "version": "version",
+    "utcOffset": "utc_offset",
+    "metadata": "metadata",
+    "details": "details",
+    "maxHistory": "max_history",
+    "tokenBudget": "token_budget",
+    "requiredLabels": "required_labels",
+}
+"""What SESSION_UPDATED tells of, as callers name it, and the session's field."""
+
+
+def _given(patch: SessionPatch) -> dict[str, Any]:
+    values = {attribute: getattr(patch, attribute) for attribute in _TOLD.values() if attribute != "details"}
+    # An empty text never clears.
+    return {name: value for name, value in values.items() if value is not None and value != ""}
+
+
+def _check(patch: SessionPatch) -> None:
+    for name, text in (("externalId", patch.external_id), ("dataSource", patch.data_source), ("type", patch.type)):
+        if text:
+            check_text(name, text)
+    if patch.version is not None:
+        check_version(patch.version)
+    if patch.utc_offset is not None:
+        check_utc_offset(patch.utc_offset)
+    if patch.metadata is not None:
+        check_json_size(patch.metadata, METADATA_BYTES_MAX, "metadata")
+    if patch.max_history is not None:
+        check_max_history(patch.max_history)
+    if patch.token_budget is not None:
+        check_token_budget(patch.token_budget)
+    if patch.required_labels is not None:
+        check_labels(patch.required_labels, ("requiredLabels",), REQUIRED_LABELS_MAX)
+    _check_removal("removeDetails", patch.remove_details, patch.details)
+    _check_removal("removeContext", patch.remove_context, patch.context)
+
+
+def _check_removal(name: str, removed: tuple[str, ...], given: Mapping[str, object]) -> None:
+    for index, key in enumerate(removed):
+        if key in given:
+            raise InvalidInput(f"{key[:64]!r} is both given and removed", (name, str(index)))
+
+
+def _details(session: Session, patch: SessionPatch) -> Mapping[str, str]:
+    given = {key: value for key, value in patch.details.items() if value}
+    merged = {key: value for key, value in {**session.details, **given}.items() if key not in patch.remove_details}
+    if given:
+        check_details(given)
+        check_details(merged)
+    return merged
+
+
+def _context(session: Session, patch: SessionPatch) -> Mapping[str, object]:
+    merged = {**session.context, **patch.context}
+    merged = {key: value for key, value in merged.items() if key not in patch.remove_context}
+    if patch.context:
+        check_json_size(merged, CONTEXT_BYTES_MAX, "context")
+    return merged
+
+
+def _differing(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
+    missing = object()
+    return {key for key in before.keys() | after.keys() if before.get(key, missing) != after.get(key, missing)}
+
+
+def _extended(
+    session: Session, ttl: timedelta, actor: str, now: datetime
+) -> tuple[tuple[Session, ...], tuple[SessionEvent, ...]]:
+    change = extend(session, ttl, actor=actor, now=now)
+    return change.updated, change.events

@@ -1,0 +1,104 @@
+"""Owns the use cases of a session's lifecycle: end, extend, delete, restore."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from subgraph.domain import sessions
+from subgraph.domain.access import Caller
+from subgraph.domain.ids import SessionId
+from subgraph.domain.sessions import Session, SessionChange
+from subgraph.operations.sessions import Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A session that is deleted, for good or not, and the main session that follows it if it was one."""
+
+    session: Session
+    is_purged: bool
+    new_main: Session | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLifecycle:
+    """The lifecycle of the sessions of one store."""
+
+    sessions: Sessions
+
+    async def end(
+        self,
+        caller: Caller,
+        session_id: SessionId,
+        *,
+        data_source: str | None = None,
+        expected_revision: int | None = None,
+    ) -> Session:
+        """End a session; a second end changes nothing.
+
+        Raises:
+            NotFound, NotAllowed, InvalidInput, SessionExpired, RevisionConflict: as the rules say.
+        """
+
+        def decide(session: Session) -> SessionChange:
+            return sessions.end(
+                session,
+                actor=caller.owner_id,
+                now=self.sessions.clock(),
+                data_source=data_source,
+                expected_revision=expected_revision,
+            )
+
+        ended, _ = await self.sessions.change(caller, session_id, decide, is_conditional=expected_revision is not None)
+        return ended
+
+    async def extend(
+        self, caller: Caller, session_id: SessionId, ttl: timedelta, expected_revision: int | None = None
+    ) -> Session:
+        """Have a session expire a TTL from now; one that has expired is revived.
+
+        Raises:
+            NotFound, NotAllowed, InvalidInput, IllegalState, RevisionConflict: as the rules say.
+        """
+
+        def decide(session: Session) -> SessionChange:
+            now = self.sessions.clock()
+            return sessions.extend(session, ttl, actor=caller.owner_id, now=now, expected_revision=expected_revision)
+
+        extended, _ = await self.sessions.change(
+            caller, session_id, decide, is_conditional=expected_revision is not None
+        )
+        return extended
+
+    async def delete(
+        self, caller: Caller, session_id: SessionId, *, purge: bool = False, expected_revision: int | None = None
+    ) -> Deletion:
+        """Delete a session, or remove it for good; a second deletion changes nothing.
+
+        Raises:
+            NotFound, NotAllowed, RevisionConflict: as the rules say.
+        """
+
+        def decide(session: Session) -> SessionChange:
+            decision = sessions.purge if purge else sessions.delete
+            now = self.sessions.clock()
+            return decision(session, actor=caller.owner_id, now=now, expected_revision=expected_revision)
+
+        session, change = await self.sessions.change(
+            caller, session_id, decide, is_conditional=expected_revision is not None, includes_deleted=True
+        )
+        return Deletion(session, bool(change.purged), change.created[0] if change.created else None)
+
+    async def restore(self, caller: Caller, session_id: SessionId, display_name: str | None = None) -> Session:
+        """Bring a deleted session back.
+
+        Raises:
+            NotFound, NotAllowed, IllegalState, InvalidInput: as the rules say.
+            NameTaken: its name, or its external id, is another session's by now.
+        """
+
+        def decide(session: Session) -> SessionChange:
+            now = self.sessions.clock()
+            return sessions.restore(session, actor=caller.owner_id, now=now, display_name=display_name)
+
+        restored, _ = await self.sessions.change(caller, session_id, decide, includes_deleted=True)
+        return restored

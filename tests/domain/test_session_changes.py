@@ -1,0 +1,176 @@
+"""Changes of running sessions: merged key by key, cleared by nothing but an explicit removal, told only if any."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from subgraph.domain.errors import IllegalState, InvalidInput, RevisionConflict
+from subgraph.domain.ids import TenantId
+from subgraph.domain.journal import SessionEventType
+from subgraph.domain.new_session import CONTEXT_BYTES_MAX, DETAILS_MAX, NewSession
+from subgraph.domain.sessions import (
+    Session,
+    SessionChange,
+    SessionPatch,
+    create,
+    create_main,
+    end,
+    rename,
+    update,
+)
+
+TENANT = TenantId("tenant")
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+T = SessionEventType
+
+
+def made(**wanted: Any) -> Session:
+    return create(replace(NewSession(display_name="a"), **wanted), TENANT, "ann", NOW).created[0]
+
+
+def patched(session: Session, **patch: Any) -> SessionChange:
+    return update(session, replace(SessionPatch(), **patch), actor="bob", now=LATER)
+
+
+@pytest.mark.requirement("Details merge key by key while the session runs")
+@pytest.mark.parametrize(
+    ("given", "removed", "kept"),
+    [
+        ({"b": "2"}, (), {"a": "1", "b": "2"}),
+        ({"a": "9"}, (), {"a": "9"}),
+        ({"a": "", "b": ""}, (), {"a": "1"}),
+        ({}, ("a",), {}),
+        ({"b": "2"}, ("a", "never there"), {"b": "2"}),
+    ],
+)
+def test_details_merge_key_by_key_and_only_removal_clears(
+    given: dict[str, str], removed: tuple[str, ...], kept: dict[str, str]
+) -> None:
+    session = made(details={"a": "1"})
+    change = patched(session, details=given, remove_details=removed)
+    (after,) = change.updated or (session,)
+    assert after.details == kept
+
+
+@pytest.mark.requirement("Details merge key by key while the session runs")
+def test_no_empty_value_clears_anything() -> None:
+    session = made(details={"a": "1"}, data_source="trains", external_id="mine", context={"k": 1}, metadata={"m": 1})
+    assert patched(session, details={"a": ""}, data_source="", external_id="", type="", context={}) == SessionChange()
+
+
+@pytest.mark.requirement("Details merge key by key while the session runs")
+def test_details_of_a_session_that_has_ended_stay() -> None:
+    (ended,) = end(made(), actor="bob", now=NOW).updated
+    with pytest.raises(IllegalState):
+        patched(ended, details={"a": "1"})
+
+
+def test_nothing_is_told_when_nothing_changed() -> None:
+    session = made(details={"a": "1"}, context={"k": [1]}, version=3, utc_offset=timedelta(hours=1))
+    same: dict[str, Any] = {
+        "details": {"a": "1"},
+        "context": {"k": [1]},
+        "version": 3,
+        "utc_offset": timedelta(hours=1),
+    }
+    assert patched(session, **same, remove_details=("b",), remove_context=("b",)) == SessionChange()
+
+
+def test_all_that_changed_is_told_of_by_name() -> None:
+    change = patched(
+        made(),
+        external_id="mine",
+        data_source="trains",
+        type="Experiment",
+        version=2,
+        utc_offset=timedelta(hours=-5),
+        metadata={"m": 1},
+        details={"a": "1"},
+        max_history=10,
+        token_budget=1_000,
+        required_labels={"zone": "eu"},
+    )
+    (event,) = change.events
+    fields = [
+        "externalId",
+        "dataSource",
+        "type",
+        "version",
+        "utcOffset",
+        "metadata",
+        "details",
+        "maxHistory",
+        "tokenBudget",
+        "requiredLabels",
+    ]
+    assert (event.type, event.actor, event.payload) == (T.SESSION_UPDATED, "bob", {"fields": fields})
+    (after,) = change.updated
+    assert (after.external_id, after.max_history, after.token_budget, after.metadata) == ("mine", 10, 1_000, {"m": 1})
+
+
+@pytest.mark.requirement("Context: key-value, merged")
+def test_context_merges_key_by_key_and_tells_which_keys() -> None:
+    session = made(context={"kept": 1, "changed": {"deep": 1}, "gone": 1})
+    change = patched(session, context={"changed": {"other": 2}, "new": None}, remove_context=("gone",))
+    (after,) = change.updated
+    assert after.context == {"kept": 1, "changed": {"other": 2}, "new": None}
+    (event,) = change.events
+    assert (event.type, event.payload) == (T.CONTEXT_UPDATED, {"keys": ["changed", "gone", "new"]})
+
+
+def test_an_update_may_extend_in_the_same_change() -> None:
+    change = patched(made(), version=2, extend_ttl=timedelta(hours=5))
+    (after,) = change.updated
+    assert (after.revision, after.version, after.expires_at) == (2, 2, LATER + timedelta(hours=5))
+    assert [event.type for event in change.events] == [T.SESSION_UPDATED, T.SESSION_EXTENDED]
+
+
+@pytest.mark.parametrize(
+    ("patch", "path"),
+    [
+        ({"details": {str(n): "x" for n in range(DETAILS_MAX + 1)}}, ("details",)),
+        ({"details": {"a": "x"}, "remove_details": ("a",)}, ("removeDetails", "0")),
+        ({"context": {"a": "x" * CONTEXT_BYTES_MAX}}, ("context",)),
+        ({"context": {"a": 1}, "remove_context": ("a",)}, ("removeContext", "0")),
+        ({"version": 0}, ("version",)),
+        ({"utc_offset": timedelta(hours=19)}, ("utcOffset",)),
+        ({"max_history": 0}, ("maxHistory",)),
+        ({"token_budget": 0}, ("tokenBudget",)),
+        ({"external_id": "x" * 201}, ("externalId",)),
+        ({"extend_ttl": timedelta()}, ("ttl",)),
+    ],
+)
+def test_what_is_beyond_a_limit_is_refused_by_name(patch: dict[str, Any], path: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        patched(made(), **patch)
+    assert refused.value.path == path
+
+
+@pytest.mark.requirement("id immutable, displayName mutable; renaming changes no id")
+def test_renaming_changes_the_name_and_nothing_else() -> None:
+    session = made()
+    change = rename(session, " b ", actor="bob", now=LATER)
+    (after,) = change.updated
+    assert after == replace(
+        session,
+        display_name="b",
+        revision=2,
+        updated_at=LATER,
+        last_active_at=LATER,
+        expires_at=LATER + timedelta(hours=720),
+    )
+    (event,) = change.events
+    assert (event.type, event.payload) == (T.SESSION_RENAMED, {"from": "a", "to": "b"})
+    assert rename(after, "b", actor="bob", now=LATER) == SessionChange()
+
+
+def test_names_that_look_like_ids_other_revisions_and_main_are_not_renamed() -> None:
+    with pytest.raises(InvalidInput, match="UUID"):
+        rename(made(), "6ba7b810-9dad-11d1-80b4-00c04fd430c8", actor="bob", now=LATER)
+    with pytest.raises(RevisionConflict):
+        rename(made(), "b", actor="bob", now=LATER, expected_revision=7)
+    with pytest.raises(InvalidInput, match="main"):
+        rename(create_main(TENANT, "ann", NOW).created[0], "b", actor="bob", now=LATER)
