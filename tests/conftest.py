@@ -18,6 +18,11 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the random lives are looked for."""
+    parser.addoption("--journal-schedules", type=int, default=1_000, help="random schedules of kills of the journal")
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

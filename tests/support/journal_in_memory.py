@@ -1,0 +1,84 @@
+"""Owns a store of sessions with its journal in memory, as far as who follows the journal needs it."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from subgraph.domain.errors import RevisionConflict
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.journal import JournalEntry, SessionEvent
+from subgraph.domain.sessions import Session, SessionChange
+from subgraph.operations.journal import EntryFilter
+from subgraph.operations.ports import MainExists
+
+
+class JournalInMemory:
+    """Both ports in one: positions are places in a list."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[SessionId, Session] = {}
+        self._entries: list[JournalEntry] = []
+        self._sequences: Counter[SessionId] = Counter()
+        self._unrelayed: dict[int, JournalEntry] = {}
+
+    async def sessions(self, tenant_id: TenantId, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
+        """The tenant's sessions among the ids."""
+        found = {one: self._sessions[one] for one in session_ids if one in self._sessions}
+        return {one: session for one, session in found.items() if session.tenant_id == tenant_id}
+
+    async def main_session(self, tenant_id: TenantId) -> Session | None:
+        """The tenant's main session."""
+        mains = (one for one in self._sessions.values() if one.is_main and one.tenant_id == tenant_id)
+        return next(mains, None)
+
+    async def commit(self, change: SessionChange) -> None:
+        """Write sessions and events, or nothing."""
+        for session in change.updated:
+            if (current := self._sessions[session.id].revision) != session.revision - 1:
+                raise RevisionConflict(session.id, current)
+        for session in change.created:
+            if session.is_main and await self.main_session(session.tenant_id):
+                raise MainExists(session.tenant_id)
+        self._sessions |= {session.id: session for session in (*change.created, *change.updated)}
+        await self.append(change.events)
+
+    async def append(self, events: Sequence[SessionEvent]) -> None:
+        """Number events and keep them."""
+        for event in events:
+            self._sequences[event.session_id] += 1
+            entry = JournalEntry(len(self._entries) + 1, self._sequences[event.session_id], event)
+            self._entries.append(entry)
+            self._unrelayed[entry.position] = entry
+
+    async def newest_position(self) -> int:
+        """The position of the newest entry."""
+        return len(self._entries)
+
+    async def entries_after(self, position: int, limit: int) -> list[JournalEntry]:
+        """The next entries behind a position."""
+        return self._entries[position : position + limit]
+
+    async def entries(
+        self, wanted: EntryFilter, after: int, limit: int, up_to: int | None = None
+    ) -> list[JournalEntry]:
+        """The next entries behind a position that are wanted."""
+        found = [entry for entry in self._entries[after:up_to] if _is_wanted(entry.event, wanted)]
+        return found[:limit]
+
+    async def unrelayed(self, limit: int) -> list[JournalEntry]:
+        """The oldest entries that are not marked."""
+        return list(self._unrelayed.values())[:limit]
+
+    async def mark_relayed(self, positions: Sequence[int]) -> None:
+        """Mark entries."""
+        for position in positions:
+            self._unrelayed.pop(position, None)
+
+
+def _is_wanted(event: SessionEvent, wanted: EntryFilter) -> bool:
+    return (
+        event.tenant_id == wanted.tenant_id
+        and (wanted.session_ids is None or event.session_id in wanted.session_ids)
+        and wanted.owner_id in (None, event.owner_id)
+        and wanted.data_source in (None, event.data_source)
+        and (wanted.types is None or event.type in wanted.types)
+    )
