@@ -30,6 +30,7 @@ from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.term_history import SqlTermHistory
 from subgraph.api.context import Services
@@ -66,6 +67,7 @@ from subgraph.operations.retirement import Retirement
 from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.session_lifecycle import SessionLifecycle
+from subgraph.operations.session_lookup import SessionLookup
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.tile_changes import TileChangeFeed
@@ -142,6 +144,7 @@ class Process:
             sessions=sessions,
             lifecycle=SessionLifecycle(sessions),
             changes=SessionChanges(sessions),
+            session_lookup=SessionLookup(sessions, SqlSessionDirectory(database), _now),
             partition=partition,
             label_rules=label_rules,
             pods=Pods(live, self.view, lease_ms, lease_ms_max, _new_token),

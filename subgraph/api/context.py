@@ -25,6 +25,7 @@ from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.session_lifecycle import SessionLifecycle
+from subgraph.operations.session_lookup import SessionLookup
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
 from subgraph.operations.tile_routes import TileRoutes
@@ -38,6 +39,7 @@ class Services:
     sessions: Sessions
     lifecycle: SessionLifecycle
     changes: SessionChanges
+    session_lookup: SessionLookup
     partition: Partition
     label_rules: LabelRules
     pods: Pods

@@ -7,8 +7,11 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from subgraph.domain.fleet.requirements import SessionRequirement
+from subgraph.domain.idempotency import IdempotencyKey
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage
+from subgraph.domain.session_list import SessionList
+from subgraph.domain.session_ref import RefKind
 from subgraph.domain.sessions import Session, SessionChange
 
 Clock = Callable[[], datetime]
@@ -44,22 +47,13 @@ class SessionStore(Protocol):
         """The tenant's main session, or None before its first contact."""
         ...
 
-    async def current_sessions(
-        self, tenant_id: TenantId, data_source: str | None, first: int, after: str | None
-    ) -> Page[Session]:
-        """ACTIVE sessions, newest first (created_at, then id), by keyset; `total_count` is exact.
-
-        Raises:
-            InvalidInput: `after` is not a cursor of this list.
-        """
-        ...
-
     async def commit(self, change: SessionChange) -> None:
         """Write sessions and events in one transaction, or nothing at all. The events are numbered as they are written.
 
         Raises:
-            NameTaken: another session of the tenant bears the name of a created or updated one, or another one of the
-                owner its external id; what is deleted bears none.
+            KeyUsed: the change's idempotency key was used before, or by another one at the same moment.
+            NameTaken: another session of the tenant holds the name that one of these is to hold, or another one of the
+                owner bears its external id; what is deleted bears none.
             MainExists: the tenant has a main session already (two first contacts raced): read it.
             RevisionConflict: an updated session is not at the revision before the change's, or a purged one not at
                 its own.
@@ -71,6 +65,60 @@ class SessionStore(Protocol):
 
 class MainExists(Exception):
     """Two first contacts of a tenant raced; the other one made its main session."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """For which request an idempotency key was used, and which session came of it."""
+
+    session_id: SessionId
+    fingerprint: str
+
+
+class KeyUsed(Exception):
+    """An idempotency key was used before, or by another request at the same moment."""
+
+    def __init__(self, use: KeyUse) -> None:
+        super().__init__(use)
+        self.use = use
+
+
+class SessionDirectory(Protocol):
+    """Sessions by what they bear, and in lists. Every method sees one tenant only."""
+
+    async def bearing(
+        self, tenant_id: TenantId, kind: RefKind, text: str, owner_id: str | None, limit: int
+    ) -> list[Session]:
+        """The sessions, of an owner or all, that bear an external id or a name, oldest first; none that is deleted."""
+        ...
+
+    async def taken_names(self, tenant_id: TenantId, names: Sequence[str]) -> set[str]:
+        """Those of the names that sessions bear that are not deleted."""
+        ...
+
+    async def page(self, wanted: SessionList, first: int, after: str | None) -> Page[Session]:
+        """A page of a list, by keyset: it holds still while sessions come and go. `total_count` is None.
+
+        Raises:
+            InvalidInput: `after` is not a cursor of a list in this order.
+        """
+        ...
+
+    async def count(self, wanted: SessionList, most: int) -> int | None:
+        """How many sessions a list holds; None where it is more than `most`."""
+        ...
+
+
+class IdempotencyKeyStore(Protocol):
+    """The keys that came with mutations; they are written with what was made."""
+
+    async def use_of(self, key: IdempotencyKey) -> KeyUse | None:
+        """What a key was used for; None if it was not, or too long ago."""
+        ...
+
+    async def forget(self, used_before: datetime, limit: int) -> int:
+        """Delete the oldest keys, at most so many; returns how many they were."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

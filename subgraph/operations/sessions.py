@@ -1,4 +1,4 @@
-"""Owns the use cases of sessions: create, look up, list, the tenant's main session, and how a change is committed."""
+"""Owns the use cases of sessions: create, get, the tenant's main session, and how a change is committed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from subgraph.domain.errors import NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange, SessionState
-from subgraph.operations.ports import Clock, MainExists, Page, SessionStore
+from subgraph.operations.ports import Clock, MainExists, SessionStore
 
 CHANGE_ATTEMPTS_MAX = 20
 
@@ -54,11 +54,6 @@ class Sessions:
             for session_id, session in found.items()
             if session.state is not SessionState.DELETED and caller.may_see(session)
         }
-
-    async def current(self, caller: Caller, data_source: str | None, first: int, after: str | None) -> Page[Session]:
-        """ACTIVE sessions, newest first."""
-        await self.main(caller)
-        return await self.store.current_sessions(caller.tenant_id, data_source, first, after)
 
     async def main(self, caller: Caller) -> Session:
         """The tenant's main session, made on its first contact."""

@@ -210,7 +210,7 @@ async def test_the_migrations_build_exactly_the_tables_that_the_stores_use(datab
         await connection.run_sync(METADATA.drop_all)
         await connection.run_sync(METADATA.create_all)
         assert await structure(connection) == migrated
-    assert len(migrated) == 25
+    assert len(migrated) == 27
 
 
 def test_the_head_is_the_newest_migration() -> None:
@@ -397,15 +397,6 @@ async def test_a_wrong_statement_is_a_bug_and_not_a_database_that_does_not_answe
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (
-            """SELECT * FROM session WHERE tenant_id = ? AND state = ? AND created_at <= ?
-               AND (created_at < ? OR created_at = ? AND id > ?) ORDER BY created_at DESC, id LIMIT 21""",
-            "ix_session_current (tenant_id=? AND state=? AND created_at<?)",
-        ),
-        (
-            "SELECT * FROM session WHERE tenant_id = ? AND state = ? AND data_source = ? ORDER BY created_at DESC, id",
-            "ix_session_current_of_data_source (tenant_id=? AND state=? AND data_source=?)",
-        ),
         ("SELECT * FROM session WHERE tenant_id = ? AND is_main = 1", "uq_session_tenant_id_main (tenant_id=?)"),
         (
             "SELECT * FROM session_event WHERE relayed_at IS NULL ORDER BY position LIMIT 100",

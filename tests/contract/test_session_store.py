@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import SESSION_EVENT
 from subgraph.domain import sessions
@@ -21,8 +22,9 @@ from subgraph.domain.errors import InvalidInput, NameTaken, NotFound, RevisionCo
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import SessionEvent
 from subgraph.domain.new_session import NewSession
-from subgraph.domain.sessions import Session, SessionChange
-from subgraph.operations.ports import MainExists
+from subgraph.domain.session_list import SessionList
+from subgraph.domain.sessions import Session, SessionChange, SessionState
+from subgraph.operations.ports import MainExists, Page
 from tests.support.databases import DATABASES, python_process
 
 pytestmark = pytest.mark.anyio
@@ -38,9 +40,17 @@ class Store(SqlSessionStore):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self.journal = SqlJournal(database)
+        self.directory = SqlSessionDirectory(database)
 
     async def told(self) -> list[SessionEvent]:
         return [entry.event for entry in await self.journal.unrelayed(LIMIT)]
+
+    async def current_sessions(
+        self, tenant_id: TenantId, data_source: str | None, first: int, after: str | None
+    ) -> Page[Session]:
+        wanted = SessionList(tenant_id, frozenset({SessionState.ACTIVE}), NOW, data_source=data_source)
+        page = await self.directory.page(wanted, first, after)
+        return replace(page, total_count=await self.directory.count(wanted, LIMIT))
 
 
 @pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
@@ -356,10 +366,12 @@ from sqlalchemy import insert
 from subgraph.adapters.sql import session_store
 from subgraph.adapters.sql.database import open_database
 from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain import sessions
 from subgraph.domain.journal import SessionEvent
 from subgraph.domain.new_session import NewSession
+from subgraph.domain.session_list import SessionList
 
 class Killed(tuple):
     def __iter__(self):
@@ -426,15 +438,15 @@ async def test_of_two_concurrent_changes_to_one_session_one_is_refused(store: St
 # ── Current sessions ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_only_active_sessions_are_current_newest_first_and_then_by_id(store: Store) -> None:
+async def test_only_active_sessions_are_current_newest_first_and_by_id_at_one_moment(store: Store) -> None:
     changes = [created(f"session {n}", now=NOW + timedelta(microseconds=n // 3)) for n in range(9)]
     for change in changes:
         await store.commit(change)
     gone = changes.pop(4)
     await store.commit(ended(gone.created[0]))
     page = await store.current_sessions(TENANT, None, LIMIT, None)
-    expected = sorted((change.created[0] for change in changes), key=lambda session: session.id)
-    expected.sort(key=lambda session: session.created_at, reverse=True)
+    expected = [change.created[0] for change in changes]
+    expected.sort(key=lambda session: (session.created_at, session.id), reverse=True)
     assert list(page.items) == expected
     assert (page.has_next, page.total_count) == (False, 8)
 
@@ -517,14 +529,19 @@ def altered(cursor: str, part: bytes, by: bytes) -> str:
         b'"x"',
         b"1",
         b"[1]",
-        b'["x",1,"y"]',
-        b'["2026-03-01T00:00:00Z"]',
-        b'["2026-03-01T00:00:00","a"]',
-        b'["0001-01-01T00:00:00+14:00","a"]',
-        b'["9999-12-31T23:59:59-14:00","a"]',
-        b'["2026-03-01T00:00:00Z","\\ud800"]',
-        b'["2026-03-01T00:00:00Z",1]',
-        b'["2026-03-01T00:00:00Z","a",1]',
+        b'["CREATED_AT DESC",1,"y"]',
+        b'["CREATED_AT DESC","x","y"]',
+        b'["2026-03-01T00:00:00Z","a"]',
+        b'["CREATED_AT DESC","2026-03-01T00:00:00Z"]',
+        b'["CREATED_AT DESC","2026-03-01T00:00:00","a"]',
+        b'["CREATED_AT DESC","0001-01-01T00:00:00+14:00","a"]',
+        b'["CREATED_AT DESC","9999-12-31T23:59:59-14:00","a"]',
+        b'["CREATED_AT DESC","2026-03-01T00:00:00Z","\\ud800"]',
+        b'["CREATED_AT DESC","2026-03-01T00:00:00Z","\\u0000"]',
+        b'["CREATED_AT DESC","2026-03-01T00:00:00Z",1]',
+        b'["CREATED_AT DESC","2026-03-01T00:00:00Z","a",1]',
+        b'["CREATED_AT ASC","2026-03-01T00:00:00Z","a"]',
+        b'["DISPLAY_NAME DESC","2026-03-01T00:00:00Z","a"]',
         b"[" * 1_000,
         b"\xff\xfe",
     ],

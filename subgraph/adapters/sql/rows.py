@@ -11,6 +11,7 @@ from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import PodId, SessionId, TenantId, parse_tile_id, tile_id
 from subgraph.domain.journal import JournalEntry, SessionEvent, SessionEventType
+from subgraph.domain.naming import search_text
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term
 from subgraph.domain.sessions import Session, SessionState
 
@@ -51,6 +52,8 @@ def session_values(session: Session) -> dict[str, object]:
         "max_history": session.max_history,
         "token_budget": session.token_budget,
         "tick_interval_microseconds": _microseconds(session.tick_interval),
+        "unique_name": session.display_name if session.holds_name and session.deleted_at is None else None,
+        "search_name": search_text(session.display_name),
     }
 
 
@@ -88,6 +91,7 @@ def session_of(row: Row[Any]) -> Session:
         max_history=row.max_history,
         token_budget=row.token_budget,
         tick_interval=_duration(row.tick_interval_microseconds),
+        holds_name=row.unique_name is not None or row.deleted_at is not None,
     )
 
 
@@ -163,6 +167,25 @@ def term_facts_of(row: Row[Any]) -> TermFacts:
     tile = tile_id(SessionId(row.session_id), row.cell)
     change = TermChange(tile, term, AssignmentState(row.state), row.pinned, ended_at_ms=row.ended_at_ms)
     return TermFacts(change, TenantId(row.tenant_id), row.version)
+
+
+def detail_texts(key: str, value: str) -> list[str]:
+    """The texts by one of which a detail shows in the details' JSON, whatever stands before it.
+
+    Between details there is nothing but a comma; and a quotation mark behind a comma or a brace that is not escaped
+    opens a key, or closes a text that ends in it: no key that begins like what follows a text may be sought.
+    """
+    detail = _json({key: value})[1:-1]
+    return ["{" + detail, "," + detail]
+
+
+def is_text(given: str) -> bool:
+    """Whether every database takes a text: JSON can smuggle in half a surrogate pair, and PostgreSQL takes no NUL."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in given
 
 
 def _microseconds(length: timedelta | None) -> int | None:

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from subgraph.adapters.sql.cursors import CreatedCursor, decode_created_cursor, encode_cursor
 from subgraph.adapters.sql.database import Database
+from subgraph.adapters.sql.idempotency_keys import write_key
 from subgraph.adapters.sql.journal import write_events
-from subgraph.adapters.sql.rows import session_of, session_values
+from subgraph.adapters.sql.rows import is_text, session_of, session_values
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
 from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionChange, SessionState
-from subgraph.operations.ports import MainExists, Page
+from subgraph.operations.ports import MainExists
 
 IDS_PER_QUERY = 10_000
 
@@ -27,7 +27,7 @@ class SqlSessionStore:
 
     async def sessions(self, tenant_id: TenantId, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
         """The tenant's sessions among the ids."""
-        ids = [session_id for session_id in dict.fromkeys(session_ids) if _is_text(session_id)]
+        ids = [session_id for session_id in dict.fromkeys(session_ids) if is_text(session_id)]
         found: dict[SessionId, Session] = {}
         if not ids:
             return found
@@ -44,27 +44,6 @@ class SqlSessionStore:
         async with self._database.reading() as connection:
             row = (await connection.execute(wanted)).one_or_none()
         return None if row is None else session_of(row)
-
-    async def current_sessions(
-        self, tenant_id: TenantId, data_source: str | None, first: int, after: str | None
-    ) -> Page[Session]:
-        """ACTIVE sessions, newest first, by keyset."""
-        listed = [SESSION.c.tenant_id == tenant_id, SESSION.c.state == SessionState.ACTIVE.value]
-        if data_source is not None:
-            listed.append(SESSION.c.data_source == data_source)
-        page = select(SESSION).where(*listed).order_by(SESSION.c.created_at.desc(), SESSION.c.id).limit(first + 1)
-        if after is not None:
-            cursor = decode_created_cursor(after)
-            same_moment = and_(SESSION.c.created_at == cursor.created_at, SESSION.c.id > cursor.id)
-            # The first term says nothing new, but lets the index skip to the cursor's place.
-            page = page.where(SESSION.c.created_at <= cursor.created_at)
-            page = page.where(or_(SESSION.c.created_at < cursor.created_at, same_moment))
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(page)).all()
-            total = await connection.scalar(select(func.count()).select_from(SESSION).where(*listed))
-        items = tuple(session_of(row) for row in rows[:first])
-        cursors = tuple(encode_cursor(CreatedCursor(item.created_at, item.id)) for item in items)
-        return Page(items, cursors, len(rows) > first, total)
 
     async def commit(self, change: SessionChange) -> None:
         """Write sessions and events in one transaction, or nothing at all."""
@@ -83,10 +62,10 @@ class SqlSessionStore:
                 other = select(SESSION.c.id).where(SESSION.c.tenant_id == session.tenant_id, others)
                 if session.is_main and await connection.scalar(other.where(SESSION.c.is_main)):
                     return MainExists(session.tenant_id)
-                living = other.where(SESSION.c.deleted_at.is_(None))
-                if holder := await connection.scalar(living.where(SESSION.c.display_name == session.display_name)):
+                held = SESSION.c.unique_name == session.display_name
+                if session.holds_name and (holder := await connection.scalar(other.where(held))):
                     return NameTaken(session.display_name, holder, ("displayName",))
-                owners = living.where(SESSION.c.owner_id == session.owner_id)
+                owners = other.where(SESSION.c.owner_id == session.owner_id, SESSION.c.deleted_at.is_(None))
                 if session.external_id is not None and (
                     holder := await connection.scalar(owners.where(SESSION.c.external_id == session.external_id))
                 ):
@@ -95,6 +74,9 @@ class SqlSessionStore:
 
 
 def _write(change: SessionChange, connection: Connection) -> None:
+    if change.key is not None:
+        # First of all: of two at once, the later one waits here for the other, and has changed nothing.
+        write_key(connection, change.key, change.created[0])
     # What is there already comes first: an ended main makes way for the session that takes over its name.
     for session in change.updated:
         _update(connection, session)
@@ -136,12 +118,3 @@ def _not_as_expected(connection: Connection, session: Session) -> NotFound | Rev
     if revision is None:
         return NotFound("Session", session.id, ("id",))
     return RevisionConflict(session.id, revision, ("expectedRevision",))
-
-
-def _is_text(given: str) -> bool:
-    # JSON can smuggle in half a surrogate pair, which no driver takes, and a NUL, which PostgreSQL does not.
-    try:
-        given.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in given

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    String,
     Table,
     Text,
     TextClause,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import registry
+from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
 JournalPosition = BigInteger().with_variant(Integer, "sqlite")
@@ -42,6 +44,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class NameText(TypeDecorator[str]):
+    """A text that is ordered by code points on every database."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """SQLite orders texts so by itself; PostgreSQL would as people of some country do."""
+        return dialect.type_descriptor(String(collation="C" if dialect.name == "postgresql" else None))
+
+
 _NOT_DELETED = "deleted_at IS NULL"
 
 
@@ -59,13 +72,14 @@ class SessionRow(SqlTable, table=True):
 
     __tablename__ = "session"
     __table_args__ = (
-        # What is deleted stands in nobody's way: its names are free.
-        _partial("uq_session_tenant_id_display_name", "tenant_id", "display_name", where=_NOT_DELETED, unique=True),
+        # What is deleted, or may share its name, holds none: it stands in nobody's way.
+        _partial("uq_session_tenant_id_name", "tenant_id", "unique_name", where="unique_name IS NOT NULL", unique=True),
+        # Unique per owner; the owner comes last, because who sees all of a tenant asks for no owner.
         _partial(
-            "uq_session_tenant_id_owner_id_external_id",
+            "uq_session_external_id",
             "tenant_id",
-            "owner_id",
             "external_id",
+            "owner_id",
             where=f"external_id IS NOT NULL AND {_NOT_DELETED}",
             unique=True,
         ),
@@ -77,12 +91,13 @@ class SessionRow(SqlTable, table=True):
             sqlite_where=text("is_main = 1"),
             postgresql_where=text("is_main"),
         ),
-        Index("ix_session_current", "tenant_id", "state", text("created_at DESC"), "id"),
-        Index("ix_session_current_of_data_source", "tenant_id", "state", "data_source", text("created_at DESC"), "id"),
-        _partial("ix_session_created", "tenant_id", text("created_at DESC"), "id", where=_NOT_DELETED),
-        _partial("ix_session_of_owner", "tenant_id", "owner_id", text("created_at DESC"), "id", where=_NOT_DELETED),
-        _partial("ix_session_updated", "tenant_id", text("updated_at DESC"), "id", where=_NOT_DELETED),
-        _partial("ix_session_last_active", "tenant_id", text("last_active_at DESC"), "id", where=_NOT_DELETED),
+        # Each state's sessions lie in the order of a list, to be read forwards or backwards.
+        Index("ix_session_created", "tenant_id", "state", "created_at", "id"),
+        Index("ix_session_updated", "tenant_id", "state", "updated_at", "id"),
+        Index("ix_session_last_active", "tenant_id", "state", "last_active_at", "id"),
+        Index("ix_session_name", "tenant_id", "state", "display_name", "id"),
+        Index("ix_session_of_owner", "tenant_id", "owner_id", "state", "created_at", "id"),
+        Index("ix_session_of_data_source", "tenant_id", "state", "data_source", "created_at", "id"),
         # What the sweeps look for, of all tenants: sessions whose time runs out, and those that retention ends.
         _partial("ix_session_expiring", "expires_at", "id", where="state = 'ACTIVE' AND expires_at IS NOT NULL"),
         _partial("ix_session_stopped", "stopped_at", "id", where="stopped_at IS NOT NULL"),
@@ -91,7 +106,7 @@ class SessionRow(SqlTable, table=True):
     id: str = Field(primary_key=True)
     tenant_id: str
     owner_id: str
-    display_name: str
+    display_name: str = Field(sa_type=NameText)
     is_main: bool
     state: str
     revision: int
@@ -122,6 +137,8 @@ class SessionRow(SqlTable, table=True):
     max_history: int = Field(sa_column_kwargs={"server_default": "500"})
     token_budget: int | None = Field(sa_type=BigInteger)
     tick_interval_microseconds: int | None = Field(sa_type=BigInteger)
+    unique_name: str | None
+    search_name: str = Field(sa_column_kwargs={"server_default": ""})
 
 
 class SessionEventRow(SqlTable, table=True):
@@ -159,6 +176,21 @@ class SessionEventRow(SqlTable, table=True):
     message: str | None
     payload_json: str | None = Field(sa_type=Text)
     relayed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class IdempotencyKeyRow(SqlTable, table=True):
+    """A key that came with a mutation, what was asked with it, and the session that came of it."""
+
+    __tablename__ = "idempotency_key"
+    __table_args__ = (Index("ix_idempotency_key_created_at", "created_at"), {"sqlite_with_rowid": False})
+
+    tenant_id: str = Field(primary_key=True)
+    owner_id: str = Field(primary_key=True)
+    operation: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    fingerprint: str
+    session_id: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class FleetRow(SqlTable, table=True):
@@ -223,6 +255,7 @@ class AssignmentHistoryRow(SqlTable, table=True):
 METADATA: MetaData = SqlTable.metadata
 SESSION: Table = METADATA.tables["session"]
 SESSION_EVENT: Table = METADATA.tables["session_event"]
+IDEMPOTENCY_KEY: Table = METADATA.tables["idempotency_key"]
 FLEET: Table = METADATA.tables["fleet"]
 REGISTERED_CELLS: Table = METADATA.tables["registered_cells"]
 ASSIGNMENT_HISTORY: Table = METADATA.tables["assignment_history"]

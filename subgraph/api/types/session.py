@@ -1,6 +1,6 @@
 """Owns Session in GraphQL: an isolated workspace with a lifetime, and the tiles its data is partitioned in."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 import strawberry
@@ -158,7 +158,12 @@ class SessionConnection:
 
     edges: list[SessionEdge] = strawberry.field(description="The sessions of this page.")
     page_info: PageInfo = strawberry.field(description="Where this page lies.")
-    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
+    count: strawberry.Private[Callable[[], Awaitable[int | None]]]
+
+    @strawberry.field(description="How many there are in all: exact, or null where they are too many to be counted.")
+    async def total_count(self) -> int | None:
+        """How many, counted only where it is asked for."""
+        return await self.count()
 
 
 @strawberry.type(description="Told when a session of a data source starts or stops.")
@@ -216,13 +221,15 @@ def _duration(length: timedelta | None) -> Duration | None:
     return None if length is None else Duration(length)
 
 
-def session_page(page: Page[DomainSession], after: str | None) -> SessionConnection:
-    """A page of sessions as GraphQL shows it."""
+def session_page(
+    page: Page[DomainSession], after: str | None, count: Callable[[], Awaitable[int | None]]
+) -> SessionConnection:
+    """A page of sessions as GraphQL shows it; `count` counts the whole list."""
     return SessionConnection(
         edges=[
             SessionEdge(cursor=cursor, node=to_session(session))
             for cursor, session in zip(page.cursors, page.items, strict=True)
         ],
         page_info=page_info(page.cursors, page.has_next, after is not None),
-        total_count=page.total_count,
+        count=count,
     )

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from subgraph.domain.expiry import ExpiryPolicy
+from subgraph.domain.idempotency import IdempotencyKey
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import SessionEvent
 from subgraph.domain.labels import Labels
@@ -26,7 +27,7 @@ class Session:
 
     `required_labels` is what all its tiles require of a pod. Its time runs out at `expires_at`, or never. `stopped_at`
     is since when it has been in another state than ACTIVE: retention counts from there. The session it was
-    `copied_from` may be gone by now.
+    `copied_from` may be gone by now. Who does not hold its name shares it with others.
     """
 
     id: SessionId
@@ -60,6 +61,7 @@ class Session:
     token_budget: int | None = None
     tick_interval: timedelta | None = None
     required_labels: Labels = field(default_factory=dict)
+    holds_name: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,12 @@ class SessionChange:
     """What one decision does to the store: all of it in one transaction, or nothing.
 
     `updated` sessions carry the revision after the change; the stored one must be one lower. `purged` ones are removed
-    for good, if they are at the revision they carry; their events are written all the same.
+    for good, if they are at the revision they carry; their events are written all the same. A `key` has the first of
+    the `created` made once, however often it is asked for.
     """
 
     created: tuple[Session, ...] = ()
     updated: tuple[Session, ...] = ()
     purged: tuple[Session, ...] = ()
     events: tuple[SessionEvent, ...] = ()
+    key: IdempotencyKey | None = None
