@@ -1,7 +1,7 @@
 """Owns who may see and change what: a caller, its scopes, which scopes stand in for which, and the rules of tenancy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -55,6 +55,11 @@ class Owned(Protocol):
         """Who created it."""
         ...
 
+    @property
+    def is_main(self) -> bool:
+        """Whether it is the tenant's live world, which all of the tenant see."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -71,13 +76,23 @@ class Caller:
     def may_see(self, session: Owned) -> bool:
         """Whether the session exists at all for this caller. Ask after every load, cached or not."""
         return session.tenant_id == self.tenant_id and (
-            session.owner_id == self.owner_id or self.has(Scope.TENANT_READ)
+            session.owner_id == self.owner_id or session.is_main or self.has(Scope.TENANT_READ)
         )
 
     def may_change(self, session: Owned) -> bool:
         """Whether the caller may change the session."""
         is_own = session.owner_id == self.owner_id
         return session.tenant_id == self.tenant_id and self.has(Scope.SESSION_WRITE if is_own else Scope.TENANT_WRITE)
+
+    def reaches(self, tenant_id: TenantId) -> bool:
+        """Whether what the fleet holds of a tenant is within reach: its own, or all with fleet:read."""
+        return tenant_id == self.tenant_id or self.has(Scope.FLEET_READ)
+
+    def operating_in(self, tenant_id: TenantId) -> "Caller":
+        """The same caller at work on another tenant's tiles, as fleet:operate allows; else the caller as it is."""
+        if not self.has(Scope.FLEET_OPERATE):
+            return self
+        return replace(self, tenant_id=tenant_id, scopes=self.scopes | {Scope.TENANT_READ})
 
 
 def require_change(caller: Caller, session: Owned | None, session_id: str, path: tuple[str, ...] = ("id",)) -> None:

@@ -77,6 +77,11 @@ class SessionEvent:
     agent_id: str | None = None
     run_id: str | None = None
 
+    @property
+    def is_main(self) -> bool:
+        """Never: among all of a tenant's events, those of its main session are their owner's, like any other's."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:

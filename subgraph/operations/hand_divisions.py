@@ -16,7 +16,6 @@ from subgraph.domain.succession import children_of
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.partition import Registration
-from subgraph.operations.readings import rows_of
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.sessions import Sessions
 
@@ -47,9 +46,10 @@ class HandDivisions:
         session_id, cell = parse_tile_id(tile, ("tileId",))
         for _ in range(ATTEMPTS_MAX):
             fleet = self.view.current()
-            if not _knows(fleet, caller.tenant_id, tile):
+            tenant_id = _tenant_of(fleet, tile)
+            if tenant_id is None or not caller.reaches(tenant_id):
                 raise NotFound("Tile", tile, ("tileId",))
-            await self._require_active(caller, session_id, ("tileId",))
+            await self._require_active(caller.operating_in(tenant_id), session_id, ("tileId",))
             if cell not in fleet.tiles.coverage(session_id):
                 followers = successors_of(fleet, tile)
                 if not followers:
@@ -73,8 +73,10 @@ class HandDivisions:
         """
         whole = tile_id(session_id, parent)
         for _ in range(ATTEMPTS_MAX):
-            await self._require_active(caller, session_id, ("sessionId",))
             fleet = self.view.current()
+            rows = fleet.tiles.rows_of_session(session_id)
+            tenant_id = fleet.tiles.tenant_of(int(rows[0])) if rows.size else caller.tenant_id
+            await self._require_active(caller.operating_in(tenant_id), session_id, ("sessionId",))
             if parent in fleet.tiles.coverage(session_id):
                 return Registration((whole,), 0)
             require_mergeable(fleet, whole)
@@ -101,6 +103,9 @@ class HandDivisions:
         require_active(found[session_id], path)
 
 
-def _knows(fleet: Fleet, tenant_id: TenantId, tile: TileId) -> bool:
-    remembered = fleet.retired.get(tile)
-    return bool(rows_of(fleet, tenant_id, [tile])) or (remembered is not None and remembered.tenant_id == tenant_id)
+def _tenant_of(fleet: Fleet, tile: TileId) -> TenantId | None:
+    """Whose a tile is, also one that others have replaced; None if none is known."""
+    row, remembered = fleet.tiles.row(tile), fleet.retired.get(tile)
+    if row is not None:
+        return fleet.tiles.tenant_of(row)
+    return remembered.tenant_id if remembered is not None else None

@@ -42,7 +42,7 @@ class HandMoves:
             Unavailable: nobody leads at the moment.
         """
         fleet = self.view.current()
-        if not rows_of(fleet, caller.tenant_id, [tile_id]):
+        if not rows_of(fleet, caller, [tile_id]):
             raise NotFound("Tile", tile_id, ("tileId",))
         record = fleet.record(tile_id)
         assert record is not None

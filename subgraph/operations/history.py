@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from subgraph.domain.access import Caller
-from subgraph.domain.errors import InvalidInput
+from subgraph.domain.access import Caller, Scope
+from subgraph.domain.errors import InvalidInput, NotAllowed
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import PodId, SessionId, TileId
@@ -34,15 +34,19 @@ class History:
         first: int,
         after: str | None,
     ) -> Page[TermChange]:
-        """Terms given from `since_ms` on and before `until_ms`, newest first: of the caller's session, or of the fleet.
+        """Terms given from `since_ms` on and before `until_ms`, newest first: of a session, or of the fleet.
 
         Raises:
+            NotAllowed: no session is given, and the caller may not see the fleet.
             InvalidInput: the time ends before it begins, or `after` is not a cursor of this list.
             Unavailable: SQL does not answer.
         """
         if since_ms is not None and until_ms is not None and since_ms > until_ms:
             raise InvalidInput("since must not be later than until", ("since",))
-        tenant_id = None if session_id is None else caller.tenant_id
+        sees_all = caller.has(Scope.FLEET_READ)
+        if session_id is None and not sees_all:
+            raise NotAllowed(Scope.FLEET_READ, ("sessionId",))
+        tenant_id = None if sees_all else caller.tenant_id
         found = await self.recorded.page(TermFilter(tenant_id, session_id, pod_id, since_ms, until_ms), first, after)
         return self._shown(found)
 
@@ -68,7 +72,7 @@ class History:
         return {
             (tile_id, epoch): self._as_of_now(found[epoch])
             for tile_id, epoch in wanted
-            if epoch in found and found[epoch].change.tile_id == tile_id and found[epoch].tenant_id == caller.tenant_id
+            if epoch in found and found[epoch].change.tile_id == tile_id and caller.reaches(found[epoch].tenant_id)
         }
 
     def _shown(self, page: Page[TermFacts]) -> Page[TermChange]:

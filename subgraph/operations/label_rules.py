@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from subgraph.domain.access import Caller
+from subgraph.domain.access import Caller, require_change
 from subgraph.domain.errors import InvalidInput, NotFound, QuotaExceeded, Unavailable
 from subgraph.domain.fleet.requirements import LABEL_SETS_MAX, LabelSet, SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id
@@ -38,16 +38,19 @@ class LabelRules:
         """
         self._check_room([frozenset({**of_session, **required}.items())], path)
 
-    def check_room_of_session(self, session_id: SessionId, required: Labels) -> None:
+    async def check_room_of_session(self, caller: Caller, session_id: SessionId, required: Labels) -> None:
         """Refuse labels for all tiles of a session if the fleet would require too many distinct sets.
 
         Raises:
+            NotFound, NotAllowed: the caller may not change the session, so its labels are none of its business.
             QuotaExceeded: as for `check_room`.
         """
-        if required:
-            requirements = self.view.current().tiles.requirements
-            own = requirements.own_sets(self.view.current().tiles.rows_of_session(session_id))
-            self._check_room([one | frozenset(required.items()) for one in own], ("requiredLabels",))
+        if not required:
+            return
+        require_change(caller, (await self.sessions.get_many(caller, [session_id])).get(session_id), session_id)
+        requirements = self.view.current().tiles.requirements
+        own = requirements.own_sets(self.view.current().tiles.rows_of_session(session_id))
+        self._check_room([one | frozenset(required.items()) for one in own], ("requiredLabels",))
 
     async def require_of_tiles(self, caller: Caller, tile_ids: Sequence[TileId], required: Labels) -> None:
         """Have tiles require these labels of their own, in place of what they required before.
@@ -64,6 +67,11 @@ class LabelRules:
         place_of = {tile_id: str(index) for index, tile_id in enumerate(tile_ids)}
         session_ids = {parse_tile_id(tile_id, ("tileIds", place))[0] for tile_id, place in place_of.items()}
         sessions = await self.sessions.get_many(caller, list(session_ids))
+        for tile_id, place in place_of.items():
+            owner = parse_tile_id(tile_id)[0]
+            if owner not in sessions:
+                raise NotFound("Tile", tile_id, ("tileIds", place))
+            require_change(caller, sessions[owner], owner, ("tileIds", place))
         for session in sessions.values():
             check_required(required, session.required_labels, ("requiredLabels",))
             self.check_room(required, session.required_labels, ("requiredLabels",))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from subgraph.domain.access import Caller
+from subgraph.domain.access import Caller, require_change
 from subgraph.domain.coverage import TILES_PER_SESSION_MAX, Coverage, resolve_overlaps
 from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.coverage.tiles import NO_TILE
@@ -60,6 +60,7 @@ class Partition:
         """
         _check_tile_capacity(template.capacity)
         session = await self.sessions.get(caller, session_id)
+        require_change(caller, session, session_id, ("sessionId",))
         require_active(session, ("sessionId",))
         check_required(template.required, session.required_labels, REQUIRED_PATH)
         change = resolve_overlaps(self.view.current().tiles.coverage(session_id), cells)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from subgraph.domain.access import Caller
 from subgraph.domain.fleet.health import HEALTHS, TileHealth, capacities, health_codes, utilizations
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.quarantine import quarantined_rows
 from subgraph.domain.fleet.terms import TermChange, living_terms
-from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id
+from subgraph.domain.ids import SessionId, TileId, parse_tile_id
 from subgraph.domain.ownership import TileRecord
 
 
@@ -107,17 +108,17 @@ def read_rows(fleet: Fleet, rows: Sequence[int], now_ms: int, report_interval_ms
     ]
 
 
-def read_retired(fleet: Fleet, tenant_id: TenantId, tile_id: TileId) -> TileReading | None:
-    """A reading of a tile of the tenant's that is gone since others replaced it; None if none is remembered."""
+def read_retired(fleet: Fleet, tile_id: TileId) -> TileReading | None:
+    """A reading of a tile that is gone since others replaced it; None if none is remembered."""
     tile = fleet.retired.get(tile_id)
-    if tile is None or tile.tenant_id != tenant_id:
+    if tile is None:
         return None
     session_id, cell = parse_tile_id(tile_id)
     return TileReading(
         id=tile_id,
         session_id=session_id,
         cell=cell,
-        record=TileRecord(tenant_id, retiring=True, retired_at_ms=tile.retired_at_ms),
+        record=TileRecord(tile.tenant_id, retiring=True, retired_at_ms=tile.retired_at_ms),
         health=TileHealth.UNASSIGNED,
         capacity=0.0,
         utilization=0.0,
@@ -132,10 +133,10 @@ def read_retired(fleet: Fleet, tenant_id: TenantId, tile_id: TileId) -> TileRead
     )
 
 
-def rows_of(fleet: Fleet, tenant_id: TenantId, tile_ids: Sequence[TileId]) -> dict[TileId, int]:
-    """The rows of the tenant's tiles among the ids; absent and foreign ones are simply not in the answer."""
+def rows_of(fleet: Fleet, caller: Caller, tile_ids: Sequence[TileId]) -> dict[TileId, int]:
+    """The rows of the tiles within the caller's reach; absent and foreign ones are simply not in the answer."""
     found = {tile_id: fleet.tiles.row(tile_id) for tile_id in tile_ids}
-    return {tile: row for tile, row in found.items() if row is not None and fleet.tiles.tenant_of(row) == tenant_id}
+    return {tile: row for tile, row in found.items() if row is not None and caller.reaches(fleet.tiles.tenant_of(row))}
 
 
 def term_of(fleet: Fleet, tile_id: TileId, epoch: int) -> TermChange | None:

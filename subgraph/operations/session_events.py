@@ -65,7 +65,7 @@ class SessionEvents:
                 position = entry.position
 
         def wants(entry: JournalEntry) -> bool:
-            return _is_wanted(entry, wanted) and caller.may_see(entry.event)
+            return _is_wanted(entry, wanted) and (wanted.session_id is not None or caller.may_see(entry.event))
 
         async with self.feed.follow(_key(caller, wanted), wants) as live:
             if position < live.behind:
@@ -109,7 +109,8 @@ class SessionEvents:
             if wanted.session_id not in found or not caller.may_see(found[wanted.session_id]):
                 raise NotFound("Session", wanted.session_id, ("sessionId",))
             session_ids = [wanted.session_id]
-        owner_id = None if caller.has(Scope.TENANT_READ) else caller.owner_id
+        # Of a session that the caller may see it may see all events: a tenant's main session has many actors.
+        owner_id = None if session_ids or caller.has(Scope.TENANT_READ) else caller.owner_id
         return EntryFilter(caller.tenant_id, session_ids, owner_id, wanted.data_source, wanted.types)
 
     async def _position(self, after: str | None) -> int:

@@ -93,7 +93,7 @@ class TileRules:
     async def _change(self, caller: Caller, tile_id: TileId, decide: Callable[[TileRecord], TileRecord]) -> TileRecord:
         for _ in range(COMMIT_ATTEMPTS_MAX):
             stored = (await self.live.read_tiles([tile_id])).get(tile_id)
-            if stored is None or stored.record.tenant_id != caller.tenant_id or stored.record.retiring:
+            if stored is None or not caller.reaches(stored.record.tenant_id) or stored.record.retiring:
                 raise NotFound("Tile", tile_id, ("tileId",))
             after = decide(stored.record)
             if after == stored.record:

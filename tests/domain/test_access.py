@@ -13,6 +13,7 @@ from subgraph.domain.ids import TenantId
 class Belonging:
     tenant_id: TenantId
     owner_id: str
+    is_main: bool = False
 
 
 ANNS = Belonging(TenantId("acme"), "ann")
@@ -34,6 +35,25 @@ def test_another_owner_of_the_tenant_needs_tenant_scopes() -> None:
     assert not caller("acme", "bob", Scope.TENANT_READ, Scope.SESSION_WRITE).may_change(ANNS)
     assert caller("acme", "bob", Scope.TENANT_WRITE).may_change(ANNS)
     assert caller("acme", "bob", Scope.ADMIN).may_change(ANNS)
+
+
+def test_all_of_a_tenant_see_its_live_world_and_tenant_write_changes_it() -> None:
+    main = Belonging(TenantId("acme"), "ann", is_main=True)
+    assert caller("acme", "bob", Scope.SESSION_READ).may_see(main)
+    assert not caller("acme", "bob", Scope.SESSION_WRITE).may_change(main)
+    assert not Caller(TenantId("other"), "ann", ALL_SCOPES).may_see(main)
+
+
+def test_what_the_fleet_holds_of_others_is_within_reach_of_fleet_read_alone() -> None:
+    assert caller("other", "eve", Scope.FLEET_READ).reaches(TenantId("acme"))
+    assert not caller("other", "eve", Scope.TENANT_WRITE, Scope.POD).reaches(TenantId("acme"))
+
+
+def test_an_operator_works_in_other_tenants_and_nobody_else_does() -> None:
+    operator = caller("other", "eve", Scope.FLEET_OPERATE).operating_in(TenantId("acme"))
+    assert operator.may_see(ANNS)
+    assert not operator.may_change(ANNS)
+    assert not caller("other", "eve", Scope.FLEET_READ, Scope.TENANT_WRITE).operating_in(TenantId("acme")).may_see(ANNS)
 
 
 def test_no_scope_reaches_into_another_tenant_even_under_the_same_owners_name() -> None:

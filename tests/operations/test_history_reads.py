@@ -9,8 +9,8 @@ import pytest
 
 from subgraph.adapters.sql.database import Database, open_database, sqlite_url
 from subgraph.adapters.sql.term_history import SqlTermHistory
-from subgraph.domain.access import ALL_SCOPES, Caller
-from subgraph.domain.errors import InvalidInput, Unavailable
+from subgraph.domain.access import ALL_SCOPES, Caller, Scope
+from subgraph.domain.errors import InvalidInput, NotAllowed, Unavailable
 from subgraph.domain.fleet.changes import FleetChange
 from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import TenantId
@@ -173,14 +173,23 @@ async def test_the_record_can_be_read_while_the_live_store_is_away(
 
 
 async def test_a_session_of_another_tenant_has_no_history(recorded: SqlTermHistory, history: History) -> None:
-    stranger = Caller(TenantId("another"), "eve", ALL_SCOPES)
+    stranger = Caller(TenantId("another"), "eve", frozenset({Scope.TENANT_WRITE}))
     await recorded.record([fact(5, RELEASED, ended_at_ms=2_000)])
     assert (await history.page(stranger, SESSION, None, None, None, 10, None)).items == ()
     assert (await history.page(stranger, SESSION, B, None, None, 10, None)).items == ()
     assert await history.terms(stranger, [(T1, 5)]) == {}
-    # The fleet is everybody's, as far as its scope goes.
-    assert len((await history.page(stranger, None, None, None, None, 10, None)).items) == 1
-    assert len((await history.page(stranger, None, B, None, None, 10, None)).items) == 1
+    with pytest.raises(NotAllowed):
+        await history.page(stranger, None, B, None, None, 10, None)
+
+
+async def test_with_fleet_read_the_history_of_all_tenants_can_be_read(
+    recorded: SqlTermHistory, history: History
+) -> None:
+    operator = Caller(TenantId("another"), "eve", frozenset({Scope.FLEET_READ}))
+    await recorded.record([fact(5, RELEASED, ended_at_ms=2_000)])
+    for session_id, pod_id in ((None, None), (None, B), (SESSION, None)):
+        assert len((await history.page(operator, session_id, pod_id, None, None, 10, None)).items) == 1
+    assert list(await history.terms(operator, [(T1, 5)])) == [(T1, 5)]
 
 
 async def test_an_epoch_under_the_id_of_another_tile_is_no_term(recorded: SqlTermHistory, history: History) -> None:

@@ -54,7 +54,9 @@ class SessionMutations:
 
         async def act() -> SessionPayload:
             services, session_id, patch = info.context.services, SessionId(str(input.id)), input.to_patch()
-            services.label_rules.check_room_of_session(session_id, patch.required_labels or {})
+            await services.label_rules.check_room_of_session(
+                info.context.caller, session_id, patch.required_labels or {}
+            )
             session = await services.changes.update(info.context.caller, session_id, patch, input.expected_revision)
             return SessionPayload(session=to_session(session))
 

@@ -8,9 +8,13 @@ from subgraph.api.context import Info
 from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import PodAssignment, PodAssignmentConnection, assignment_page, load_assignments
 from subgraph.api.types.common import TILES_PAGE_SIZE_MAX, page_size, to_ms
+from subgraph.api.types.tile import visible_sessions
 from subgraph.domain.access import Scope
 from subgraph.domain.errors import SessionManagerFailure
 from subgraph.domain.ids import PodId, SessionId
+
+NO_SESSION = SessionId("")
+"""What may not be seen is asked for like what never was: the answer is the same in every respect."""
 
 
 @strawberry.type
@@ -33,7 +37,7 @@ class HistoryQueries:
 
     @strawberry.field(
         description=(
-            "Terms of ownership, living and ended, newest first: of a session of the caller's tenant, of a pod, or of "
+            "Terms of ownership, living and ended, newest first: of a session that the caller may see, of a pod, or of "
             "both; given from `since` on and before `until`. Without a session they are those of all tenants, as the "
             "fleet is shared (scope fleet:read). A term shows about a second after it was given; ended ones are kept "
             "for a time that is a setting, 30 days by default. `first` is at most 1,000; `totalCount` is null."
@@ -51,9 +55,12 @@ class HistoryQueries:
         after: str | None = None,
     ) -> PodAssignmentConnection:
         """Terms."""
+        wanted = None if session_id is None else SessionId(str(session_id))
+        if wanted is not None and wanted not in await visible_sessions(info, [wanted]):
+            wanted = NO_SESSION
         page = await info.context.services.history.page(
             info.context.caller,
-            None if session_id is None else SessionId(str(session_id)),
+            wanted,
             None if pod_id is None else PodId(str(pod_id)),
             None if since is None else to_ms(since),
             None if until is None else to_ms(until),

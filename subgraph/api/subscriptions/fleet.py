@@ -12,7 +12,7 @@ from subgraph.api.types.assignment import PodAssignment, to_assignment
 from subgraph.api.types.fleet import Fleet, to_fleet
 from subgraph.api.types.partition import tiles_of_session
 from subgraph.api.types.route import TileRouteBatch, to_route_batch
-from subgraph.api.types.tile import Tile, load_tiles
+from subgraph.api.types.tile import Tile, known_tiles
 from subgraph.domain.access import Scope
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.ids import PodId, SessionId, TileId
@@ -103,7 +103,7 @@ class FleetSubscriptions:
             shown = {tile.reading.id for tile in tiles}
             async for batch in batches:
                 changed = _of_session(batch.changed, session_key)
-                tiles = _of_health([tile for tile in await load_tiles(info, changed) if tile], health)
+                tiles = _of_health([tile for tile in known_tiles(info, changed) if tile], health)
                 matching = {tile.reading.id for tile in tiles}
                 # What is gone, and what was shown and is not of these healths any more.
                 left = shown & ((batch.changed - matching) | batch.removed)

@@ -13,7 +13,7 @@ from subgraph.api.types.common import PageInfo, at_ms, page_info
 from subgraph.domain.access import Scope
 from subgraph.domain.errors import InvalidInput, SessionManagerFailure, Unavailable
 from subgraph.domain.fleet.terms import TermChange
-from subgraph.domain.ids import TileId, assignment_id, parse_assignment_id
+from subgraph.domain.ids import TileId, assignment_id, parse_assignment_id, parse_tile_id
 from subgraph.domain.ownership import AssignmentReason, AssignmentState
 from subgraph.operations.ports import Page
 from subgraph.operations.readings import rows_of, term_of
@@ -151,11 +151,15 @@ async def load_assignments(info: Info, ids: Sequence[str]) -> list[PodAssignment
 
     A failure stands where history was needed and did not answer: what lives is known without it.
     """
+    from subgraph.api.types.tile import visible_sessions
+
     services, caller = info.context.services, info.context.caller
     fleet = services.view.current()
-    keys = [_key_of(text) for text in ids]
-    own = rows_of(fleet, caller.tenant_id, [key[0] for key in keys if key])
-    known = {key: term_of(fleet, *key) for key in keys if key and key[0] in own}
+    parsed = [_key_of(text) for text in ids]
+    visible = await visible_sessions(info, (parse_tile_id(key[0])[0] for key in parsed if key))
+    keys = [key if key and parse_tile_id(key[0])[0] in visible else None for key in parsed]
+    within_reach = rows_of(fleet, caller, [key[0] for key in keys if key])
+    known = {key: term_of(fleet, *key) for key in keys if key and key[0] in within_reach}
     found: dict[tuple[TileId, int], TermChange | SessionManagerFailure] = {
         key: change for key, change in known.items() if change
     }

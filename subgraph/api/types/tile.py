@@ -1,6 +1,6 @@
 """Owns Tile in GraphQL: a hexagon of a session's data, its load, its health and who owns it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -25,10 +25,11 @@ from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.divisibility import successors_of
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.fleet.terms import living_terms
-from subgraph.domain.ids import TileId, parse_tile_id, tile_id
+from subgraph.domain.ids import SessionId, TileId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AssignmentState
 from subgraph.domain.succession import children_of, parent_of
 from subgraph.operations.readings import TileReading, read_retired, read_rows, rows_of
+from subgraph.operations.tile_access import sessions_with_visible_tiles
 
 if TYPE_CHECKING:
     from subgraph.api.types.session import Session
@@ -85,11 +86,11 @@ class Tile:
         return [TileCoordinate(lat=lat, lng=lng) for lat, lng in h3.cell_to_boundary(self.reading.cell)]
 
     @strawberry.field(description="The tiles of the same session and resolution that border on this one.")
-    async def neighbors(self, info: Info) -> list["Tile"]:
+    def neighbors(self, info: Info) -> list["Tile"]:
         """The neighbours."""
         reading = self.reading
         ring = [cell for cell in h3.grid_disk(reading.cell, 1) if cell != reading.cell]
-        return _in_force(await load_tiles(info, [tile_id(reading.session_id, cell) for cell in ring]))
+        return _in_force(known_tiles(info, [tile_id(reading.session_id, cell) for cell in ring]))
 
     @strawberry.field(
         description=(
@@ -97,15 +98,15 @@ class Tile:
             "is to be merged into at this moment. Null where there is none."
         )
     )
-    async def parent(self, info: Info) -> Optional["Tile"]:
+    def parent(self, info: Info) -> Optional["Tile"]:
         """The tile around it."""
         parent = parent_of(self.reading.id)
-        return None if parent is None else (await load_tiles(info, [parent]))[0]
+        return None if parent is None else known_tiles(info, [parent])[0]
 
     @strawberry.field(description="Tiles one resolution finer that it has split into; none while it is in force.")
-    async def children(self, info: Info) -> list["Tile"]:
+    def children(self, info: Info) -> list["Tile"]:
         """The tiles inside it."""
-        return _in_force(await load_tiles(info, children_of(self.reading.id)))
+        return _in_force(known_tiles(info, children_of(self.reading.id)))
 
     @strawberry.field(
         description=(
@@ -124,12 +125,12 @@ class Tile:
     @strawberry.field(
         description="Once it has retired, the tiles that have its place now: those inside it, or the one around it."
     )
-    async def replaced_by(self, info: Info) -> list["Tile"]:
+    def replaced_by(self, info: Info) -> list["Tile"]:
         """The tiles in its place."""
         if not self.reading.record.retiring:
             return []
         fleet = info.context.services.view.current()
-        return _in_force(await load_tiles(info, successors_of(fleet, self.reading.id)))
+        return _in_force(known_tiles(info, successors_of(fleet, self.reading.id)))
 
     @strawberry.field(description="How the tile fares.")
     def health(self) -> TileHealth:
@@ -325,14 +326,27 @@ def tiles_of_rows(info: Info, rows: Sequence[int]) -> list[Tile]:
 
 
 async def load_tiles(info: Info, ids: Sequence[str]) -> list[Tile | None]:
-    """The caller's tiles by id, from memory, also retired ones; null for a malformed, absent or foreign id."""
-    wanted = [known for known in map(_well_formed, ids) if known]
-    fleet, tenant_id = info.context.services.view.current(), info.context.caller.tenant_id
-    found = rows_of(fleet, tenant_id, wanted)
+    """Tiles by id, also retired ones; null for an id that is malformed or absent, or one the caller may not see."""
+    session_of = {known: parse_tile_id(known)[0] for known in map(_well_formed, ids) if known}
+    visible = await visible_sessions(info, session_of.values())
+    shown = iter(known_tiles(info, [tile for tile in ids if session_of.get(TileId(tile)) in visible]))
+    return [next(shown) if session_of.get(TileId(tile)) in visible else None for tile in ids]
+
+
+def known_tiles(info: Info, ids: Sequence[str]) -> list[Tile | None]:
+    """Tiles of sessions that the caller is known to see, by id, also retired ones; null for an absent one."""
+    wanted = [TileId(tile) for tile in ids]
+    fleet = info.context.services.view.current()
+    found = rows_of(fleet, info.context.caller, wanted)
     tiles = dict(zip(found, tiles_of_rows(info, list(found.values())), strict=True))
-    retired = (read_retired(fleet, tenant_id, tile) for tile in wanted if tile not in tiles)
+    retired = (read_retired(fleet, tile) for tile in wanted if tile not in tiles)
     tiles |= {reading.id: to_tile(reading) for reading in retired if reading}
-    return [tiles.get(TileId(tile)) for tile in ids]
+    return [tiles.get(tile) for tile in wanted]
+
+
+async def visible_sessions(info: Info, session_ids: Iterable[SessionId]) -> frozenset[SessionId]:
+    """Those of the sessions whose tiles and terms there are for the caller."""
+    return await sessions_with_visible_tiles(info.context.caller, session_ids, info.context.session_loader.load_many)
 
 
 def _in_force(tiles: Sequence[Tile | None]) -> list[Tile]:
