@@ -1,5 +1,7 @@
 """Owns a PostgreSQL of a test run's own: a wheel's binaries on a new directory, reached by a Unix socket alone.
 
+`python -m tests.support.own_postgres` starts one that is durable, prints its URL, and ends it when its input ends.
+
 Started in the wheel's own way as root, a server makes a system user, and opens directories up to the root of the file
 system to it; here it runs as nobody, in a directory that is made for it.
 """
@@ -8,8 +10,9 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +23,9 @@ NOBODY = 65_534
 UNTIL_STDIN_ENDS = '"$@" & server=$!; cat >/dev/null; kill -INT "$server"; wait "$server"'
 """A test runner that is killed leaves no server behind: its end of the pipe is closed with it."""
 
-SETTINGS = {"listen_addresses": "", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+DURABLE = {"listen_addresses": ""}
+FORGETFUL = {**DURABLE, "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""For tests: what they commit need not outlive the machine."""
 
 
 def missing_postgres() -> str | None:
@@ -32,7 +37,8 @@ def missing_postgres() -> str | None:
 class OwnPostgres:
     """A server in a directory of its own, which may be ended and started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: Mapping[str, str] = FORGETFUL) -> None:
+        self._settings = settings
         self._directory = directory
         self._data = directory / "data"
         self._account = NOBODY if os.geteuid() == 0 else None
@@ -52,7 +58,7 @@ class OwnPostgres:
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         command = [str(self._binaries / "postgres"), "-D", str(self._data), "-k", str(self._directory)]
-        command += [f"--{name}={value}" for name, value in SETTINGS.items()]
+        command += [f"--{name}={value}" for name, value in self._settings.items()]
         log = self._directory / "log"
         with log.open("ab") as said:
             self._server = subprocess.Popen(
@@ -79,10 +85,10 @@ class OwnPostgres:
 
 
 @contextlib.contextmanager
-def own_postgres() -> Iterator[OwnPostgres]:
+def own_postgres(settings: Mapping[str, str] = FORGETFUL) -> Iterator[OwnPostgres]:
     """A running server, with everything in it to be forgotten."""
     with tempfile.TemporaryDirectory(prefix="sm-pg-") as made:
-        server = OwnPostgres(Path(made))
+        server = OwnPostgres(Path(made), settings)
         try:
             server.start()
             yield server
@@ -100,3 +106,11 @@ def _binaries(directory: Path, account: int | None) -> Path:
         shutil.copytree(installed, directory / "pginstall")
         installed = directory / "pginstall"
     return installed / "bin"
+
+
+if __name__ == "__main__":
+    if why := missing_postgres():
+        sys.exit(f"PostgreSQL is {why}")
+    with own_postgres(DURABLE) as running:
+        print(running.url, flush=True)
+        sys.stdin.read()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from sqlalchemy import Connection, Select, Update, func, insert, select, update
+from sqlalchemy import Connection, Select, Update, bindparam, func, insert, select, update
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import entry_of, event_values
@@ -15,6 +15,15 @@ from subgraph.domain.journal import JournalEntry, SessionEvent
 from subgraph.operations.journal import EntryFilter
 
 POSITIONS_PER_STATEMENT = 10_000
+
+# Made once, because making a statement costs as much as carrying it out.
+_RAISE_SEQUENCE = (
+    update(SESSION)
+    .where(SESSION.c.id == bindparam("of_session"))
+    .values(last_sequence=SESSION.c.last_sequence + bindparam("by"))
+    .returning(SESSION.c.last_sequence)
+)
+_INSERT_EVENTS = insert(SESSION_EVENT)
 
 
 class SqlJournal:
@@ -67,8 +76,7 @@ class SqlJournal:
             await self._database.write(partial(_execute, mark))
 
     async def _read(self, page: Select[tuple[object, ...]]) -> list[JournalEntry]:
-        async with self._database.reading() as connection:
-            return [entry_of(row) for row in await connection.execute(page)]
+        return await self._database.read(lambda it: [entry_of(row) for row in it.execute(page)])
 
 
 def write_events(connection: Connection, events: Sequence[SessionEvent]) -> None:
@@ -79,13 +87,7 @@ def write_events(connection: Connection, events: Sequence[SessionEvent]) -> None
     """
     sequence_of: dict[SessionId, int] = {}
     for session_id, count in Counter(event.session_id for event in events).items():
-        raised = (
-            update(SESSION)
-            .where(SESSION.c.id == session_id)
-            .values(last_sequence=SESSION.c.last_sequence + count)
-            .returning(SESSION.c.last_sequence)
-        )
-        last = connection.scalar(raised)
+        last = connection.scalar(_RAISE_SEQUENCE, {"of_session": session_id, "by": count})
         if last is not None:
             sequence_of[session_id] = last - count
     rows = []
@@ -94,7 +96,7 @@ def write_events(connection: Connection, events: Sequence[SessionEvent]) -> None
             sequence_of[event.session_id] += 1
             rows.append(event_values(event, sequence_of[event.session_id]))
     if rows:
-        connection.execute(insert(SESSION_EVENT), rows)
+        connection.execute(_INSERT_EVENTS, rows)
 
 
 def _execute(statement: Update, connection: Connection) -> None:

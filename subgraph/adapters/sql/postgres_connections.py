@@ -19,7 +19,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from subgraph.adapters.sql.group_commit import Outcome, Work, carry_out_together
+from subgraph.adapters.sql.group_commit import Outcome, T, Work, carry_out_together
 
 READERS_MAX = 8
 WRITERS_MAX = 4
@@ -55,6 +55,11 @@ class PostgresConnections:
         """A connection in a transaction that is committed when the block ends."""
         async with self._writer.begin() as connection:
             yield connection
+
+    async def read(self, work: Work[T]) -> T:
+        """What the work reads, in a transaction that sees one moment."""
+        async with self.reading() as connection:
+            return await connection.run_sync(work)
 
     async def carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
         """Changes in one transaction, whose journal entries are numbered in commit order."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import Connection, Select, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from subgraph.adapters.sql.database import Database
@@ -31,19 +32,16 @@ class SqlSessionStore:
         found: dict[SessionId, Session] = {}
         if not ids:
             return found
-        async with self._database.reading() as connection:
-            for start in range(0, len(ids), IDS_PER_QUERY):
-                wanted = SESSION.c.id.in_(ids[start : start + IDS_PER_QUERY])
-                rows = await connection.execute(select(SESSION).where(SESSION.c.tenant_id == tenant_id, wanted))
-                found |= {SessionId(row.id): session_of(row) for row in rows}
+        for start in range(0, len(ids), IDS_PER_QUERY):
+            wanted = SESSION.c.id.in_(ids[start : start + IDS_PER_QUERY])
+            mine = select(SESSION).where(SESSION.c.tenant_id == tenant_id, wanted)
+            found |= {session.id: session for session in await self._database.read(partial(_sessions, mine))}
         return found
 
     async def main_session(self, tenant_id: TenantId) -> Session | None:
         """The tenant's main session, or None before its first contact."""
         wanted = select(SESSION).where(SESSION.c.tenant_id == tenant_id, SESSION.c.is_main)
-        async with self._database.reading() as connection:
-            row = (await connection.execute(wanted)).one_or_none()
-        return None if row is None else session_of(row)
+        return next(iter(await self._database.read(partial(_sessions, wanted))), None)
 
     async def commit(self, change: SessionChange) -> None:
         """Write sessions and events in one transaction, or nothing at all."""
@@ -71,6 +69,10 @@ class SqlSessionStore:
                 ):
                     return NameTaken(session.external_id, holder, ("externalId",))
         return error
+
+
+def _sessions(wanted: Select[Any], connection: Connection) -> list[Session]:
+    return [session_of(row) for row in connection.execute(wanted)]
 
 
 def _write(change: SessionChange, connection: Connection) -> None:

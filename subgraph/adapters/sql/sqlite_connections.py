@@ -1,8 +1,9 @@
 """Owns the connections to a SQLite file: several that read, and writers of this process that take turns.
 
 WAL with synchronous=FULL: what was committed survives a power cut. Several processes may share the file; a writer waits
-for the others within a bound. Gathered changes are carried out on a connection of a thread, because every statement of
-an asynchronous one goes to a thread and back.
+for the others within a bound. What is a function of a connection runs in a thread as a whole: of an asynchronous
+connection every statement, every result and the transaction's ends go to a thread and back, which costs far more than
+SQLite does.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from subgraph.adapters.sql.group_commit import Outcome, Work, carry_out_together
+from subgraph.adapters.sql.group_commit import Outcome, T, Work, carry_out_together
 
 READERS_MAX = 8
 
@@ -33,11 +34,16 @@ class SqliteConnections:
         self._wait_seconds = connection_wait_seconds
         self._readers = create_async_engine(url, pool_size=READERS_MAX, **shared)
         self._writer = create_async_engine(url, pool_size=1, **shared)
-        self._group_writer = create_engine(url.set(drivername="sqlite"), pool_size=1, **shared)
-        self._group_thread = ThreadPoolExecutor(1, "sqlite-writer")
-        self._turn = asyncio.Lock()
-        _configure(self._readers.sync_engine, "BEGIN", "query_only=ON")
-        for writer in (self._writer.sync_engine, self._group_writer):
+        synchronous = url.set(drivername="sqlite")
+        self._reader_of_threads = create_engine(synchronous, pool_size=READERS_MAX, **shared)
+        self._writer_of_thread = create_engine(synchronous, pool_size=1, **shared)
+        self._reader_threads = ThreadPoolExecutor(READERS_MAX, "sqlite-reader")
+        self._writer_thread = ThreadPoolExecutor(1, "sqlite-writer")
+        self._reader_turns = asyncio.Semaphore(READERS_MAX)
+        self._writer_turn = asyncio.Lock()
+        for reader in (self._readers.sync_engine, self._reader_of_threads):
+            _configure(reader, "BEGIN", "query_only=ON")
+        for writer in (self._writer.sync_engine, self._writer_of_thread):
             # A writer must take its lock before it reads.
             _configure(writer, "BEGIN IMMEDIATE", "synchronous=FULL", "foreign_keys=ON")
 
@@ -50,37 +56,48 @@ class SqliteConnections:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction that is committed when the block ends."""
-        async with self._own_turn(), self._writer.begin() as connection:
+        async with self._turn(self._writer_turn), self._writer.begin() as connection:
             yield connection
+
+    async def read(self, work: Work[T]) -> T:
+        """What the work reads, in a transaction that sees one moment."""
+        async with self._turn(self._reader_turns):
+            return await asyncio.wrap_future(self._reader_threads.submit(self._read, work))
 
     async def carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
         """Changes in one transaction."""
-        async with self._own_turn():
-            return await asyncio.wrap_future(self._group_thread.submit(self._carry_out, works))
+        async with self._turn(self._writer_turn):
+            return await asyncio.wrap_future(self._writer_thread.submit(self._carry_out, works))
 
     async def aclose(self) -> None:
         """Close all connections."""
-        self._group_thread.submit(self._group_writer.dispose)
-        await asyncio.to_thread(self._group_thread.shutdown)
+        for threads in (self._reader_threads, self._writer_thread):
+            await asyncio.to_thread(threads.shutdown)
+        for engine in (self._reader_of_threads, self._writer_of_thread):
+            engine.dispose()
         await self._writer.dispose()
         await self._readers.dispose()
 
+    def _read(self, work: Work[T]) -> T:
+        with self._reader_of_threads.begin() as connection:
+            return work(connection)
+
     def _carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
-        with self._group_writer.begin() as connection:
+        with self._writer_of_thread.begin() as connection:
             return carry_out_together(connection, works)
 
     @asynccontextmanager
-    async def _own_turn(self) -> AsyncIterator[None]:
+    async def _turn(self, turns: asyncio.Lock | asyncio.Semaphore) -> AsyncIterator[None]:
         # Waiting here is cheap and fair; SQLite itself would look again after a while, and whoever is lucky is next.
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await self._turn.acquire()
+                await turns.acquire()
         except TimeoutError:
-            raise PoolTimeoutError("no turn to write in time") from None
+            raise PoolTimeoutError("no turn in time") from None
         try:
             yield
         finally:
-            self._turn.release()
+            turns.release()
 
 
 def _configure(engine: Engine, begin: str, *settings: str) -> None:
