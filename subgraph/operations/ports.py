@@ -62,6 +62,27 @@ class SessionStore(Protocol):
         """
         ...
 
+    async def change(
+        self, tenant_id: TenantId, session_id: SessionId, decide: Callable[[Session | None], SessionChange]
+    ) -> tuple[Session, SessionChange]:
+        """Read one of the tenant's sessions, decide, and commit, in one transaction: no other change comes between.
+
+        So of any number of callers at once none works on what another has changed meanwhile, and none has to try again.
+
+        Args:
+            tenant_id: the tenant.
+            session_id: the session.
+            decide: the decision on the session as it is now, or on there being none, for which it must raise. It does
+                no I/O, may run in a thread, and anew if the transaction was undone for the sake of another.
+
+        Returns:
+            The session as it was, and the change.
+
+        Raises:
+            Whatever `decide` raises; then, as `commit`.
+        """
+        ...
+
 
 class MainExists(Exception):
     """Two first contacts of a tenant raced; the other one made its main session."""

@@ -42,9 +42,7 @@ class SessionChanges:
             now = self.sessions.clock()
             return sessions.update(session, patch, actor=caller.owner_id, now=now, expected_revision=expected_revision)
 
-        updated, _ = await self.sessions.change(
-            caller, session_id, decide, is_conditional=expected_revision is not None
-        )
+        updated, _ = await self.sessions.change(caller, session_id, decide)
         return updated
 
     async def rename(
@@ -63,9 +61,7 @@ class SessionChanges:
                 session, display_name, actor=caller.owner_id, now=now, expected_revision=expected_revision
             )
 
-        renamed, _ = await self.sessions.change(
-            caller, session_id, decide, is_conditional=expected_revision is not None
-        )
+        renamed, _ = await self.sessions.change(caller, session_id, decide)
         return renamed
 
     async def entitle(
@@ -98,9 +94,7 @@ class SessionChanges:
             now = self.sessions.clock()
             return entitle(session, wanted, source, actor=caller.owner_id, now=now, expected_revision=expected_revision)
 
-        session, change = await self.sessions.change(
-            caller, session_id, decide, is_conditional=expected_revision is not None
-        )
+        session, change = await self.sessions.change(caller, session_id, decide)
         # Somebody else's title came first.
         is_other = not change.updated and source is not TitleSource.USER
         return session, TitleSource.EXISTING if is_other else source

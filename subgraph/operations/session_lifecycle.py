@@ -48,7 +48,7 @@ class SessionLifecycle:
                 expected_revision=expected_revision,
             )
 
-        ended, _ = await self.sessions.change(caller, session_id, decide, is_conditional=expected_revision is not None)
+        ended, _ = await self.sessions.change(caller, session_id, decide)
         return ended
 
     async def extend(
@@ -64,9 +64,7 @@ class SessionLifecycle:
             now = self.sessions.clock()
             return sessions.extend(session, ttl, actor=caller.owner_id, now=now, expected_revision=expected_revision)
 
-        extended, _ = await self.sessions.change(
-            caller, session_id, decide, is_conditional=expected_revision is not None
-        )
+        extended, _ = await self.sessions.change(caller, session_id, decide)
         return extended
 
     async def delete(
@@ -83,9 +81,7 @@ class SessionLifecycle:
             now = self.sessions.clock()
             return decision(session, actor=caller.owner_id, now=now, expected_revision=expected_revision)
 
-        session, change = await self.sessions.change(
-            caller, session_id, decide, is_conditional=expected_revision is not None, includes_deleted=True
-        )
+        session, change = await self.sessions.change(caller, session_id, decide, includes_deleted=True)
         return Deletion(session, bool(change.purged), change.created[0] if change.created else None)
 
     async def restore(self, caller: Caller, session_id: SessionId, display_name: str | None = None) -> Session:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 from subgraph.domain import sessions
 from subgraph.domain.access import Caller, require_change
-from subgraph.domain.errors import NotFound, RevisionConflict
+from subgraph.domain.errors import NotFound
 from subgraph.domain.ids import SessionId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.operations.ports import Clock, MainExists, SessionStore
-
-CHANGE_ATTEMPTS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,6 @@ class Sessions:
         session_id: SessionId,
         decide: Callable[[Session], SessionChange],
         *,
-        is_conditional: bool = False,
         includes_deleted: bool = False,
     ) -> tuple[Session, SessionChange]:
         """Decide what is to become of a session that the caller may change, and commit it.
@@ -84,8 +81,7 @@ class Sessions:
         Args:
             caller: on whose behalf.
             session_id: the session.
-            decide: the decision; asked again when the session changed meanwhile.
-            is_conditional: whether the caller expects a revision: then a conflict is told, and nothing asked again.
+            decide: the decision on the session as it is, which nobody else changes meanwhile.
             includes_deleted: whether the decision is one about deleted sessions, too.
 
         Returns:
@@ -93,25 +89,17 @@ class Sessions:
 
         Raises:
             NotFound, NotAllowed: the caller may not see the session, or not change it.
-            RevisionConflict: it changed meanwhile, and the decision is conditional or was taken too often.
+            Whatever `decide` and SessionStore.commit raise.
         """
-        for attempt in range(CHANGE_ATTEMPTS_MAX):
-            session = (await self.store.sessions(caller.tenant_id, [session_id])).get(session_id)
-            if session is not None and session.state is SessionState.DELETED and not includes_deleted:
-                session = None
-            if session is None:
+
+        def decide_for_caller(session: Session | None) -> SessionChange:
+            if session is None or (session.state is SessionState.DELETED and not includes_deleted):
                 raise NotFound("Session", session_id, ("id",))
             require_change(caller, session, session_id)
-            change = decide(session)
-            if not change.updated and not change.purged:
-                return sessions.as_of(session, self.clock()), change
-            try:
-                await self.store.commit(change)
-            except RevisionConflict:
-                # Without an expectation of the caller's, the change applies to whatever the session is by now.
-                if is_conditional or attempt == CHANGE_ATTEMPTS_MAX - 1:
-                    raise
-                continue
-            self.wake_relay()
-            return (*change.updated, *change.purged)[0], change
-        raise AssertionError("the last attempt returns or raises")
+            return decide(session)
+
+        session, change = await self.store.change(caller.tenant_id, session_id, decide_for_caller)
+        if not change.updated and not change.purged:
+            return sessions.as_of(session, self.clock()), change
+        self.wake_relay()
+        return (*change.updated, *change.purged)[0], change

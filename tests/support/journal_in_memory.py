@@ -1,7 +1,7 @@
 """Owns a store of sessions with its journal in memory, as far as who follows the journal needs it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from subgraph.domain.errors import RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
@@ -40,6 +40,16 @@ class JournalInMemory:
                 raise MainExists(session.tenant_id)
         self._sessions |= {session.id: session for session in (*change.created, *change.updated)}
         await self.append(change.events)
+
+    async def change(
+        self, tenant_id: TenantId, session_id: SessionId, decide: Callable[[Session | None], SessionChange]
+    ) -> tuple[Session, SessionChange]:
+        """Read, decide and commit, with nothing in between."""
+        session = (await self.sessions(tenant_id, [session_id])).get(session_id)
+        change = decide(session)
+        assert session is not None
+        await self.commit(change)
+        return session, change
 
     async def append(self, events: Sequence[SessionEvent]) -> None:
         """Number events and keep them."""

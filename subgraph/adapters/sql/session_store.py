@@ -1,6 +1,6 @@
 """Owns sessions and their journal in SQL: reads of one tenant, and changes that are written whole or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,26 @@ class SqlSessionStore:
             await self._database.write(partial(_write, change))
         except IntegrityError as error:
             raise await self._conflict(change, error) from error
+
+    async def change(
+        self, tenant_id: TenantId, session_id: SessionId, decide: Callable[[Session | None], SessionChange]
+    ) -> tuple[Session, SessionChange]:
+        """Read a session, decide, and commit, in one transaction."""
+        wanted = select(SESSION).where(SESSION.c.tenant_id == tenant_id, SESSION.c.id == session_id)
+        decided = SessionChange()
+
+        def work(connection: Connection) -> tuple[Session, SessionChange]:
+            nonlocal decided
+            session = next(iter(_sessions(wanted, connection)), None) if is_text(session_id) else None
+            decided = decide(session)
+            assert session is not None, "who decides raises where there is no session"
+            _write(decided, connection)
+            return session, decided
+
+        try:
+            return await self._database.write(work)
+        except IntegrityError as error:
+            raise await self._conflict(decided, error) from error
 
     async def _conflict(self, change: SessionChange, error: IntegrityError) -> Exception:
         """What a unique index refused, found out by asking: databases word their refusals differently."""
