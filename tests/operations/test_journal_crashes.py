@@ -14,8 +14,10 @@ from subgraph.domain.errors import SessionManagerFailure
 from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import SessionEventType
 from subgraph.domain.new_session import NewSession
-from subgraph.domain.sessions import SessionState
+from subgraph.domain.sessions import SessionPatch, SessionState
+from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import EventsWanted
+from subgraph.operations.session_lifecycle import SessionLifecycle
 from tests.support.journal_in_memory import JournalInMemory
 from tests.support.journal_world import FollowingClient, JournalWorld, Kept, Killed
 
@@ -56,10 +58,10 @@ async def attempt(world: JournalWorld, action: str, sessions: list[SessionId], c
                 made = await process.sessions.create(world.caller, NewSession(data_source=SOURCE))
                 sessions.append(made.id)
             case "update" if sessions:
-                labels = {"n": str(chance.random())}
-                await process.sessions.update(world.caller, chance.choice(sessions), required_labels=labels)
+                patch = SessionPatch(required_labels={"n": str(chance.random())})
+                await SessionChanges(process.sessions).update(world.caller, chance.choice(sessions), patch)
             case "end" if sessions:
-                await process.sessions.end(world.caller, chance.choice(sessions))
+                await SessionLifecycle(process.sessions).end(world.caller, chance.choice(sessions))
 
 
 async def live(world: JournalWorld, actions: list[str], kills: list[int]) -> None:

@@ -104,6 +104,7 @@ class FusedDatabase:
 
     def __init__(self, database: Database, fuse: Fuse) -> None:
         self._database, self._fuse = database, fuse
+        self.read = database.read
         self.reading = database.reading
 
     async def write(self, work: Callable[[Connection], T]) -> T:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from sqlalchemy import Connection, Select, Update, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, Update, bindparam, delete, func, insert, select, update
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import entry_of, event_values
@@ -97,6 +97,12 @@ def write_events(connection: Connection, events: Sequence[SessionEvent]) -> None
             rows.append(event_values(event, sequence_of[event.session_id]))
     if rows:
         connection.execute(_INSERT_EVENTS, rows)
+
+
+def forget_events(connection: Connection, session_ids: Sequence[SessionId]) -> None:
+    """Remove all that the journal tells of sessions. Their numbers, and all positions, are never used again."""
+    if session_ids:
+        connection.execute(delete(SESSION_EVENT).where(SESSION_EVENT.c.session_id.in_(session_ids)))
 
 
 def _execute(statement: Update, connection: Connection) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.idempotency_keys import write_key
-from subgraph.adapters.sql.journal import write_events
+from subgraph.adapters.sql.journal import forget_events, write_events
 from subgraph.adapters.sql.rows import is_text, session_of, session_values
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
 from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
@@ -106,6 +106,8 @@ def _write(change: SessionChange, connection: Connection) -> None:
     if ended:
         # Nothing brings back a session that has ended; what is registered of it has no use any more.
         connection.execute(delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.session_id.in_(ended)))
+    # Of a purged session only what this change tells stays in the journal.
+    forget_events(connection, [session.id for session in change.purged])
     # An event takes its number from the row of its session, which must be there: still, or by now.
     created = {session.id for session in change.created}
     write_events(connection, [event for event in change.events if event.session_id not in created])

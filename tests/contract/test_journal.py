@@ -1,0 +1,129 @@
+"""The journal on every database: numbered within sessions, read by position, and what stays of a purged session."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.domain import sessions
+from subgraph.domain.ids import TenantId
+from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.sessions import Session
+from subgraph.operations.journal import EntryFilter
+from tests.support.databases import DATABASES
+
+pytestmark = pytest.mark.anyio
+
+TENANT, OTHER_TENANT = TenantId("tenant"), TenantId("other tenant")
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+ALL = 10_000
+
+
+@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    make_url: Callable[[Path], str] = request.param
+    opened = await open_database(make_url(tmp_path))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def store(database: Database) -> SqlSessionStore:
+    return SqlSessionStore(database)
+
+
+@pytest.fixture
+def journal(database: Database) -> SqlJournal:
+    return SqlJournal(database)
+
+
+async def new_session(
+    store: SqlSessionStore, tenant_id: TenantId = TENANT, owner: str = "ann", source: str | None = None
+) -> Session:
+    change = sessions.create(NewSession(data_source=source), tenant_id, owner, NOW)
+    await store.commit(change)
+    return change.created[0]
+
+
+async def test_an_event_is_read_with_all_its_facts(store: SqlSessionStore, journal: SqlJournal) -> None:
+    session = await new_session(store)
+    event = tell(
+        session,
+        SessionEventType.RUN_PROGRESS,
+        None,
+        NOW,
+        message="halb fertig ⛏",
+        payload={"nested": [{"deep": None}, 2.5], "empty": {}},
+        agent_id="agent",
+        run_id="run",
+    )
+    await journal.append([event])
+    (_, entry) = await journal.entries_after(0, ALL)
+    assert entry.event == event
+    assert (entry.sequence, entry.id) == (2, f"{session.id}/2")
+
+
+async def test_sequences_count_within_each_session_whoever_writes_and_however_many_at_once(
+    store: SqlSessionStore, journal: SqlJournal
+) -> None:
+    one, other = await new_session(store), await new_session(store)
+    tick = SessionEventType.SESSION_TICK
+    await journal.append([tell(session, tick, None, NOW) for session in (one, other, one)])
+    await store.commit(sessions.end(one, actor="ann", now=NOW))
+    await journal.append([tell(other, tick, None, NOW)])
+    told = await journal.entries_after(0, ALL)
+    assert [entry.sequence for entry in told if entry.event.session_id == one.id] == [1, 2, 3, 4]
+    assert [entry.sequence for entry in told if entry.event.session_id == other.id] == [1, 2, 3]
+    assert [entry.position for entry in told] == sorted({entry.position for entry in told})
+
+
+async def test_events_of_a_session_that_is_not_there_are_left_out(store: SqlSessionStore, journal: SqlJournal) -> None:
+    session = await new_session(store)
+    absent = sessions.create(NewSession(), TENANT, "ann", NOW).created[0]
+    tick = SessionEventType.SESSION_TICK
+    await journal.append([tell(absent, tick, None, NOW), tell(session, tick, None, NOW)])
+    assert [entry.event.session_id for entry in await journal.entries_after(0, ALL)] == [session.id] * 2
+
+
+async def test_entries_are_chosen_by_tenant_session_owner_source_and_type(
+    store: SqlSessionStore, journal: SqlJournal
+) -> None:
+    trains, planes = await new_session(store, source="trains"), await new_session(store, owner="bob", source="planes")
+    await new_session(store, OTHER_TENANT, source="trains")
+    await store.commit(sessions.end(trains, actor="ann", now=NOW))
+
+    async def chosen(wanted: EntryFilter, after: int = 0, up_to: int | None = None) -> list[tuple[str, int]]:
+        found = await journal.entries(wanted, after, ALL, up_to)
+        return [(entry.event.session_id, entry.sequence) for entry in found]
+
+    ended = frozenset({SessionEventType.SESSION_ENDED})
+    assert await chosen(EntryFilter(TENANT)) == [(trains.id, 1), (planes.id, 1), (trains.id, 2)]
+    assert await chosen(EntryFilter(TENANT, session_ids=[planes.id])) == [(planes.id, 1)]
+    assert await chosen(EntryFilter(TENANT, owner_id="bob")) == [(planes.id, 1)]
+    assert await chosen(EntryFilter(TENANT, data_source="trains", types=ended)) == [(trains.id, 2)]
+    first, second, *_ = await journal.entries_after(0, ALL)
+    assert await chosen(EntryFilter(TENANT), after=first.position) == [(planes.id, 1), (trains.id, 2)]
+    assert await chosen(EntryFilter(TENANT), first.position, second.position) == [(planes.id, 1)]
+    assert await chosen(EntryFilter(TenantId("nobody"))) == []
+
+
+async def test_of_a_purged_session_stays_what_its_purge_tells_and_positions_never_come_back(
+    store: SqlSessionStore, journal: SqlJournal
+) -> None:
+    session = await new_session(store, source="trains")
+    await journal.append([tell(session, SessionEventType.SESSION_TICK, None, NOW)])
+    newest = await journal.newest_position()
+    await store.commit(sessions.purge(session, actor="eve", now=NOW))
+    told = await journal.entries_after(0, ALL)
+    # Who follows stops hears of this one too: it was ACTIVE until its purge.
+    assert [(entry.sequence, entry.event.type, entry.event.actor) for entry in told] == [
+        (3, SessionEventType.SESSION_DELETED, "eve"),
+        (4, SessionEventType.SESSION_PURGED, "eve"),
+    ]
+    assert told[0].position > newest
+    assert await journal.unrelayed(ALL) == told
