@@ -138,7 +138,15 @@ def test_readme_opens_with_the_two_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/simulation.md"]
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/architecture.md",
+        "docs/authentication.md",
+        "docs/simulation.md",
+    ],
 )
 def test_pages_link_to_files_that_exist(page: str) -> None:
     source = PROJECT / page

@@ -1,0 +1,114 @@
+"""Settings: what is read, what is refused, and that the page on authentication knows them all."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from subgraph.settings import PREFIX, BadSetting, Settings
+from subgraph.token_settings import algorithms_of
+
+PAGE = (Path(__file__).parent.parent / "docs" / "authentication.md").read_text()
+SECRET = "s" * 32
+JWKS = "https://issuer.example/jwks.json"
+OF_CALLERS = {
+    one.name
+    for one in fields(Settings)
+    if one.name.startswith(("jwt_", "gateway_")) or one.name in ("access_token", "scope_directives")
+}
+
+
+def read(**given: str) -> Settings:
+    return Settings.from_environment({PREFIX + name.upper(): text for name, text in given.items()})
+
+
+def test_the_page_on_authentication_names_every_setting_of_callers_and_no_other() -> None:
+    rows = [
+        line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `") and ":" not in line.split("|")[1]
+    ]
+    named = {name.lower() for row in rows for name in re.findall(r"`([A-Z_]+)`", row)}
+    assert named == OF_CALLERS
+
+
+def test_lists_are_read_separated_by_commas_and_told_to_workers_alike() -> None:
+    settings = read(jwt_jwks_url=JWKS, jwt_algorithms="ES256, RS256", jwt_scope_claims="permissions,scope")
+    assert settings.jwt_algorithms == ("ES256", "RS256")
+    assert settings.jwt_scope_claims == ("permissions", "scope")
+    assert Settings.from_environment(settings.to_environment()) == settings
+
+
+def test_a_key_file_is_told_to_workers_too() -> None:
+    settings = read(jwt_public_key_file="/keys/issuer.pem")
+    assert settings.jwt_public_key_file == Path("/keys/issuer.pem")
+    assert Settings.from_environment(settings.to_environment()) == settings
+
+
+def test_secrets_do_not_show_where_settings_are_printed() -> None:
+    shown = repr(read(access_token="a-secret-token", jwt_secret=SECRET, gateway_secret="another-secret"))
+    assert not any(secret in shown for secret in ("a-secret-token", SECRET, "another-secret"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"access_token": "a-secret-token"},
+        {"jwt_secret": SECRET},
+        {"jwt_jwks_url": JWKS},
+        {"jwt_public_key_file": "key.pem"},
+        {"allow_open_access": "true"},
+    ],
+)
+def test_beyond_this_machine_it_listens_only_where_callers_say_who_they_are(given: dict[str, str]) -> None:
+    assert read(host="0.0.0.0", **given).host == "0.0.0.0"
+    for lacking in ({}, {"gateway_secret": "only-the-gateways"}):
+        with pytest.raises(BadSetting, match=f"{PREFIX}HOST"):
+            read(host="0.0.0.0", **lacking)
+
+
+def test_where_callers_say_who_they_are_other_machines_may_ask_for_it() -> None:
+    assert Settings().is_local_only
+    assert not read(jwt_jwks_url=JWKS).is_local_only
+    assert read(gateway_secret="only-the-gateways").is_local_only
+
+
+def test_the_algorithms_go_with_the_kind_of_key() -> None:
+    assert algorithms_of(read(jwt_secret=SECRET)) == ("HS256",)
+    assert algorithms_of(read(jwt_secret="s" * 64, jwt_algorithms="HS512")) == ("HS512",)
+    assert not any(one.startswith("HS") for one in algorithms_of(read(jwt_jwks_url=JWKS)))
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"jwt_secret": SECRET, "jwt_jwks_url": JWKS}, "JWT_JWKS_URL"),
+        ({"jwt_public_key_file": "a.pem", "jwt_jwks_url": JWKS}, "JWT_JWKS_URL"),
+        ({"jwt_secret": "s" * 31}, "JWT_SECRET"),
+        ({"jwt_secret": SECRET, "jwt_algorithms": "HS512"}, "JWT_SECRET"),
+        ({"jwt_secret": SECRET, "jwt_algorithms": "RS256"}, "JWT_ALGORITHMS"),
+        ({"jwt_jwks_url": JWKS, "jwt_algorithms": "HS256"}, "JWT_ALGORITHMS"),
+        ({"jwt_jwks_url": JWKS, "jwt_algorithms": "RS256,none"}, "JWT_ALGORITHMS"),
+        ({"jwt_jwks_url": "http://issuer.example/jwks.json"}, "JWT_JWKS_URL"),
+        ({"jwt_jwks_url": "file:///etc/passwd"}, "JWT_JWKS_URL"),
+        ({"jwt_jwks_url": "https://user:pass@issuer.example/"}, "JWT_JWKS_URL"),
+        ({"jwt_jwks_url": "https://"}, "JWT_JWKS_URL"),
+        ({"jwt_jwks_url": "https://[broken/"}, "JWT_JWKS_URL"),
+        ({"jwt_jwks_url": JWKS, "jwt_leeway_seconds": "301"}, "JWT_LEEWAY_SECONDS"),
+        ({"jwt_jwks_url": JWKS, "jwt_leeway_seconds": "-1"}, "JWT_LEEWAY_SECONDS"),
+        ({"jwt_jwks_url": JWKS, "jwt_tenant_claims": ","}, "JWT_TENANT_CLAIMS"),
+        ({"jwt_jwks_url": JWKS, "jwt_tenant": "../other"}, "JWT_TENANT"),
+        ({"jwt_issuer": "https://issuer.example"}, "JWT_ISSUER"),
+        ({"jwt_audience": "session-manager"}, "JWT_AUDIENCE"),
+        ({"gateway_secret": "short"}, "GATEWAY_SECRET"),
+        ({"gateway_secret_header": "no header"}, "GATEWAY_SECRET_HEADER"),
+        ({"scope_directives": "perhaps"}, "SCOPE_DIRECTIVES"),
+    ],
+)
+def test_what_could_not_be_verified_or_what_anybody_could_make_is_refused(given: dict[str, str], named: str) -> None:
+    with pytest.raises(BadSetting, match=f"^{PREFIX}{named}[ :]"):
+        read(**given)
+
+
+def test_keys_may_be_published_on_this_machine_without_https() -> None:
+    for host in ("127.0.0.1:8080", "localhost", "[::1]:8080"):
+        assert read(jwt_jwks_url=f"http://{host}/jwks.json")
