@@ -155,7 +155,7 @@ class Process:
             hand_divisions=HandDivisions(sessions, live, self.view, rebalancing),
             history=History(history, self.view, self._recent_ends),
             churn=ChurnMeter(history, self.view, time.monotonic),
-            session_events=SessionEvents(store, journal, self._journal_feed),
+            session_events=SessionEvents(store, journal, self._journal_feed, _now),
             view=self.view,
             tile_changes=self._tile_changes,
             tile_routes=TileRoutes(self.view, time.monotonic),

@@ -6,17 +6,19 @@ from typing import Protocol
 
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import JournalEntry, SessionEvent, SessionEventType
+from subgraph.domain.session_list import SessionList
 
 
 @dataclass(frozen=True, slots=True)
 class EntryFilter:
-    """Which entries of one tenant are wanted; None leaves open."""
+    """Which entries of one tenant are wanted; None leaves open. `listed`: of sessions that a list holds."""
 
     tenant_id: TenantId
     session_ids: Collection[SessionId] | None = None
     owner_id: str | None = None
     data_source: str | None = None
     types: Collection[SessionEventType] | None = None
+    listed: SessionList | None = None
 
 
 class Journal(Protocol):

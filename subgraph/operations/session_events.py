@@ -1,7 +1,7 @@
 """Owns what callers read of the journal: pages and streams, by the same cursor, each within its tenancy."""
 
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from subgraph.domain import journal
 from subgraph.domain.access import Caller, Scope
@@ -9,9 +9,10 @@ from subgraph.domain.errors import InvalidInput, NotFound
 from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import JournalEntry, SessionEvent, SessionEventType
 from subgraph.domain.journal_cursor import decode_position, encode_position
+from subgraph.domain.session_list import SessionFilter, SessionOrder, list_for
 from subgraph.operations.journal import EntryFilter, Journal
 from subgraph.operations.journal_feed import JournalFeed, Key
-from subgraph.operations.ports import Page, SessionStore, SlowConsumer
+from subgraph.operations.ports import Clock, Page, SessionStore, SlowConsumer
 
 REPLAY_PAGE = 500
 STARTS = frozenset(
@@ -36,6 +37,7 @@ class SessionEvents:
     store: SessionStore
     journal: Journal
     feed: JournalFeed
+    clock: Clock
 
     async def page(self, caller: Caller, wanted: EventsWanted, first: int, after: str | None) -> Page[JournalEntry]:
         """Entries that the caller may see, oldest first; `total_count` is None.
@@ -44,10 +46,23 @@ class SessionEvents:
             NotFound: a session is given that the caller may not see.
             InvalidInput: `after` is no cursor of this journal.
         """
-        chosen = await self._filter(caller, wanted)
-        found = await self.journal.entries(chosen, await self._position(after) if after is not None else 0, first + 1)
-        items = tuple(found[:first])
-        return Page(items, tuple(encode_position(entry.position) for entry in items), len(found) > first, None)
+        return await self._page(await self._filter(caller, wanted), first, after)
+
+    async def audit_log(
+        self, caller: Caller, listed: SessionFilter | None, first: int, after: str | None
+    ) -> Page[JournalEntry]:
+        """Entries of the tenant, or of the caller's own sessions; with a filter, of those that are like it now.
+
+        Raises:
+            InvalidInput: a value of the filter is malformed, or `after` is no cursor of this journal.
+        """
+        chosen = await self._filter(caller, EventsWanted())
+        if listed is not None:
+            sessions = list_for(caller, listed, SessionOrder(), self.clock())
+            if sessions is None:
+                return Page((), (), False, None)
+            chosen = replace(chosen, listed=sessions)
+        return await self._page(chosen, first, after)
 
     async def follow(self, caller: Caller, wanted: EventsWanted, after: str | None) -> AsyncIterator[JournalEntry]:
         """Entries that the caller may see: from now on, or all behind a cursor and then as they come; each once.
@@ -112,6 +127,12 @@ class SessionEvents:
         # Of a session that the caller may see it may see all events: a tenant's main session has many actors.
         owner_id = None if session_ids or caller.has(Scope.TENANT_READ) else caller.owner_id
         return EntryFilter(caller.tenant_id, session_ids, owner_id, wanted.data_source, wanted.types)
+
+    async def _page(self, chosen: EntryFilter, first: int, after: str | None) -> Page[JournalEntry]:
+        position = 0 if after is None else await self._position(after)
+        found = await self.journal.entries(chosen, position, first + 1)
+        items = tuple(found[:first])
+        return Page(items, tuple(encode_position(entry.position) for entry in items), len(found) > first, None)
 
     async def _position(self, after: str | None) -> int:
         newest = await self.journal.newest_position()

@@ -142,3 +142,31 @@ def test_a_session_that_is_not_there_has_no_stream(server: RunningServer) -> Non
     with subscribed(server.websocket_url, EVENTS, id=str(uuid4())) as subscriber:
         (error,) = subscriber.next()["errors"]
     assert error["extensions"]["code"] == "NOT_FOUND"
+
+
+AUDIT = """query($filter: SessionFilter, $after: String) { sessionAuditLog(filter: $filter, after: $after) {
+  totalCount edges { cursor node { sessionId type actor } } } }"""
+PURGE = "mutation($id: ID!) { deleteSession(input: {id: $id, purge: true}) { errors { message } } }"
+
+
+def test_the_audit_log_tells_of_all_sessions_in_order_and_keeps_the_purge_of_one_that_is_gone(
+    server: RunningServer,
+) -> None:
+    source = f"source-{uuid4()}"
+    before = page(server, new_session(server))["pageInfo"]["endCursor"]
+    kept, gone = new_session(server, dataSource=source), new_session(server, dataSource=source)
+    server.data(END, id=kept)
+    server.data(PURGE, id=gone)
+
+    def told(**variables: object) -> list[tuple[str, str]]:
+        edges = server.data(AUDIT, after=before, **variables)["sessionAuditLog"]["edges"]
+        return [(edge["node"]["sessionId"], edge["node"]["type"]) for edge in edges]
+
+    assert [one for one in told() if one[0] in (kept, gone)] == [
+        (kept, "SESSION_STARTED"),
+        (kept, "SESSION_ENDED"),
+        (gone, "SESSION_DELETED"),
+        (gone, "SESSION_PURGED"),
+    ]
+    assert told(filter={"dataSource": source}) == [(kept, "SESSION_STARTED"), (kept, "SESSION_ENDED")]
+    assert told(filter={"dataSource": source, "states": ["ACTIVE"]}) == []

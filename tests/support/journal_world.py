@@ -192,7 +192,7 @@ class ServerProcess:
         self.relay = OutboxRelay(journal, fused_bus, CHANNEL, retire, note)
         self.feed = JournalFeed(journal, fused_bus, CHANNEL)
         self.sessions = Sessions(store, lambda: NOW, self._committed)
-        self.events = SessionEvents(store, journal, self.feed)
+        self.events = SessionEvents(store, journal, self.feed, lambda: NOW)
         self.died = asyncio.Event()
         """Set once a part of it has met its end; the rest is as good as gone."""
         self._gone = asyncio.Event()

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, Update, bindparam, delete, func, inse
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import entry_of, event_values
+from subgraph.adapters.sql.session_directory import ids_statement
 from subgraph.adapters.sql.tables import SESSION, SESSION_EVENT
 from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import JournalEntry, SessionEvent
@@ -61,6 +62,8 @@ class SqlJournal:
             page = page.where(SESSION_EVENT.c.data_source == wanted.data_source)
         if wanted.types is not None:
             page = page.where(SESSION_EVENT.c.type.in_([one.value for one in wanted.types]))
+        if wanted.listed is not None:
+            page = page.where(SESSION_EVENT.c.session_id.in_(ids_statement(wanted.listed)))
         return await self._read(page)
 
     async def unrelayed(self, limit: int) -> list[JournalEntry]:

@@ -7,7 +7,7 @@ same wherever it is, and what is not listed is not passed over.
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, func, literal, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, literal, or_, select, tuple_, union_all
 
 from subgraph.adapters.sql.cursors import decode_session_cursor, encode_session_cursor
 from subgraph.adapters.sql.database import Database
@@ -98,6 +98,11 @@ def page_statement(wanted: SessionList, limit: int, after: str | None) -> Select
     column, row_id = rows.c[_COLUMN_OF_ORDER[wanted.order.field].name], rows.c.id
     order = (column.desc(), row_id.desc()) if wanted.order.is_descending else (column, row_id)
     return select(rows).order_by(*order).limit(limit)
+
+
+def ids_statement(wanted: SessionList) -> Select[tuple[str]]:
+    """The statement that reads the ids of all sessions of a list."""
+    return select(SESSION.c.id).where(or_(*(and_(*branch) for branch in _branches(wanted))))
 
 
 def _ordered(statement: Select[tuple[object, ...]], order: SessionOrder) -> Select[tuple[object, ...]]:

@@ -1,13 +1,15 @@
-"""Owns the queries of terms of ownership, living and ended."""
+"""Owns the queries of what has been: terms of ownership, living and ended, and what was told of sessions."""
 
 from datetime import datetime
 
 import strawberry
 
 from subgraph.api.context import Info
+from subgraph.api.inputs.session_list import SessionFilter
 from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import PodAssignment, PodAssignmentConnection, assignment_page, load_assignments
 from subgraph.api.types.common import TILES_PAGE_SIZE_MAX, page_size, to_ms
+from subgraph.api.types.event import SessionEventConnection, event_page
 from subgraph.api.types.tile import visible_sessions
 from subgraph.domain.access import Scope
 from subgraph.domain.errors import SessionManagerFailure
@@ -68,3 +70,19 @@ class HistoryQueries:
             after,
         )
         return assignment_page(page, after)
+
+    @strawberry.field(
+        description=(
+            "What the journal tells of all sessions of the tenant, or of the caller's own without tenant:read, in the "
+            "order of commits. With a filter, of sessions that are like it now; without one also of those that are "
+            "deleted, and what is left of purged ones. The cursors are those of the subscription `sessionEvents`. "
+            "`first` is at most 100; `totalCount` is null."
+        )
+    )
+    @needs(Scope.SESSION_READ)
+    async def session_audit_log(
+        self, info: Info, filter: SessionFilter | None = None, first: int = 50, after: str | None = None
+    ) -> SessionEventConnection:
+        """The journal."""
+        events, listed = info.context.services.session_events, None if filter is None else filter.to_filter()
+        return event_page(await events.audit_log(info.context.caller, listed, page_size(first), after), after)
