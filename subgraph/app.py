@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from secrets import token_urlsafe
 
 from redis.asyncio import Redis
@@ -32,6 +32,7 @@ from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.adapters.sql.session_sweeps import SqlSessionSweeps
 from subgraph.adapters.sql.term_history import SqlTermHistory
 from subgraph.api.context import Services
 from subgraph.api.graphiql import graphiql_routes
@@ -41,10 +42,12 @@ from subgraph.api.local_only import LocalOnly
 from subgraph.api.schema import make_schema
 from subgraph.domain.access import Scope as CallerScope
 from subgraph.domain.errors import Unavailable
+from subgraph.domain.expiry import SessionDefaults
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.planning.resolution import ResolutionPolicy
 from subgraph.door import DoorKeeper
+from subgraph.operations.about import About
 from subgraph.operations.churn import ChurnMeter
 from subgraph.operations.control_loop import ControlLoop
 from subgraph.operations.fleet_view import FleetView
@@ -68,6 +71,7 @@ from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.session_lookup import SessionLookup
+from subgraph.operations.session_sweeper import SessionSweeper
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.tile_changes import TileChangeFeed
@@ -102,7 +106,13 @@ class Process:
         )
         journal = SqlJournal(database)
         self._journal_feed = JournalFeed(journal, self.bus, JOURNAL_CHANNEL)
-        sessions = Sessions(store, _now, self._committed)
+        defaults = SessionDefaults(timedelta(hours=settings.session_ttl_hours), settings.session_max_history)
+        retention = timedelta(days=settings.session_retention_days)
+        sessions = Sessions(store, _now, self._committed, defaults)
+        self._is_enabled = settings.enabled
+        self._sweeper = SessionSweeper(
+            SqlSessionSweeps(database), _now, time.monotonic, self._committed, retention, settings.session_sweep_seconds
+        )
         label_rules = LabelRules(store, sessions, live, self.view)
         coverage = SqlCoverageRegister(database, settings.fleet)
         retirement = Retirement(live, self.view)
@@ -143,6 +153,7 @@ class Process:
         self.services = Services(
             sessions=sessions,
             lifecycle=SessionLifecycle(sessions),
+            sweeper=self._sweeper,
             changes=SessionChanges(sessions),
             session_lookup=SessionLookup(sessions, SqlSessionDirectory(database), _now),
             partition=partition,
@@ -161,7 +172,7 @@ class Process:
             tile_routes=TileRoutes(self.view, time.monotonic),
             report_interval_ms=report_ms,
             fleet_id=settings.fleet,
-            version=__version__,
+            about=About(__version__, settings.enabled, settings.show_session_picker, defaults, retention),
         )
 
     def start(self) -> None:
@@ -175,6 +186,8 @@ class Process:
         self.supervisor.start("recent-ends", self._recent_ends.collect())
         self.supervisor.start("history-recorder", self._history_recorder.run())
         self.supervisor.start("history-retention", self._history_retention.run())
+        if self._is_enabled:
+            self.supervisor.start("session-sweeper", self._sweeper.run())
         self.supervisor.start("control-loop", self._control_loop.run())
 
     def _committed(self) -> None:

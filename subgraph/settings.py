@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from subgraph.domain.claims import ClaimNames
+from subgraph.domain.expiry import MAX_HISTORY_MAX, TTL_MAX, TTL_MIN
 from subgraph.domain.loads import LoadMetric
 from subgraph.token_settings import is_loopback, problems
 
@@ -67,6 +68,18 @@ class Settings:
     merge_after_seconds: float = 300.0
     """For how long siblings must have been together on a pod before they merge by themselves."""
     history_retention_days: int = 30
+    enabled: bool = True
+    """Whether anything can be changed or followed at all; what there is can be read in any case."""
+    show_session_picker: bool = True
+    """What front ends are told: whether they let users choose a session."""
+    session_ttl_hours: float = 720.0
+    """How long a session lives whose creator says nothing."""
+    session_max_history: int = 500
+    """How many messages a session's working history keeps if its creator says nothing."""
+    session_retention_days: float = 30.0
+    """How long after its end, expiry or deletion a session is removed for good."""
+    session_sweep_seconds: float = 5.0
+    """How often sessions are looked for that have expired, or that retention ends."""
     metrics: bool = True
     log_level: str = "warning"
 
@@ -89,8 +102,20 @@ class Settings:
             _require(0 <= getattr(self, name) <= 15, name, f"must lie between 0 and 15, not {getattr(self, name)}")
         _require(0 <= self.merge_after_seconds <= 604_800, "merge_after_seconds", "must lie between 0 and 604800")
         # A day at least: churn can be asked for over that time.
-        days = self.history_retention_days
-        _require(1 <= days <= 3_650, "history_retention_days", f"must lie between 1 and 3650, not {days}")
+        kept = self.history_retention_days
+        _require(1 <= kept <= 3_650, "history_retention_days", f"must lie between 1 and 3650, not {kept}")
+        hours = self.session_ttl_hours
+        hours_max = TTL_MAX.total_seconds() / 3_600
+        _require(
+            TTL_MIN.total_seconds() / 3_600 <= hours <= hours_max,
+            "session_ttl_hours",
+            f"must lie between 1 second and {hours_max:g} hours, not {hours:g}",
+        )
+        messages = self.session_max_history
+        _require(1 <= messages <= MAX_HISTORY_MAX, "session_max_history", f"must lie between 1 and {MAX_HISTORY_MAX}")
+        days = self.session_retention_days
+        _require(0 < days <= 3_650, "session_retention_days", f"must be above 0 and at most 3650, not {days:g}")
+        _require(0.05 <= self.session_sweep_seconds <= 3_600, "session_sweep_seconds", "must lie between 0.05 and 3600")
         for name, why in problems(self):
             _require(False, name, why)
         _require(

@@ -11,6 +11,7 @@ from subgraph.domain.errors import SessionManagerFailure
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import SessionId, TileId
 from subgraph.domain.sessions import Session
+from subgraph.operations.about import About
 from subgraph.operations.churn import ChurnMeter
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.hand_divisions import HandDivisions
@@ -26,6 +27,7 @@ from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.session_lookup import SessionLookup
+from subgraph.operations.session_sweeper import SessionSweeper
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
 from subgraph.operations.tile_routes import TileRoutes
@@ -38,6 +40,7 @@ class Services:
 
     sessions: Sessions
     lifecycle: SessionLifecycle
+    sweeper: SessionSweeper
     changes: SessionChanges
     session_lookup: SessionLookup
     partition: Partition
@@ -56,7 +59,7 @@ class Services:
     tile_routes: TileRoutes
     report_interval_ms: int
     fleet_id: str
-    version: str
+    about: About
 
 
 class TileHistory(NamedTuple):

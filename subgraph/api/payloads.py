@@ -60,6 +60,15 @@ class DeleteSessionPayload:
     errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
 
 
+@strawberry.type(description="What a clean-up did, or why not.")
+class CleanUpSessionsPayload:
+    """Of cleanUpExpiredSessions."""
+
+    expired: int = strawberry.field(default=0, description="Sessions whose time had run out.")
+    purged: int = strawberry.field(default=0, description="Sessions that are removed for good.")
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
 @strawberry.type(description="A tile, or why not.")
 class TilePayload:
     """Of forbidTile, allowTile and releaseTile."""

@@ -27,6 +27,7 @@ from subgraph.api.queries import Query
 from subgraph.api.scalars import SCALARS
 from subgraph.api.scopes import enforce_scopes, scope_directive
 from subgraph.api.subscriptions import Subscription
+from subgraph.api.switch import enforce_switch
 from subgraph.domain.access import Scope
 from subgraph.domain.errors import SessionManagerFailure
 from subgraph.operations.ports import SlowConsumer
@@ -106,6 +107,7 @@ class Schema(strawberry.federation.Schema):
         self._scope_directives = scope_directives
         super().__init__(**parts)
         enforce_scopes(self._schema, directives=scope_directives)
+        enforce_switch(self._schema)
 
     @property
     def schema_directives_in_use(self) -> list[object]:

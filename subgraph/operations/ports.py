@@ -84,6 +84,34 @@ class SessionStore(Protocol):
         ...
 
 
+class SessionSweeps(Protocol):
+    """What time does to sessions in the store. Of many processes that sweep at once, each session is swept by one."""
+
+    async def expire_due(self, now: datetime, limit: int, tenant_id: TenantId | None = None) -> int:
+        """Write that the time of ACTIVE sessions has run out, the longest due first, of one tenant or all.
+
+        Returns:
+            How many there were, at most `limit`.
+
+        Raises:
+            Unavailable: the database did not answer, or stayed busy beyond its bound.
+        """
+        ...
+
+    async def purge_stopped(
+        self, before: datetime, now: datetime, limit: int, tenant_id: TenantId | None = None
+    ) -> int:
+        """Remove sessions that stopped before a moment, and all that is their own; the journal tells of it.
+
+        Returns:
+            How many there were, at most `limit`.
+
+        Raises:
+            Unavailable: as for `expire_due`.
+        """
+        ...
+
+
 class MainExists(Exception):
     """Two first contacts of a tenant raced; the other one made its main session."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from subgraph.domain import sessions
 from subgraph.domain.access import Caller, require_change
 from subgraph.domain.errors import NotFound
+from subgraph.domain.expiry import DEFAULTS, SessionDefaults
 from subgraph.domain.ids import SessionId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange, SessionState
@@ -19,6 +20,7 @@ class Sessions:
     store: SessionStore
     clock: Clock
     wake_relay: Callable[[], None]
+    defaults: SessionDefaults = DEFAULTS
 
     async def create(self, caller: Caller, wanted: NewSession) -> Session:
         """A new ACTIVE session of the caller's tenant.
@@ -27,7 +29,7 @@ class Sessions:
             InvalidInput, NameTaken: as the rules and the store say.
         """
         await self.main(caller)
-        change = sessions.create(wanted, caller.tenant_id, caller.owner_id, self.clock())
+        change = sessions.create(wanted, caller.tenant_id, caller.owner_id, self.clock(), self.defaults)
         await self.store.commit(change)
         self.wake_relay()
         return change.created[0]

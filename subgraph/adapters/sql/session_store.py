@@ -11,6 +11,7 @@ from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.idempotency_keys import write_key
 from subgraph.adapters.sql.journal import forget_events, write_events
 from subgraph.adapters.sql.rows import is_text, session_of, session_values
+from subgraph.adapters.sql.session_sweeps import remove_sessions
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
 from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
@@ -120,10 +121,11 @@ def _write(change: SessionChange, connection: Connection) -> None:
 
 def _purge(connection: Connection, session: Session) -> None:
     mine = and_(SESSION.c.id == session.id, SESSION.c.tenant_id == session.tenant_id)
-    connection.execute(delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.session_id == session.id))
-    done = connection.execute(delete(SESSION).where(mine, SESSION.c.revision == session.revision))
-    if done.rowcount != 1:
+    # Locked where others write rows at the same time (PostgreSQL).
+    revision = connection.scalar(select(SESSION.c.revision).where(mine).with_for_update())
+    if revision != session.revision:
         raise _not_as_expected(connection, session)
+    remove_sessions(connection, [session.id])
 
 
 def _update(connection: Connection, session: Session) -> None:

@@ -14,7 +14,7 @@ from subgraph.api.inputs.session import (
     UpdateSessionInput,
 )
 from subgraph.api.mutations.outcome import told
-from subgraph.api.payloads import DeleteSessionPayload, SessionPayload, TitleSessionPayload
+from subgraph.api.payloads import CleanUpSessionsPayload, DeleteSessionPayload, SessionPayload, TitleSessionPayload
 from subgraph.api.scopes import needs
 from subgraph.api.types.session import to_session
 from subgraph.domain.access import Scope
@@ -167,3 +167,19 @@ class SessionMutations:
             return SessionPayload(session=to_session(session))
 
         return await told(SessionPayload, act)
+
+    @strawberry.mutation(
+        description=(
+            "Expire and remove now what is due in the tenant: sessions whose time has run out, and those that stopped "
+            "longer ago than retention keeps them. It happens by itself, too."
+        )
+    )
+    @needs(Scope.TENANT_WRITE)
+    async def clean_up_expired_sessions(self, info: Info) -> CleanUpSessionsPayload:
+        """Sweep the tenant's sessions."""
+
+        async def act() -> CleanUpSessionsPayload:
+            swept = await info.context.services.sweeper.clean_up(info.context.caller)
+            return CleanUpSessionsPayload(expired=swept.expired, purged=swept.purged)
+
+        return await told(CleanUpSessionsPayload, act)

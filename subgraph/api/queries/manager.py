@@ -1,8 +1,10 @@
 """Owns the query of what this session manager is and allows."""
 
 import strawberry
+from strawberry.scalars import JSON
 
 from subgraph.api.context import Info
+from subgraph.api.scalars import Duration
 from subgraph.api.scopes import needs
 
 
@@ -11,14 +13,35 @@ class SessionManagerInfo:
     """About this session manager."""
 
     version: str = strawberry.field(description="The version of the software.")
+    enabled: bool = strawberry.field(
+        description="Whether anything can be changed or followed; if not, mutations answer DISABLED, and reads go on."
+    )
+    show_session_picker: bool = strawberry.field(description="Whether front ends let users choose a session.")
+    default_ttl: Duration = strawberry.field(description="How long a session lives whose creator says nothing.")
+    default_max_history: int = strawberry.field(
+        description="How many messages a session's working history keeps if its creator says nothing."
+    )
+    retention: Duration = strawberry.field(
+        description="How long after its end, expiry or deletion a session is removed for good."
+    )
+    limits: JSON = strawberry.field(description="What may be asked of a session at most, by name and unit.")
 
 
 @strawberry.type
 class ManagerQueries:
     """This session manager."""
 
-    @strawberry.field(description="What this session manager is.")
+    @strawberry.field(description="What this session manager is, and its limits.")
     @needs()
     def session_manager(self, info: Info) -> SessionManagerInfo:
         """About this session manager."""
-        return SessionManagerInfo(version=info.context.services.version)
+        about = info.context.services.about
+        return SessionManagerInfo(
+            version=about.version,
+            enabled=about.enabled,
+            show_session_picker=about.shows_session_picker,
+            default_ttl=Duration(about.defaults.ttl),
+            default_max_history=about.defaults.max_history,
+            retention=Duration(about.retention),
+            limits=JSON(about.limits),
+        )

@@ -154,7 +154,8 @@ def purge(session: Session, *, actor: str | None, now: datetime, expected_revisi
     """
     check_revision(session, expected_revision)
     lapsed, events = _lapsed(session, now)
-    if lapsed.state is not SessionState.DELETED:
+    if lapsed.state is SessionState.ACTIVE:
+        # Whoever waits for its stop is told of it in the same words as by a deletion that can be undone.
         events = (*events, _told_deleted(lapsed, actor, now))
     events = (*events, tell(session, SessionEventType.SESSION_PURGED, actor, now))
     if not session.is_main:

@@ -1,0 +1,46 @@
+"""Owns what callers are told of this session manager: whether it is on, its defaults and its limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from subgraph.domain.coverage import TILES_PER_SESSION_MAX
+from subgraph.domain.expiry import DEFAULTS, MAX_HISTORY_MAX, TTL_MAX, TTL_MIN, SessionDefaults
+from subgraph.domain.labels import REQUIRED_LABELS_MAX
+from subgraph.domain.naming import DISPLAY_NAME_LENGTH_MAX
+from subgraph.domain.new_session import (
+    CONTEXT_BYTES_MAX,
+    DETAIL_VALUE_LENGTH_MAX,
+    DETAILS_MAX,
+    METADATA_BYTES_MAX,
+    TEXT_LENGTH_MAX,
+)
+from subgraph.domain.sessions.titles import TITLE_LENGTH_MAX
+
+LIMITS: Mapping[str, int] = {
+    "displayNameCharacters": DISPLAY_NAME_LENGTH_MAX,
+    "titleCharacters": TITLE_LENGTH_MAX,
+    "textCharacters": TEXT_LENGTH_MAX,
+    "details": DETAILS_MAX,
+    "detailValueCharacters": DETAIL_VALUE_LENGTH_MAX,
+    "metadataBytes": METADATA_BYTES_MAX,
+    "contextBytes": CONTEXT_BYTES_MAX,
+    "maxHistory": MAX_HISTORY_MAX,
+    "ttlSecondsMin": int(TTL_MIN.total_seconds()),
+    "ttlSecondsMax": int(TTL_MAX.total_seconds()),
+    "requiredLabels": REQUIRED_LABELS_MAX,
+    "tilesPerSession": TILES_PER_SESSION_MAX,
+}
+"""What callers may ask of a session, by name and unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """A session manager as its settings make it."""
+
+    version: str
+    enabled: bool = True
+    shows_session_picker: bool = True
+    defaults: SessionDefaults = DEFAULTS
+    retention: timedelta = timedelta(days=30)
+    limits: Mapping[str, int] = field(default_factory=lambda: LIMITS)

@@ -1,0 +1,222 @@
+"""The sweeps on every database: what is due and nothing else, once by whoever comes first, all of it or nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.adapters.sql.session_sweeps import SqlSessionSweeps
+from subgraph.adapters.sql.tables import SESSION
+from subgraph.domain import sessions
+from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
+from subgraph.domain.expiry import ExpiryPolicy
+from subgraph.domain.ids import TenantId
+from subgraph.domain.journal import SessionEventType
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.sessions import Session, SessionChange, SessionState
+from tests.support.databases import DATABASES
+
+pytestmark = pytest.mark.anyio
+
+TENANT, OTHER_TENANT = TenantId("tenant"), TenantId("other tenant")
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+T = SessionEventType
+ENTRIES_MAX = 10_000
+
+
+@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    make_url: Callable[[Path], str] = request.param
+    return make_url(tmp_path)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = await open_database(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def replica(database_url: str, database: Database) -> AsyncIterator[Database]:
+    """A second process's way to the same database."""
+    opened = await open_database(database_url)
+    yield opened
+    await opened.close()
+
+
+async def stored(database: Database, change: SessionChange) -> Session:
+    await SqlSessionStore(database).commit(change)
+    return (*change.created, *change.updated)[0]
+
+
+def made(name: str, ttl: timedelta = HOUR, tenant_id: TenantId = TENANT, policy: str = "SLIDING") -> SessionChange:
+    wanted = NewSession(display_name=name, ttl=ttl, expiry_policy=ExpiryPolicy(policy))
+    return sessions.create(wanted, tenant_id, "ann", NOW)
+
+
+async def read(database: Database, session: Session) -> Session | None:
+    return (await SqlSessionStore(database).sessions(session.tenant_id, [session.id])).get(session.id)
+
+
+async def told(database: Database, *types: SessionEventType) -> list[tuple[str, SessionEventType]]:
+    entries = await SqlJournal(database).entries_after(0, ENTRIES_MAX)
+    return [(entry.event.session_id, entry.event.type) for entry in entries if entry.event.type in types]
+
+
+@pytest.mark.requirement("TTL (default 720 h), per session. Policy SLIDING (default")
+async def test_what_is_due_expires_the_longest_due_first_and_is_told_once(database: Database) -> None:
+    second = await stored(database, made("second", 2 * HOUR))
+    first = await stored(database, made("first", HOUR, OTHER_TENANT, "FIXED"))
+    later = await stored(database, made("later", 3 * HOUR))
+    sweeps, now = SqlSessionSweeps(database), NOW + HOUR * 2.5
+    assert [await sweeps.expire_due(now, 1) for _ in range(3)] == [1, 1, 0]
+    assert await told(database, T.SESSION_EXPIRED) == [(first.id, T.SESSION_EXPIRED), (second.id, T.SESSION_EXPIRED)]
+    assert await read(database, second) == sessions.expire(second, now).updated[0]
+    assert await read(database, later) == later
+
+
+@pytest.mark.requirement("TTL (default 720 h), per session. Policy SLIDING (default")
+async def test_only_active_sessions_with_an_end_expire(database: Database) -> None:
+    main = await stored(database, sessions.create_main(TENANT, "ann", NOW))
+    ended = await stored(database, made("ended"))
+    await stored(database, sessions.end(ended, actor="ann", now=NOW))
+    deleted = await stored(database, made("deleted"))
+    await stored(database, sessions.delete(deleted, actor="ann", now=NOW))
+    assert await SqlSessionSweeps(database).expire_due(NOW + HOUR * 24 * 365, 10) == 0
+    assert await read(database, main) == main
+
+
+async def test_a_sweep_of_one_tenant_leaves_the_others_alone(database: Database) -> None:
+    own, other = await stored(database, made("own")), await stored(database, made("other", tenant_id=OTHER_TENANT))
+    sweeps, now = SqlSessionSweeps(database), NOW + 2 * HOUR
+    assert await sweeps.expire_due(now, 10, TENANT) == 1
+    assert await sweeps.purge_stopped(now + HOUR, now + HOUR, 10, OTHER_TENANT) == 0
+    assert await sweeps.purge_stopped(now + HOUR, now + HOUR, 10, TENANT) == 1
+    assert (await read(database, own), await read(database, other)) == (None, other)
+
+
+@pytest.mark.requirement("TTL (default 720 h), per session. Policy SLIDING (default")
+async def test_retention_removes_what_stopped_before_it_and_the_journal_tells_of_that_alone(database: Database) -> None:
+    ended = await stored(database, made("ended"))
+    await stored(database, sessions.end(ended, actor="ann", now=NOW))
+    deleted = await stored(database, made("deleted"))
+    await stored(database, sessions.delete(deleted, actor="ann", now=NOW + HOUR))
+    active = await stored(database, made("active"))
+    sweeps = SqlSessionSweeps(database)
+    assert await sweeps.purge_stopped(NOW, NOW, 10) == 0
+    assert await sweeps.purge_stopped(NOW + HOUR, NOW + 2 * HOUR, 10) == 1
+    assert await sweeps.purge_stopped(NOW + 2 * HOUR, NOW + 2 * HOUR, 10) == 1
+    assert [await read(database, session) for session in (ended, deleted, active)] == [None, None, active]
+    assert await told(database, T.SESSION_ENDED, T.SESSION_DELETED, T.SESSION_PURGED) == [
+        (ended.id, T.SESSION_PURGED),
+        (deleted.id, T.SESSION_PURGED),
+    ]
+
+
+@pytest.mark.requirement("TTL (default 720 h), per session. Policy SLIDING (default")
+async def test_replicas_that_sweep_at_once_expire_each_session_once(database: Database, replica: Database) -> None:
+    made_sessions = [await stored(database, made(f"s{number}")) for number in range(60)]
+
+    async def sweep(of: Database) -> int:
+        sweeps, swept = SqlSessionSweeps(of), 0
+        while count := await sweeps.expire_due(NOW + 2 * HOUR, 7):
+            swept += count
+        return swept
+
+    assert sum(await asyncio.gather(*(sweep(of) for of in (database, replica) * 3))) == len(made_sessions)
+    expired = await told(database, T.SESSION_EXPIRED)
+    assert sorted(session_id for session_id, _ in expired) == sorted(session.id for session in made_sessions)
+
+
+async def test_a_session_that_is_extended_while_sweeps_run_is_expired_or_extended_and_never_lost(
+    database: Database, replica: Database
+) -> None:
+    now = NOW + HOUR
+    made_sessions = [await stored(database, made(f"s{number}")) for number in range(30)]
+    store = SqlSessionStore(replica)
+
+    async def extend(session: Session) -> bool:
+        try:
+            await store.commit(sessions.extend(session, HOUR, actor="ann", now=NOW + HOUR / 2))
+        except RevisionConflict:
+            return False
+        return True
+
+    sweeps = SqlSessionSweeps(database)
+    sweeping = [asyncio.create_task(sweeps.expire_due(now, 5)) for _ in range(6)]
+    extended = await asyncio.gather(*map(extend, made_sessions))
+    await asyncio.gather(*sweeping)
+    for session, was_extended in zip(made_sessions, extended, strict=True):
+        found = await read(database, session)
+        assert found is not None
+        assert found.state is (SessionState.ACTIVE if was_extended else SessionState.EXPIRED)
+
+
+# ── What is deleted, and main ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.requirement("Delete cascades through scenarios, runs, KPIs, datasets")
+async def test_a_purge_removes_the_row_and_leaves_its_own_tale(database: Database) -> None:
+    session = await stored(database, made("a"))
+    (changed,) = sessions.update(session, sessions.SessionPatch(version=2), actor="ann", now=NOW).updated
+    with pytest.raises(RevisionConflict):
+        await SqlSessionStore(database).commit(sessions.purge(changed, actor="ann", now=NOW))
+    assert await read(database, session) == session
+    change = sessions.purge(session, actor="ann", now=NOW)
+    await SqlSessionStore(database).commit(change)
+    assert await read(database, session) is None
+    assert [kind for _, kind in await told(database, T.SESSION_DELETED, T.SESSION_PURGED)] == [
+        T.SESSION_DELETED,
+        T.SESSION_PURGED,
+    ]
+    with pytest.raises(NotFound):
+        await SqlSessionStore(database).commit(change)
+
+
+@pytest.mark.requirement("A tenant always has a `main`: made on its first contact")
+@pytest.mark.parametrize("decision", [sessions.end, sessions.delete, sessions.purge])
+async def test_of_replicas_that_stop_main_at_once_one_does_and_one_main_follows(
+    database: Database, replica: Database, decision: Callable[..., SessionChange]
+) -> None:
+    main = await stored(database, sessions.create_main(TENANT, "ann", NOW))
+    changes = [decision(main, actor=actor, now=NOW + HOUR) for actor in ("bob", "cid")]
+    outcomes = await asyncio.gather(
+        *(SqlSessionStore(of).commit(change) for of, change in zip((database, replica), changes, strict=True)),
+        return_exceptions=True,
+    )
+    assert sorted(type(outcome).__name__ for outcome in outcomes if outcome) in (["RevisionConflict"], ["NotFound"])
+    async with database.reading() as connection:
+        mains = select(func.count()).where(SESSION.c.tenant_id == TENANT, SESSION.c.is_main)
+        assert await connection.scalar(mains) == 1
+    successor = await SqlSessionStore(database).main_session(TENANT)
+    assert successor is not None
+    assert (successor.display_name, successor.state) == ("main", SessionState.ACTIVE)
+
+
+async def test_a_deleted_sessions_names_are_free_and_its_restoration_meets_who_took_them(database: Database) -> None:
+    async def create(name: str, external_id: str) -> Session:
+        wanted = NewSession(display_name=name, external_id=external_id)
+        return await stored(database, sessions.create(wanted, TENANT, "ann", NOW))
+
+    first = await create("a", "mine")
+    deleted = await stored(database, sessions.delete(first, actor="ann", now=NOW))
+    second = await create("a", "mine")
+    for name, path, taken in ((None, ("displayName",), "a"), ("b", ("externalId",), "mine")):
+        with pytest.raises(NameTaken) as refused:
+            await stored(database, sessions.restore(deleted, actor="ann", now=NOW, display_name=name))
+        assert (refused.value.path, refused.value.display_name, refused.value.conflicting_id) == (
+            path,
+            taken,
+            second.id,
+        )
+    await stored(database, sessions.delete(second, actor="ann", now=NOW))
+    restored = await stored(database, sessions.restore(deleted, actor="ann", now=NOW))
+    assert await read(database, first) == restored
