@@ -9,14 +9,21 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import make_url, text
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from subgraph.adapters.sql import migrations
 from subgraph.adapters.sql.database import migrate_database, sqlite_url
+from subgraph.adapters.sql.urls import database_url
 from tests.support.own_postgres import missing_postgres, own_postgres
+
+T = TypeVar("T")
 
 
 def sqlite_file(directory: Path) -> str:
@@ -76,6 +83,28 @@ def _new_database(template: str) -> str:
 
     _run(create)
     return server.set(database=name).render_as_string(hide_password=False)
+
+
+async def migrate_to(url: str, revision: str) -> None:
+    """Bring a database up to a revision, which may be an older version's."""
+
+    def upgrade(connection: Connection) -> None:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.set_main_option("path_separator", "os")
+        command.upgrade(config, revision)
+
+    await execute_in(url, upgrade)
+
+
+async def execute_in(url: str, work: Callable[[Connection], T]) -> T:
+    """Do something in a database beside whoever uses it, in a transaction."""
+    engine = create_async_engine(database_url(url))
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(work)
+    finally:
+        await engine.dispose()
 
 
 def _run(main: Callable[[], object]) -> None:
