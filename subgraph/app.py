@@ -137,7 +137,11 @@ class Process:
             candidacy,
             Recovery(live, self.view, candidacy, coverage),
             placement,
-            HandoffPolicy(),
+            HandoffPolicy(
+                prepare_timeout_ms=_ms(settings.prepare_seconds),
+                take_over_timeout_ms=_ms(settings.take_over_seconds),
+                drain_timeout_ms=_ms(settings.drain_seconds),
+            ),
             settings.cycle_seconds,
             self.metrics.observe_cycle,
             time.monotonic,

@@ -58,6 +58,12 @@ class Settings:
     leader_lease_seconds: float = 2.0
     cycle_seconds: float = 1.0
     report_seconds: float = 1.0
+    prepare_seconds: float = 10.0
+    """How long a pod may prepare to take a tile over before another one is chosen."""
+    take_over_seconds: float = 60.0
+    """How long a pod may take until it says that it works on a tile, before the tile goes to another one."""
+    drain_seconds: float = 10.0
+    """How long a former owner may take until it says that it has let go, before nobody waits for it."""
     load_metric: LoadMetric = LoadMetric.RECORDS
     split_tiles: bool = True
     """Whether hot tiles split and cold ones merge by themselves; by hand they do in any case."""
@@ -98,6 +104,8 @@ class Settings:
         )
         for name in ("leader_lease_seconds", "cycle_seconds", "report_seconds"):
             _require(0.05 <= getattr(self, name) <= 60, name, "must lie between 0.05 and 60")
+        for name in ("prepare_seconds", "take_over_seconds", "drain_seconds"):
+            _require(0.5 <= getattr(self, name) <= 3_600, name, "must lie between 0.5 and 3600")
         for name in ("split_depth_max", "split_resolution_max"):
             _require(0 <= getattr(self, name) <= 15, name, f"must lie between 0 and 15, not {getattr(self, name)}")
         _require(0 <= self.merge_after_seconds <= 604_800, "merge_after_seconds", "must lie between 0 and 604800")

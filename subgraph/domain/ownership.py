@@ -91,6 +91,7 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
     `registered_resolution`: that of the registered cell which the tile is a part of; None: its own. `replaces`: the
     tiles that it came from in a split or merge, for as long as their former owners may still write: the owner shuts
     them out before it works, and its first ACTIVE says so. `retired_at_ms`: when others replaced the tile.
+    `not_taken_over`: nobody owns it, because its last owner never said that it worked.
     """
 
     tenant_id: TenantId
@@ -107,6 +108,7 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
     registered_resolution: int | None = None
     replaces: tuple[TileId, ...] = ()
     retired_at_ms: int | None = None
+    not_taken_over: bool = False
 
     @property
     def is_handing_over(self) -> bool:
@@ -139,7 +141,9 @@ def place(record: TileRecord, term: Term) -> TileRecord:
     _require(record.owner is None, "an owner is moved from, or lost, but not overwritten")
     _require(term.epoch > record.highest_epoch, "an epoch must rise")
     suspicion = None if term.reason is AssignmentReason.MANUAL else record.suspicion
-    return msgspec.structs.replace(record, owner=_in_force(term), next=None, last_epoch=term.epoch, suspicion=suspicion)
+    return msgspec.structs.replace(
+        record, owner=_in_force(term), next=None, last_epoch=term.epoch, suspicion=suspicion, not_taken_over=False
+    )
 
 
 def prepare(record: TileRecord, term: Term) -> TileRecord:
@@ -161,6 +165,7 @@ def cut_over(record: TileRecord, now_ms: int) -> TileRecord:
         next=None,
         draining=_drained(record.owner, now_ms) or record.draining,
         last_epoch=record.next.epoch,
+        not_taken_over=False,
     )
 
 
@@ -170,8 +175,13 @@ def abort(record: TileRecord) -> TileRecord:
 
 
 def drop_owner(record: TileRecord) -> TileRecord:
-    """The owner is lost, or never took over: its term ends. A next owner that prepares is kept, to be cut over to."""
+    """The owner is lost: its term ends. A next owner that prepares is kept, to be cut over to."""
     return msgspec.structs.replace(record, owner=None)
+
+
+def take_from_idle(record: TileRecord) -> TileRecord:
+    """The owner never said that it works, and its time is over: its term ends, as if it were lost."""
+    return msgspec.structs.replace(drop_owner(record), not_taken_over=True)
 
 
 def tell_again(record: TileRecord, reminders: int) -> TileRecord:

@@ -23,6 +23,7 @@ from subgraph.domain.ownership import (
     place,
     prepare,
     retire,
+    take_from_idle,
     terms_of,
 )
 from tests.support.fleets import T1, A, B, C, held, term, tile
@@ -239,6 +240,7 @@ STEPS: dict[str, Step] = {
     "cut over": cut_over,
     "abort": lambda record, _: abort(record),
     "drop owner": lambda record, _: drop_owner(record),
+    "take from idle": lambda record, _: take_from_idle(record),
     "drop draining": lambda record, _: drop_draining(record),
     "retire": retire,
     **{f"{p} by {slot}": _saying(slot, p) for slot in ("owner", "next", "draining") for p in AcknowledgedPhase},

@@ -153,7 +153,7 @@ def test_an_owner_that_does_not_say_that_it_works_is_told_again_and_again() -> N
 
 def test_an_owner_that_has_not_taken_over_in_time_has_the_tile_no_more() -> None:
     assert settled(waiting(5_000, reminders=5)) == {}
-    assert settled(waiting(5_001, reminders=5)) == {T1: tile(last_epoch=7)}
+    assert settled(waiting(5_001, reminders=5)) == {T1: tile(last_epoch=7, not_taken_over=True)}
 
 
 def test_a_tile_of_a_slow_owner_that_moves_anyway_is_cut_over_to() -> None:
@@ -165,7 +165,7 @@ def test_the_time_to_take_over_counts_from_the_cut_over() -> None:
     owner = term(A, 7, ready=True, at=NOW_MS - 60_000, in_force_at_ms=NOW_MS - 5_000, reminders=5)
     assert settled(tile(owner=owner)) == {}
     late = term(A, 7, ready=True, at=NOW_MS - 60_000, in_force_at_ms=NOW_MS - 5_001, reminders=5)
-    assert settled(tile(owner=late)) == {T1: tile(last_epoch=7)}
+    assert settled(tile(owner=late)) == {T1: tile(last_epoch=7, not_taken_over=True)}
 
 
 def test_a_new_leader_takes_nothing_from_a_slow_owner_but_tells_it_again() -> None:
@@ -189,4 +189,4 @@ def test_a_slow_owner_is_at_fault_and_a_dead_one_is_lost() -> None:
 
 
 def test_what_an_owner_has_not_taken_over_says_nothing_against_the_tile() -> None:
-    assert settled(waiting(5_001))[T1] == tile(last_epoch=7, suspicion=None)
+    assert settled(waiting(5_001))[T1] == tile(last_epoch=7, suspicion=None, not_taken_over=True)

@@ -184,6 +184,7 @@ def test_a_database_of_a_newer_version_is_one_clear_line(tmp_path: Path) -> None
         (["--host", "0.0.0.0", "--access-token", ""], {}, "ACCESS_TOKEN"),
         ([], {"SESSION_MANAGER_ACCESS_TOKEN": "pässwörter"}, "ACCESS_TOKEN"),
         ([], {"SESSION_MANAGER_POD_LEASE_SECONDS": "9"}, "pod_lease_seconds"),
+        ([], {"SESSION_MANAGER_TAKE_OVER_SECONDS": "0"}, "TAKE_OVER_SECONDS"),
     ],
 )
 def test_bad_settings_are_one_clear_line(arguments: list[str], environment: dict[str, str], says: str) -> None:

@@ -36,7 +36,7 @@ strawberry.enum(
     name="PodAssignmentReason",
     description=(
         "Why a tile was given to a pod. TILE_SPLIT, TILE_MERGED: the pod had the tiles that this one came from. "
-        "NOT_TAKEN_OVER: the pod before it had it for a minute, and did not acknowledge ACTIVE."
+        "NOT_TAKEN_OVER: the pod before it had it for longer than it may, and did not acknowledge ACTIVE."
     ),
 )
 

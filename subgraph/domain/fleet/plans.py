@@ -186,8 +186,8 @@ def _moves(
     ):
         row, pod = int(columns.tile_rows[tile]), columns.pods[target]
         reason = _reason(kind, bool(tiles.last_epoch[row]), pod, now_ms, policy, by_hand)
-        if reason is AssignmentReason.POD_LOST and fleet.owner_id(row) in live:
-            # Settling takes it from a live pod for one reason only.
+        if reason is AssignmentReason.POD_LOST and (row in tiles.not_taken_over or fleet.owner_id(row) in live):
+            # What this cycle's settling takes from a live pod, it takes for that one reason.
             reason = AssignmentReason.NOT_TAKEN_OVER
         moves.append(
             FleetMove(

@@ -128,7 +128,7 @@ def settle_tile(
     elif owner and owner.acknowledged_at_ms is None:
         reminders = max(0, now_ms - owner.in_force_since_ms) // policy.tell_again_ms
         if others_receive and policy.is_overdue(owner, AssignmentState.ACTIVE, now_ms):
-            record = ownership.drop_owner(record)
+            record = ownership.take_from_idle(record)
         elif reminders > owner.reminders:
             record = ownership.tell_again(record, reminders)
     following = record.next

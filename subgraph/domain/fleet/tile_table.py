@@ -94,6 +94,8 @@ class TileTable:
         """Of successors whose owner has not said yet that it works: the tiles they came from."""
         self.retired_at_ms: dict[int, int] = {}
         """Of retiring tiles that others replaced: when."""
+        self.not_taken_over: set[int] = set()
+        """Of tiles that nobody owns: those whose last owner never said that it worked."""
         self.cells_of_session: dict[SessionId, CellIndex] = {}
         self.adjacency = Adjacency()
         self.requirements = Requirements()
@@ -228,10 +230,8 @@ class TileTable:
         self.registered_resolution[row] = AS_REGISTERED if registered is None else registered
         if record.retiring != (row in self.retiring):
             self._coverages.pop(self.session_of(row), None)
-        if record.retiring:
-            self.retiring.add(row)
-        else:
-            self.retiring.discard(row)
+        _add_or_discard(self.retiring, row, record.retiring)
+        _add_or_discard(self.not_taken_over, row, record.not_taken_over)
 
     def record(self, row: int, owner_id: PodId | None) -> TileRecord:
         """The record of a row, as the live store holds it."""
@@ -251,6 +251,7 @@ class TileTable:
             registered_resolution=None if registered == AS_REGISTERED else registered,
             replaces=self.replaces.get(row, ()),
             retired_at_ms=self.retired_at_ms.get(row),
+            not_taken_over=row in self.not_taken_over,
         )
 
     def owner_term(self, row: int, owner_id: PodId) -> Term:
@@ -294,6 +295,7 @@ class TileTable:
         ):
             few.pop(row, None)
         self.retiring.discard(row)
+        self.not_taken_over.discard(row)
         self.adjacency.forget(row)
         self.requirements.forget(row)
         self._free.append(row)
@@ -322,3 +324,10 @@ def _put_or_drop(few: dict[int, T], row: int, value: T | None) -> None:
         few.pop(row, None)
     else:
         few[row] = value
+
+
+def _add_or_discard(few: set[int], row: int, belongs: bool) -> None:
+    if belongs:
+        few.add(row)
+    else:
+        few.discard(row)
