@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from secrets import token_urlsafe
 
 from redis.asyncio import Redis
@@ -25,7 +26,9 @@ from subgraph.adapters.redis.connection import check_reachable, connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import JOURNAL_CHANNEL
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.redis.session_blobs import RedisSessionBlobs
 from subgraph.adapters.redis.term_log import RedisTermLog
+from subgraph.adapters.session_metrics import SessionReadsCollector
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
@@ -67,10 +70,12 @@ from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.recent_ends import RecentEnds
 from subgraph.operations.recovery import Recovery
 from subgraph.operations.retirement import Retirement
+from subgraph.operations.session_cache import SessionCache
 from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.session_lookup import SessionLookup
+from subgraph.operations.session_reads import SessionReads
 from subgraph.operations.session_sweeper import SessionSweeper
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
@@ -91,11 +96,16 @@ class Process:
         lease_ms, lease_ms_max = _ms(settings.pod_lease_seconds), _ms(settings.pod_lease_seconds_max)
         report_ms = _ms(settings.report_seconds)
         name = f"{socket.gethostname()}/{os.getpid()}"
-        store = SqlSessionStore(database)
         self.bus = RedisEventBus(redis)
+        blobs = RedisSessionBlobs(redis, settings.fleet)
+        self._session_cache = SessionCache(
+            blobs, self.bus, blobs.channel, settings.session_copies_max, time.monotonic, _new_token
+        )
+        store = SqlSessionStore(database, self._session_cache.changing)
         live = RedisLiveFleet(redis, self.bus, settings.fleet)
         self.view = FleetView(live, lease_ms_max, settings.load_metric, time.monotonic)
         self.metrics = Metrics(settings.fleet, name, self.view, self.supervisor, report_ms)
+        self.metrics.add(SessionReadsCollector(settings.fleet, name, self._session_cache))
         placement = PlacementPolicy(
             resolution=ResolutionPolicy(
                 enabled=settings.split_tiles,
@@ -108,7 +118,7 @@ class Process:
         self._journal_feed = JournalFeed(journal, self.bus, JOURNAL_CHANNEL)
         defaults = SessionDefaults(timedelta(hours=settings.session_ttl_hours), settings.session_max_history)
         retention = timedelta(days=settings.session_retention_days)
-        sessions = Sessions(store, _now, self._committed, defaults)
+        sessions = Sessions(store, _now, self._committed, defaults, SessionReads(store, self._session_cache))
         self._is_enabled = settings.enabled
         self._sweeper = SessionSweeper(
             SqlSessionSweeps(database), _now, time.monotonic, self._committed, retention, settings.session_sweep_seconds
@@ -118,7 +128,12 @@ class Process:
         retirement = Retirement(live, self.view)
         partition = Partition(sessions, coverage, live, self.view, label_rules)
         self._relay = OutboxRelay(
-            journal, self.bus, JOURNAL_CHANNEL, retirement.retire_session, label_rules.note_changed
+            journal,
+            self.bus,
+            JOURNAL_CHANNEL,
+            retirement.retire_session,
+            label_rules.note_changed,
+            partial(self._session_cache.relay, store),
         )
         self._tile_changes = TileChangeFeed(self.view, report_ms)
         candidacy = Candidacy(
@@ -185,6 +200,7 @@ class Process:
         self.supervisor.start("fleet-view", self.view.run())
         self.supervisor.start("tile-effects", self._tile_changes.collect())
         self.supervisor.start("tile-changes", self._tile_changes.run())
+        self.supervisor.start("session-cache", self._session_cache.run())
         self.supervisor.start("outbox-relay", self._relay.run())
         self.supervisor.start("journal-feed", self._journal_feed.run())
         self.supervisor.start("recent-ends", self._recent_ends.collect())

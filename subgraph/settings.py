@@ -86,6 +86,8 @@ class Settings:
     """How long after its end, expiry or deletion a session is removed for good."""
     session_sweep_seconds: float = 5.0
     """How often sessions are looked for that have expired, or that retention ends."""
+    session_copies_max: int = 10_000
+    """Copies of sessions that a process keeps to read them from; what it was not asked for goes first."""
     metrics: bool = True
     log_level: str = "warning"
 
@@ -109,6 +111,8 @@ class Settings:
         for name in ("split_depth_max", "split_resolution_max"):
             _require(0 <= getattr(self, name) <= 15, name, f"must lie between 0 and 15, not {getattr(self, name)}")
         _require(0 <= self.merge_after_seconds <= 604_800, "merge_after_seconds", "must lie between 0 and 604800")
+        copies = self.session_copies_max
+        _require(2 <= copies <= 10_000, "session_copies_max", f"must lie between 2 and 10000, not {copies}")
         # A day at least: churn can be asked for over that time.
         kept = self.history_retention_days
         _require(1 <= kept <= 3_650, "history_retention_days", f"must lie between 1 and 3650, not {kept}")

@@ -46,6 +46,10 @@ class Metrics:
         )
         self._process = process
 
+    def add(self, collector: Collector) -> None:
+        """Have another part of the process tell its metrics, too."""
+        self._registry.register(collector)
+
     def observe_cycle(self, facts: CycleFacts) -> None:
         """Count what a control cycle did."""
         self._cycle_seconds.labels(**self._labels).observe(facts.report.duration_ms / 1_000)

@@ -89,7 +89,7 @@ class Context:
         self.history_loader = DataLoader(self._load_histories, cache=False)
 
     async def _load_sessions(self, session_ids: list[SessionId]) -> list[Session | None]:
-        found = await self.services.sessions.get_many(self.caller, session_ids)
+        found = await self.services.sessions.shown(self.caller, session_ids)
         return [found.get(session_id) for session_id in session_ids]
 
     async def _load_histories(self, wanted: list[TileHistory]) -> list[Page[TermChange] | SessionManagerFailure]:

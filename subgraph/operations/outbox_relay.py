@@ -65,6 +65,7 @@ class OutboxRelay:
     channel: str
     retire_session: Callable[[SessionId], Awaitable[None]]
     note_changed: Callable[[TenantId, SessionId], Awaitable[None]]
+    end_copies: Callable[[Sequence[JournalEntry]], Awaitable[None]]
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def wake(self) -> None:
@@ -95,6 +96,8 @@ class OutboxRelay:
         entries = await self.journal.unrelayed(RELAY_BATCH)
         if not entries:
             return 0
+        # Before anybody is told: whoever then looks at a session finds it as it is told of.
+        await self.end_copies(entries)
         # Readers wait for nothing that is done to the fleet.
         await self.bus.publish(self.channel, _encoder.encode([_announcement(entry) for entry in entries]))
         done: list[int] = []

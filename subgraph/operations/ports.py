@@ -1,7 +1,7 @@
 """Owns the promises about sessions and events that adapters keep; one contract suite per port holds them to it."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -23,7 +23,15 @@ MonotonicClock = Callable[[], float]
 NewToken = Callable[[], str]
 """A text that nobody can guess, another one at every call."""
 
+ChangeGuard = Callable[[Sequence[tuple[TenantId, SessionId]]], AbstractAsyncContextManager[None]]
+"""What is entered before a change of sessions is committed, and left when it is, or was refused."""
+
 T = TypeVar("T")
+
+
+def unguarded(_: Sequence[tuple[TenantId, SessionId]]) -> AbstractAsyncContextManager[None]:
+    """Guards nothing: for stores of which nobody holds copies."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class SessionLookup:
 
     async def _found(self, caller: Caller, step: RefKind, text: str) -> Sequence[Session]:
         if step is RefKind.ID:
-            found = await self.sessions.get_many(caller, [SessionId(text)])
+            found = await self.sessions.shown(caller, [SessionId(text)])
             return list(found.values())
         sees_only = None if caller.has(Scope.TENANT_READ) else caller.owner_id
         if step is RefKind.DISPLAY_NAME:

@@ -1,6 +1,6 @@
 """Owns the use cases of sessions: create, get, the tenant's main session, and how a change is committed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from subgraph.domain import sessions
@@ -11,6 +11,7 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.operations.ports import Clock, MainExists, SessionStore
+from subgraph.operations.session_reads import SessionReads
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Sessions:
     clock: Clock
     wake_relay: Callable[[], None]
     defaults: SessionDefaults = DEFAULTS
+    reads: SessionReads | None = None
+    """Where sessions that are only shown come from; None: from the store."""
 
     async def create(self, caller: Caller, wanted: NewSession) -> Session:
         """A new ACTIVE session of the caller's tenant.
@@ -46,8 +49,15 @@ class Sessions:
         return found[session_id]
 
     async def get_many(self, caller: Caller, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
-        """The sessions among the ids that the caller may see, in one load."""
-        found = await self.store.sessions(caller.tenant_id, session_ids)
+        """The sessions among the ids that the caller may see, in one load; decisions may be taken on them."""
+        return self._visible(caller, await self.store.sessions(caller.tenant_id, session_ids))
+
+    async def shown(self, caller: Caller, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
+        """The same to be shown, from copies where there are any: as new, but nothing to decide on."""
+        source = self.store if self.reads is None else self.reads
+        return self._visible(caller, await source.sessions(caller.tenant_id, session_ids))
+
+    def _visible(self, caller: Caller, found: Mapping[SessionId, Session]) -> dict[SessionId, Session]:
         now = self.clock()
         return {
             session_id: sessions.as_of(session, now)

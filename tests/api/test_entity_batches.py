@@ -29,7 +29,7 @@ class CountingSessions:
         self.failure = failure
         self.asked: list[Sequence[SessionId]] = []
 
-    async def get_many(self, caller: Caller, ids: Sequence[SessionId]) -> dict[SessionId, Session]:
+    async def shown(self, caller: Caller, ids: Sequence[SessionId]) -> dict[SessionId, Session]:
         self.asked.append(ids)
         if self.failure:
             raise self.failure

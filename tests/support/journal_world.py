@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -188,8 +188,11 @@ class ServerProcess:
         async def note(_: TenantId, __: SessionId) -> None:
             fuse.step("a changed requirement is noted")
 
+        async def end_copies(_: Sequence[JournalEntry]) -> None:
+            fuse.step("older copies of the sessions end")
+
         fused_bus = cast("FlakyBus", Fused(bus, "bus", fuse))
-        self.relay = OutboxRelay(journal, fused_bus, CHANNEL, retire, note)
+        self.relay = OutboxRelay(journal, fused_bus, CHANNEL, retire, note, end_copies)
         self.feed = JournalFeed(journal, fused_bus, CHANNEL)
         self.sessions = Sessions(store, lambda: NOW, self._committed)
         self.events = SessionEvents(store, journal, self.feed, lambda: NOW)

@@ -1,5 +1,7 @@
 """Owns the names of keys and channels: a tenant's begin with the tenant, a fleet's carry it as their hash tag."""
 
+from subgraph.domain.ids import SessionId, TenantId
+
 PREFIX = "session-manager"
 
 
@@ -18,3 +20,8 @@ def fleet_key(fleet_id: str, name: str) -> str:
 
 JOURNAL_CHANNEL = f"{PREFIX}:journal"
 """The channel on which new entries of the journal are announced, of all tenants: ids, and nothing they hold."""
+
+
+def session_key(fleet_id: str, tenant_id: TenantId, session_id: SessionId, run: str) -> str:
+    """The key of a session's copy in one run of the store; its session's own hash tag."""
+    return f"{tenant_id}:{PREFIX}:{fleet_id}:session:{{{session_id}}}:{run}"

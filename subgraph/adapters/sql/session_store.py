@@ -16,7 +16,7 @@ from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
 from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionChange, SessionState
-from subgraph.operations.ports import MainExists
+from subgraph.operations.ports import ChangeGuard, MainExists, unguarded
 
 IDS_PER_QUERY = 10_000
 
@@ -24,8 +24,9 @@ IDS_PER_QUERY = 10_000
 class SqlSessionStore:
     """The SessionStore port on SQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, guard: ChangeGuard = unguarded) -> None:
         self._database = database
+        self._guard = guard
 
     async def sessions(self, tenant_id: TenantId, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
         """The tenant's sessions among the ids."""
@@ -39,6 +40,16 @@ class SqlSessionStore:
             found |= {session.id: session for session in await self._database.read(partial(_sessions, mine))}
         return found
 
+    async def revisions(self, session_ids: Sequence[SessionId]) -> dict[SessionId, int]:
+        """The revisions of those that there are, of all tenants."""
+        found: dict[SessionId, int] = {}
+        for start in range(0, len(session_ids), IDS_PER_QUERY):
+            wanted = SESSION.c.id.in_(session_ids[start : start + IDS_PER_QUERY])
+            found |= await self._database.read(
+                partial(_revisions, select(SESSION.c.id, SESSION.c.revision).where(wanted))
+            )
+        return found
+
     async def main_session(self, tenant_id: TenantId) -> Session | None:
         """The tenant's main session, or None before its first contact."""
         wanted = select(SESSION).where(SESSION.c.tenant_id == tenant_id, SESSION.c.is_main)
@@ -46,10 +57,11 @@ class SqlSessionStore:
 
     async def commit(self, change: SessionChange) -> None:
         """Write sessions and events in one transaction, or nothing at all."""
-        try:
-            await self._database.write(partial(_write, change))
-        except IntegrityError as error:
-            raise await self._conflict(change, error) from error
+        async with self._guard([(one.tenant_id, one.id) for one in (*change.updated, *change.purged)]):
+            try:
+                await self._database.write(partial(_write, change))
+            except IntegrityError as error:
+                raise await self._conflict(change, error) from error
 
     async def change(
         self, tenant_id: TenantId, session_id: SessionId, decide: Callable[[Session | None], SessionChange]
@@ -66,10 +78,11 @@ class SqlSessionStore:
             _write(decided, connection)
             return session, decided
 
-        try:
-            return await self._database.write(work)
-        except IntegrityError as error:
-            raise await self._conflict(decided, error) from error
+        async with self._guard([(tenant_id, session_id)]):
+            try:
+                return await self._database.write(work)
+            except IntegrityError as error:
+                raise await self._conflict(decided, error) from error
 
     async def _conflict(self, change: SessionChange, error: IntegrityError) -> Exception:
         """What a unique index refused, found out by asking: databases word their refusals differently."""
@@ -94,6 +107,10 @@ class SqlSessionStore:
 
 def _sessions(wanted: Select[Any], connection: Connection) -> list[Session]:
     return [session_of(row) for row in connection.execute(wanted)]
+
+
+def _revisions(wanted: Select[Any], connection: Connection) -> dict[SessionId, int]:
+    return {SessionId(row.id): row.revision for row in connection.execute(wanted)}
 
 
 def _write(change: SessionChange, connection: Connection) -> None:

@@ -140,7 +140,7 @@ class Session:
     async def resolve_references(cls, info: Info, keys: Sequence[dict[str, object]]) -> list["Session | None"]:
         """Sessions by `id`, in one load."""
         ids = [SessionId(str(key.get("id"))) for key in keys]
-        found = await info.context.services.sessions.get_many(info.context.caller, list(dict.fromkeys(ids)))
+        found = await info.context.services.sessions.shown(info.context.caller, list(dict.fromkeys(ids)))
         return [to_session(found[session_id]) if session_id in found else None for session_id in ids]
 
 
