@@ -32,6 +32,7 @@ from subgraph.adapters.session_metrics import SessionReadsCollector
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
+from subgraph.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_store import SqlSessionStore
@@ -59,6 +60,7 @@ from subgraph.operations.hand_moves import HandMoves
 from subgraph.operations.history import History
 from subgraph.operations.history_recorder import HistoryRecorder
 from subgraph.operations.history_retention import HistoryRetention
+from subgraph.operations.idempotency import Idempotency
 from subgraph.operations.journal_feed import JournalFeed
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.leadership import Candidacy
@@ -75,6 +77,9 @@ from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.session_lookup import SessionLookup
+from subgraph.operations.session_making import SessionMaking
+from subgraph.operations.session_names import SessionNames
+from subgraph.operations.session_naming import SessionNaming
 from subgraph.operations.session_reads import SessionReads
 from subgraph.operations.session_sweeper import SessionSweeper
 from subgraph.operations.sessions import Sessions
@@ -169,12 +174,18 @@ class Process:
             history, self.view, candidacy, settings.history_retention_days * MS_PER_DAY
         )
         rebalancing = Rebalancing(live, self.view, placement)
+        directory = SqlSessionDirectory(database)
+        names = SessionNames(store, directory)
+        lifecycle, changes = SessionLifecycle(sessions), SessionChanges(sessions)
+        self._idempotency = Idempotency(SqlIdempotencyKeys(database), _now, timedelta(hours=settings.idempotency_hours))
         self.services = Services(
             sessions=sessions,
-            lifecycle=SessionLifecycle(sessions),
+            lifecycle=lifecycle,
             sweeper=self._sweeper,
-            changes=SessionChanges(sessions),
-            session_lookup=SessionLookup(sessions, SqlSessionDirectory(database), _now),
+            changes=changes,
+            naming=SessionNaming(sessions, changes, lifecycle, names),
+            making=SessionMaking(sessions, names, self._idempotency, partition, coverage),
+            session_lookup=SessionLookup(sessions, directory, _now),
             partition=partition,
             label_rules=label_rules,
             pods=Pods(live, self.view, lease_ms, lease_ms_max, _new_token),
@@ -208,6 +219,7 @@ class Process:
         self.supervisor.start("history-retention", self._history_retention.run())
         if self._is_enabled:
             self.supervisor.start("session-sweeper", self._sweeper.run())
+        self.supervisor.start("idempotency-keys", self._idempotency.run())
         self.supervisor.start("control-loop", self._control_loop.run())
 
     def _committed(self) -> None:

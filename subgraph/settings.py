@@ -88,6 +88,8 @@ class Settings:
     """How often sessions are looked for that have expired, or that retention ends."""
     session_copies_max: int = 10_000
     """Copies of sessions that a process keeps to read them from; what it was not asked for goes first."""
+    idempotency_hours: float = 24.0
+    """How long an idempotency key is remembered."""
     metrics: bool = True
     log_level: str = "warning"
 
@@ -128,6 +130,10 @@ class Settings:
         days = self.session_retention_days
         _require(0 < days <= 3_650, "session_retention_days", f"must be above 0 and at most 3650, not {days:g}")
         _require(0.05 <= self.session_sweep_seconds <= 3_600, "session_sweep_seconds", "must lie between 0.05 and 3600")
+        kept_hours = self.idempotency_hours
+        _require(
+            0.01 <= kept_hours <= 8_760, "idempotency_hours", f"must lie between 0.01 and 8760, not {kept_hours:g}"
+        )
         for name, why in problems(self):
             _require(False, name, why)
         _require(

@@ -27,6 +27,8 @@ from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.session_lookup import SessionLookup
+from subgraph.operations.session_making import SessionMaking
+from subgraph.operations.session_naming import SessionNaming
 from subgraph.operations.session_sweeper import SessionSweeper
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
@@ -42,6 +44,8 @@ class Services:
     lifecycle: SessionLifecycle
     sweeper: SessionSweeper
     changes: SessionChanges
+    naming: SessionNaming
+    making: SessionMaking
     session_lookup: SessionLookup
     partition: Partition
     label_rules: LabelRules

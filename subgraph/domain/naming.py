@@ -45,6 +45,11 @@ def retired_main_name(session_id: str) -> str:
     return f"{RETIRED_MAIN_PREFIX}{session_id}"
 
 
+def is_retired_main(name: str) -> bool:
+    """Whether a name is one of former main sessions."""
+    return _RETIRED_MAIN.fullmatch(name) is not None
+
+
 def check_name(name: str) -> None:
     """Refuse a name that cannot be a session's.
 
@@ -59,7 +64,7 @@ def check_name(name: str) -> None:
         )
     if looks_like_uuid(name):
         raise InvalidInput("displayName may not look like a UUID: it would be mistaken for an id", ("displayName",))
-    if _RETIRED_MAIN.fullmatch(name):
+    if is_retired_main(name):
         raise InvalidInput(
             f"names of the form {RETIRED_MAIN_PREFIX}<id> are kept for former main sessions", ("displayName",)
         )

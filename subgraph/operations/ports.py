@@ -146,7 +146,10 @@ class SessionDirectory(Protocol):
     async def bearing(
         self, tenant_id: TenantId, kind: RefKind, text: str, owner_id: str | None, limit: int
     ) -> list[Session]:
-        """The sessions, of an owner or all, that bear an external id or a name, oldest first; none that is deleted."""
+        """The sessions that bear an external id or a name, oldest first, and are not deleted.
+
+        They are those of all, or those of an owner and the tenant's main session.
+        """
         ...
 
     async def taken_names(self, tenant_id: TenantId, names: Sequence[str]) -> set[str]:

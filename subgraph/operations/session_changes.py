@@ -46,19 +46,29 @@ class SessionChanges:
         return updated
 
     async def rename(
-        self, caller: Caller, session_id: SessionId, display_name: str, expected_revision: int | None = None
+        self,
+        caller: Caller,
+        session_id: SessionId,
+        display_name: str,
+        expected_revision: int | None = None,
+        *,
+        holds_name: bool = True,
     ) -> Session:
-        """Give a session another name.
+        """Give a session another name, which it holds alone or shares.
 
         Raises:
             NotFound, NotAllowed, IllegalState, SessionExpired, InvalidInput, RevisionConflict: as the rules say.
-            NameTaken: the name is another session's.
+            NameTaken: another session holds the name that this one is to hold.
         """
 
         def decide(session: Session) -> SessionChange:
-            now = self.sessions.clock()
             return sessions.rename(
-                session, display_name, actor=caller.owner_id, now=now, expected_revision=expected_revision
+                session,
+                display_name,
+                actor=caller.owner_id,
+                now=self.sessions.clock(),
+                expected_revision=expected_revision,
+                holds_name=holds_name,
             )
 
         renamed, _ = await self.sessions.change(caller, session_id, decide)

@@ -84,17 +84,24 @@ class SessionLifecycle:
         session, change = await self.sessions.change(caller, session_id, decide, includes_deleted=True)
         return Deletion(session, bool(change.purged), change.created[0] if change.created else None)
 
-    async def restore(self, caller: Caller, session_id: SessionId, display_name: str | None = None) -> Session:
-        """Bring a deleted session back.
+    async def restore(
+        self, caller: Caller, session_id: SessionId, display_name: str | None = None, *, holds_name: bool = True
+    ) -> Session:
+        """Bring a deleted session back, under its name or another one, which it holds alone or shares.
 
         Raises:
             NotFound, NotAllowed, IllegalState, InvalidInput: as the rules say.
-            NameTaken: its name, or its external id, is another session's by now.
+            NameTaken: another session holds the name that this one is to hold, or has its external id by now.
         """
 
         def decide(session: Session) -> SessionChange:
-            now = self.sessions.clock()
-            return sessions.restore(session, actor=caller.owner_id, now=now, display_name=display_name)
+            return sessions.restore(
+                session,
+                actor=caller.owner_id,
+                now=self.sessions.clock(),
+                display_name=display_name,
+                holds_name=holds_name,
+            )
 
         restored, _ = await self.sessions.change(caller, session_id, decide, includes_deleted=True)
         return restored

@@ -33,9 +33,17 @@ class Sessions:
         """
         await self.main(caller)
         change = sessions.create(wanted, caller.tenant_id, caller.owner_id, self.clock(), self.defaults)
+        await self.commit(change)
+        return change.created[0]
+
+    async def commit(self, change: SessionChange) -> None:
+        """Commit a change, and hint at it to the relay.
+
+        Raises:
+            KeyUsed, NameTaken, RevisionConflict, NotFound, Unavailable: as the store says.
+        """
         await self.store.commit(change)
         self.wake_relay()
-        return change.created[0]
 
     async def get(self, caller: Caller, session_id: SessionId) -> Session:
         """One session that the caller may see.

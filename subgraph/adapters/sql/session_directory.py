@@ -43,12 +43,12 @@ class SqlSessionDirectory:
     async def bearing(
         self, tenant_id: TenantId, kind: RefKind, text: str, owner_id: str | None, limit: int
     ) -> list[Session]:
-        """The undeleted sessions that bear an external id or a name."""
+        """The undeleted sessions that bear an external id or a name; of an owner and `main`, or of all."""
         if not is_text(text):
             return []
         wanted = select(SESSION).where(SESSION.c.tenant_id == tenant_id, _COLUMN_OF_REF[kind] == text, _IS_THERE[kind])
         if owner_id is not None:
-            wanted = wanted.where(SESSION.c.owner_id == owner_id)
+            wanted = wanted.where(or_(SESSION.c.owner_id == owner_id, SESSION.c.is_main))
         async with self._database.reading() as connection:
             rows = await connection.execute(wanted.order_by(SESSION.c.created_at, SESSION.c.id).limit(limit))
             return [session_of(row) for row in rows]

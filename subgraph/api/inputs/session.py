@@ -8,15 +8,51 @@ from strawberry.scalars import JSON
 
 from subgraph.api.inputs.coverage import TileCoverageInput
 from subgraph.api.inputs.label import SessionDetailInput, labels_of
+from subgraph.api.inputs.once import IDEMPOTENCY_KEY
 from subgraph.api.scalars import Duration, Long
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.expiry import MAX_HISTORY_MAX, TTL_MAX, ExpiryPolicy
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
+from subgraph.domain.naming import NameConflict
 from subgraph.domain.new_session import CONTEXT_BYTES_MAX, NewSession
 from subgraph.domain.sessions import SessionPatch
+from subgraph.domain.sessions.copying import CopyPart
 from subgraph.domain.sessions.titles import TITLE_LENGTH_MAX
 
+strawberry.enum(
+    CopyPart,
+    name="SessionCopyPart",
+    description=(
+        "A part of a session that a copy may take along, deep: nothing is shared. CONTEXT: its working memory. TILES: "
+        "its registered coverage, whose tiles are placed anew. Of parts that a session has none of, none is copied."
+    ),
+)
 _EXPECTED_REVISION = "If given, the session must be at this revision."
+
+
+strawberry.enum(
+    NameConflict,
+    name="SessionNameConflictPolicy",
+    description=(
+        "What becomes of a session whose name another one of the tenant bears, after trimming and NFC normalisation. "
+        'REJECT: NAME_TAKEN. SUFFIX: it gets the first free of "-2", "-3" and so on. ALLOW: they share the name, and '
+        "who looks for it is told NAME_AMBIGUOUS."
+    ),
+)
+NAME_CONFLICT = "What to do where another session of the tenant bears the name."
+
+
+@strawberry.input(description="A session to copy.")
+class CopySessionInput:
+    """A copy."""
+
+    source_id: strawberry.ID = strawberry.field(description="The session to copy; it stays as it is.")
+    display_name: str = strawberry.field(description="The copy's name.")
+    include: list[CopyPart] = strawberry.field(
+        default_factory=lambda: [CopyPart.DATASETS], description="What the copy takes along beyond its attributes."
+    )
+    name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
+    idempotency_key: str | None = strawberry.field(default=None, description=IDEMPOTENCY_KEY)
 
 
 @strawberry.input(description="A session to create. Its key is made by the server.")
@@ -63,6 +99,9 @@ class CreateSessionInput:
         default=None, description="How often it ticks in its journal, from PT1S to P1D; never if absent."
     )
 
+    name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
+    idempotency_key: str | None = strawberry.field(default=None, description=IDEMPOTENCY_KEY)
+
     def to_new_session(self) -> NewSession:
         """The domain's value.
 
@@ -71,6 +110,7 @@ class CreateSessionInput:
         """
         return NewSession(
             display_name=self.display_name,
+            name_conflict=self.name_conflict,
             data_source=self.data_source,
             type=self.type,
             version=self.version,
@@ -156,7 +196,8 @@ class RenameSessionInput:
     """A name."""
 
     id: strawberry.ID = strawberry.field(description="The session.")
-    display_name: str = strawberry.field(description="Its name from now on, unique in the tenant.")
+    display_name: str = strawberry.field(description="Its name from now on.")
+    name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
     expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
 
 
@@ -203,6 +244,7 @@ class RestoreSessionInput:
     display_name: str | None = strawberry.field(
         default=None, description="Another name for it, where its own is taken by now."
     )
+    name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
 
 
 @strawberry.input(description="A session to end.")

@@ -3,7 +3,9 @@
 import strawberry
 
 from subgraph.api.context import Info
+from subgraph.api.inputs.once import once_of
 from subgraph.api.inputs.session import (
+    CopySessionInput,
     CreateSessionInput,
     DeleteSessionInput,
     EndSessionInput,
@@ -19,6 +21,7 @@ from subgraph.api.scopes import needs
 from subgraph.api.types.session import to_session
 from subgraph.domain.access import Scope
 from subgraph.domain.ids import SessionId
+from subgraph.domain.sessions import SessionState
 
 
 @strawberry.type
@@ -32,15 +35,39 @@ class SessionMutations:
 
         async def act() -> SessionPayload:
             services, caller = info.context.services, info.context.caller
-            coverage, wanted = input.coverage, input.to_new_session()
+            coverage, wanted, once = input.coverage, input.to_new_session(), once_of(input)
             if coverage is None:
-                return SessionPayload(session=to_session(await services.sessions.create(caller, wanted)))
+                return SessionPayload(session=to_session(await services.making.create(caller, wanted, once)))
             cells, template = await coverage.to_cells(), coverage.to_template()
             # All that can be refused is, before there is a session.
             services.partition.check_template(template, wanted.required_labels)
-            session = await services.sessions.create(caller, wanted)
-            if cells:
+            session = await services.making.create(caller, wanted, once)
+            # One that was made with the key before may have stopped since.
+            if cells and session.state is SessionState.ACTIVE:
                 await services.partition.register(caller, session.id, cells, template)
+            return SessionPayload(session=to_session(session))
+
+        return await told(SessionPayload, act)
+
+    @strawberry.mutation(
+        description=(
+            "Copy a session that the caller may see: a new ACTIVE one of its own, with the attributes of its source "
+            "and the parts that are asked for."
+        )
+    )
+    @needs(Scope.SESSION_WRITE)
+    async def copy_session(self, info: Info, input: CopySessionInput) -> SessionPayload:
+        """Copy a session."""
+
+        async def act() -> SessionPayload:
+            session = await info.context.services.making.copy(
+                info.context.caller,
+                SessionId(str(input.source_id)),
+                input.display_name,
+                frozenset(input.include),
+                input.name_conflict,
+                once_of(input),
+            )
             return SessionPayload(session=to_session(session))
 
         return await told(SessionPayload, act)
@@ -86,9 +113,9 @@ class SessionMutations:
         """Rename a session."""
 
         async def act() -> SessionPayload:
-            changes, caller = info.context.services.changes, info.context.caller
-            session = await changes.rename(
-                caller, SessionId(str(input.id)), input.display_name, input.expected_revision
+            naming, caller = info.context.services.naming, info.context.caller
+            session = await naming.rename(
+                caller, SessionId(str(input.id)), input.display_name, input.name_conflict, input.expected_revision
             )
             return SessionPayload(session=to_session(session))
 
@@ -162,8 +189,8 @@ class SessionMutations:
         """Restore a session."""
 
         async def act() -> SessionPayload:
-            lifecycle, caller = info.context.services.lifecycle, info.context.caller
-            session = await lifecycle.restore(caller, SessionId(str(input.id)), input.display_name)
+            naming, caller = info.context.services.naming, info.context.caller
+            session = await naming.restore(caller, SessionId(str(input.id)), input.display_name, input.name_conflict)
             return SessionPayload(session=to_session(session))
 
         return await told(SessionPayload, act)

@@ -75,7 +75,13 @@ def update(
 
 
 def rename(
-    session: Session, display_name: str, *, actor: str, now: datetime, expected_revision: int | None = None
+    session: Session,
+    display_name: str,
+    *,
+    actor: str,
+    now: datetime,
+    expected_revision: int | None = None,
+    holds_name: bool = True,
 ) -> SessionChange:
     """Give a session another name. Its id, and what refers to it, stay; so does the name `main` of the main session.
 
@@ -92,7 +98,7 @@ def rename(
     if session.is_main:
         raise InvalidInput("the main session keeps its name", ("displayName",))
     check_name(name)
-    renamed = active(replace(session, display_name=name), now)
+    renamed = active(replace(session, display_name=name, holds_name=holds_name), now)
     payload = {"from": session.display_name, "to": name}
     return changed(
         session, renamed, now, (tell(session, SessionEventType.SESSION_RENAMED, actor, now, payload=payload),)

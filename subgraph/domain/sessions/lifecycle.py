@@ -164,7 +164,9 @@ def purge(session: Session, *, actor: str | None, now: datetime, expected_revisi
     return SessionChange(created=successor.created, purged=(session,), events=events + successor.events)
 
 
-def restore(session: Session, *, actor: str, now: datetime, display_name: str | None = None) -> SessionChange:
+def restore(
+    session: Session, *, actor: str, now: datetime, display_name: str | None = None, holds_name: bool = True
+) -> SessionChange:
     """Bring a deleted session back as it was: ENDED, EXPIRED, or ACTIVE with its sliding time starting anew.
 
     What was fixed to expire meanwhile comes back EXPIRED. A former main is an ordinary session.
@@ -174,6 +176,7 @@ def restore(session: Session, *, actor: str, now: datetime, display_name: str | 
         actor: on whose behalf.
         now: the time.
         display_name: another name for it, where its own may be taken by now.
+        holds_name: whether no other session may bear its name.
 
     Raises:
         IllegalState: it is not deleted.
@@ -186,7 +189,8 @@ def restore(session: Session, *, actor: str, now: datetime, display_name: str | 
         name = normal_name(display_name)
         check_name(name)
     target = _state_before_deletion(session, now)
-    restored = replace(_move(session, target), display_name=name, deleted_at=None, deleted_by=None, stopped_at=now)
+    there = replace(_move(session, target), deleted_at=None, deleted_by=None, stopped_at=now)
+    restored = replace(there, display_name=name, holds_name=holds_name)
     if target is SessionState.ACTIVE:
         restored = active(replace(restored, stopped_at=None), now)
     event = tell(session, SessionEventType.SESSION_RESTORED, actor, now, payload={"state": target.value})

@@ -1,0 +1,127 @@
+"""Owns the use cases that make a session: create one, and copy one; each once per idempotency key."""
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass, replace
+
+from subgraph.domain import sessions
+from subgraph.domain.access import Caller
+from subgraph.domain.errors import NameTaken, NotFound
+from subgraph.domain.idempotency import IdempotencyKey
+from subgraph.domain.ids import SessionId
+from subgraph.domain.naming import NameConflict
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.sessions import Session, SessionChange
+from subgraph.domain.sessions.copying import CopyPart, copy
+from subgraph.operations.idempotency import Idempotency
+from subgraph.operations.partition import Partition
+from subgraph.operations.ports import CoverageRegister
+from subgraph.operations.session_names import SessionNames
+from subgraph.operations.sessions import Sessions
+
+UNNAMED_ATTEMPTS_MAX = 10
+"""A made-up name is eight digits of a new id: that it is taken, and again, is rarer than all else that may happen."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnceKey:
+    """A client's idempotency key, if it gave one, and what stands for all that it asked."""
+
+    text: str | None = None
+    fingerprint: str = ""
+
+
+NO_KEY = OnceKey()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMaking:
+    """New sessions of one store."""
+
+    sessions: Sessions
+    names: SessionNames
+    idempotency: Idempotency
+    partition: Partition
+    coverage: CoverageRegister
+
+    async def create(self, caller: Caller, wanted: NewSession, once: OnceKey = NO_KEY) -> Session:
+        """A new ACTIVE session of the caller's tenant, or the one that was made with this key before.
+
+        Raises:
+            InvalidInput, NameTaken: as the rules and the policy on names say.
+            NotFound: what was made with this key is gone by now.
+        """
+        await self.sessions.main(caller)
+
+        def decide(name: str | None) -> SessionChange:
+            named = replace(wanted, display_name=name)
+            now, defaults = self.sessions.clock(), self.sessions.defaults
+            return sessions.create(named, caller.tenant_id, caller.owner_id, now, defaults)
+
+        return await self._make(caller, "createSession", once, wanted.display_name, wanted.name_conflict, decide)
+
+    async def copy(
+        self,
+        caller: Caller,
+        source_id: SessionId,
+        display_name: str,
+        include: Set[CopyPart],
+        name_conflict: NameConflict = NameConflict.REJECT,
+        once: OnceKey = NO_KEY,
+    ) -> Session:
+        """A copy of a session that the caller may see: with its own id and clock, and the parts that are asked for.
+
+        Parts of which a session has none are copied by taking none. Who repeats a call that failed while the tiles were
+        registered makes good what is missing, if it gave a key.
+
+        Raises:
+            NotFound, SessionExpired: the source is absent, or its time has run out.
+            InvalidInput, NameTaken, QuotaExceeded, Unavailable: as the rules, the policy on names and the tiles say.
+        """
+        source = await self.sessions.get(caller, source_id)
+
+        def decide(name: str | None) -> SessionChange:
+            now = self.sessions.clock()
+            return copy(source, name or "", include, caller.tenant_id, caller.owner_id, now, self.sessions.defaults)
+
+        made = await self._make(caller, "copySession", once, display_name, name_conflict, decide)
+        if CopyPart.TILES in include and made.state is sessions.SessionState.ACTIVE:
+            for part in (await self.coverage.of_session(source_id)).parts:
+                await self.partition.register(caller, made.id, part.cells.tolist(), part.template)
+        return made
+
+    async def _make(
+        self,
+        caller: Caller,
+        operation: str,
+        once: OnceKey,
+        name: str | None,
+        name_conflict: NameConflict,
+        decide: Callable[[str | None], SessionChange],
+    ) -> Session:
+        new: dict[SessionId, Session] = {}
+
+        async def make(key: IdempotencyKey | None) -> SessionId:
+            async def attempt(name: str | None, holds_name: bool) -> SessionId:
+                change = decide(name)
+                made = replace(change.created[0], holds_name=holds_name)
+                await self.sessions.commit(replace(change, created=(made,), key=key))
+                new[made.id] = made
+                return made.id
+
+            if name is not None:
+                return await self.names.settle(caller, name, name_conflict, attempt)
+            for _ in range(UNNAMED_ATTEMPTS_MAX):
+                try:
+                    return await attempt(None, True)
+                except NameTaken as taken:
+                    if taken.path != ("displayName",):
+                        raise await self.names.told(caller, taken) from taken
+            raise NameTaken("session-…", None, ("displayName",))
+
+        made_id = await self.idempotency.once(caller, operation, once.text, once.fingerprint, make)
+        if made_id in new:
+            return new[made_id]
+        try:
+            return await self.sessions.get(caller, made_id)
+        except NotFound as gone:
+            raise NotFound("Session", made_id, ("idempotencyKey",)) from gone
