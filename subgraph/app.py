@@ -38,6 +38,7 @@ from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.session_sweeps import SqlSessionSweeps
 from subgraph.adapters.sql.term_history import SqlTermHistory
+from subgraph.adapters.sql.ticking_sessions import SqlTickingSessions
 from subgraph.api.context import Services
 from subgraph.api.graphiql import graphiql_routes
 from subgraph.api.guard import Guard, admitted, refused
@@ -84,6 +85,7 @@ from subgraph.operations.session_reads import SessionReads
 from subgraph.operations.session_sweeper import SessionSweeper
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
+from subgraph.operations.ticks import Ticker
 from subgraph.operations.tile_changes import TileChangeFeed
 from subgraph.operations.tile_routes import TileRoutes
 from subgraph.operations.tile_rules import TileRules
@@ -120,6 +122,7 @@ class Process:
             )
         )
         journal = SqlJournal(database)
+        ticking = SqlTickingSessions(database)
         self._journal_feed = JournalFeed(journal, self.bus, JOURNAL_CHANNEL)
         defaults = SessionDefaults(timedelta(hours=settings.session_ttl_hours), settings.session_max_history)
         retention = timedelta(days=settings.session_retention_days)
@@ -173,6 +176,7 @@ class Process:
         self._history_retention = HistoryRetention(
             history, self.view, candidacy, settings.history_retention_days * MS_PER_DAY
         )
+        self._ticker = Ticker(ticking, candidacy, _now, self._committed)
         rebalancing = Rebalancing(live, self.view, placement)
         directory = SqlSessionDirectory(database)
         names = SessionNames(store, directory)
@@ -220,6 +224,7 @@ class Process:
         if self._is_enabled:
             self.supervisor.start("session-sweeper", self._sweeper.run())
         self.supervisor.start("idempotency-keys", self._idempotency.run())
+        self.supervisor.start("ticks", self._ticker.run())
         self.supervisor.start("control-loop", self._control_loop.run())
 
     def _committed(self) -> None:

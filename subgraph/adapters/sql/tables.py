@@ -101,6 +101,12 @@ class SessionRow(SqlTable, table=True):
         # What the sweeps look for, of all tenants: sessions whose time runs out, and those that retention ends.
         _partial("ix_session_expiring", "expires_at", "id", where="state = 'ACTIVE' AND expires_at IS NOT NULL"),
         _partial("ix_session_stopped", "stopped_at", "id", where="stopped_at IS NOT NULL"),
+        _partial(
+            "ix_session_ticking",
+            "next_tick_at",
+            "id",
+            where="state = 'ACTIVE' AND tick_interval_microseconds IS NOT NULL",
+        ),
     )
 
     id: str = Field(primary_key=True)
@@ -137,6 +143,7 @@ class SessionRow(SqlTable, table=True):
     max_history: int = Field(sa_column_kwargs={"server_default": "500"})
     token_budget: int | None = Field(sa_type=BigInteger)
     tick_interval_microseconds: int | None = Field(sa_type=BigInteger)
+    next_tick_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     unique_name: str | None
     search_name: str = Field(sa_column_kwargs={"server_default": ""})
 
