@@ -35,6 +35,7 @@ from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_directory import SqlSessionDirectory
+from subgraph.adapters.sql.session_hierarchy import SqlSessionHierarchy
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.session_sweeps import SqlSessionSweeps
 from subgraph.adapters.sql.term_history import SqlTermHistory
@@ -76,6 +77,7 @@ from subgraph.operations.retirement import Retirement
 from subgraph.operations.session_cache import SessionCache
 from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import SessionEvents
+from subgraph.operations.session_hierarchy import SessionFamilies
 from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.session_lookup import SessionLookup
 from subgraph.operations.session_making import SessionMaking
@@ -129,7 +131,12 @@ class Process:
         sessions = Sessions(store, _now, self._committed, defaults, SessionReads(store, self._session_cache))
         self._is_enabled = settings.enabled
         self._sweeper = SessionSweeper(
-            SqlSessionSweeps(database), _now, time.monotonic, self._committed, retention, settings.session_sweep_seconds
+            SqlSessionSweeps(database, self._session_cache.changing),
+            _now,
+            time.monotonic,
+            self._committed,
+            retention,
+            settings.session_sweep_seconds,
         )
         label_rules = LabelRules(store, sessions, live, self.view)
         coverage = SqlCoverageRegister(database, settings.fleet)
@@ -190,6 +197,9 @@ class Process:
             naming=SessionNaming(sessions, changes, lifecycle, names),
             making=SessionMaking(sessions, names, self._idempotency, partition, coverage),
             session_lookup=SessionLookup(sessions, directory, _now),
+            families=SessionFamilies(
+                SqlSessionHierarchy(database, self._session_cache.changing), _now, self._committed
+            ),
             partition=partition,
             label_rules=label_rules,
             pods=Pods(live, self.view, lease_ms, lease_ms_max, _new_token),

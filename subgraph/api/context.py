@@ -25,6 +25,7 @@ from subgraph.operations.ports import Page
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_events import SessionEvents
+from subgraph.operations.session_hierarchy import SessionFamilies
 from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.session_lookup import SessionLookup
 from subgraph.operations.session_making import SessionMaking
@@ -43,6 +44,7 @@ class Services:
     sessions: Sessions
     lifecycle: SessionLifecycle
     sweeper: SessionSweeper
+    families: SessionFamilies
     changes: SessionChanges
     naming: SessionNaming
     making: SessionMaking

@@ -8,6 +8,7 @@ import msgspec
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.expiry import MAX_HISTORY_MAX, ExpiryPolicy, check_ttl
+from subgraph.domain.ids import SessionId
 from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
 from subgraph.domain.naming import NameConflict, check_name
 
@@ -42,6 +43,7 @@ class NewSession:
     expiry_policy: ExpiryPolicy = ExpiryPolicy.SLIDING
     token_budget: int | None = None
     tick_interval: timedelta | None = None
+    associate_ids: tuple[SessionId, ...] = ()
 
 
 def check_new_session(wanted: NewSession, display_name: str) -> None:

@@ -13,6 +13,7 @@ from subgraph.domain.registration import RegisteredCells, RegisteredCoverage
 from subgraph.domain.session_list import SessionList
 from subgraph.domain.session_ref import RefKind
 from subgraph.domain.sessions import Session, SessionChange
+from subgraph.domain.sessions.hierarchy import Family
 
 Clock = Callable[[], datetime]
 """The wall clock, in UTC. Leases never use it: they live by Redis time and by the pod's own boot clock."""
@@ -88,6 +89,43 @@ class SessionStore(Protocol):
 
         Raises:
             Whatever `decide` raises; then, as `commit`.
+        """
+        ...
+
+
+class SessionHierarchy(Protocol):
+    """Who is an associate of whom. Every method sees one tenant only."""
+
+    async def change_family(
+        self,
+        tenant_id: TenantId,
+        parent_id: SessionId,
+        associate_ids: Sequence[SessionId],
+        decide: Callable[[Family], SessionChange],
+    ) -> tuple[Session, SessionChange]:
+        """Read a parent and its family, decide, and commit: of decisions at once, each sees what those before did.
+
+        Raises:
+            NotFound: one of them is not in the tenant, or deleted.
+            Unavailable: the database did not answer, or stayed busy beyond its bound.
+            Whatever `decide` raises.
+        """
+        ...
+
+    async def relatives(
+        self,
+        tenant_id: TenantId,
+        session_id: SessionId,
+        *,
+        above: bool,
+        owner_id: str | None,
+        first: int,
+        after: str | None,
+    ) -> Page[Session]:
+        """The undeleted sessions, of an owner or all, right above or below one, oldest first; the count is exact.
+
+        Raises:
+            InvalidInput: `after` is not a cursor of such a list.
         """
         ...
 

@@ -48,8 +48,9 @@ class SessionMaking:
 
         Raises:
             InvalidInput, NameTaken: as the rules and the policy on names say.
-            NotFound: what was made with this key is gone by now.
+            NotFound: the caller may not see one of the associates, or what was made with this key is gone by now.
         """
+        await self.sessions.check_associates(caller, wanted.associate_ids)
         await self.sessions.main(caller)
 
         def decide(name: str | None) -> SessionChange:

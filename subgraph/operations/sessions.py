@@ -10,6 +10,7 @@ from subgraph.domain.expiry import DEFAULTS, SessionDefaults
 from subgraph.domain.ids import SessionId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange, SessionState
+from subgraph.domain.sessions.hierarchy import check_associates
 from subgraph.operations.ports import Clock, MainExists, SessionStore
 from subgraph.operations.session_reads import SessionReads
 
@@ -30,11 +31,25 @@ class Sessions:
 
         Raises:
             InvalidInput, NameTaken: as the rules and the store say.
+            NotFound: the caller may not see one of the associates.
         """
+        await self.check_associates(caller, wanted.associate_ids)
         await self.main(caller)
         change = sessions.create(wanted, caller.tenant_id, caller.owner_id, self.clock(), self.defaults)
         await self.commit(change)
         return change.created[0]
+
+    async def check_associates(self, caller: Caller, associate_ids: Sequence[SessionId]) -> None:
+        """Refuse associates of a session to be made that are too many, or that the caller may not see.
+
+        Raises:
+            InvalidInput, NotFound: naming the entry.
+        """
+        check_associates(None, associate_ids)
+        visible = await self.get_many(caller, associate_ids) if associate_ids else {}
+        for index, associate_id in enumerate(associate_ids):
+            if associate_id not in visible:
+                raise NotFound("Session", associate_id, ("associateIds", str(index)))
 
     async def commit(self, change: SessionChange) -> None:
         """Commit a change, and hint at it to the relay.

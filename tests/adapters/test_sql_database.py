@@ -210,7 +210,7 @@ async def test_the_migrations_build_exactly_the_tables_that_the_stores_use(datab
         await connection.run_sync(METADATA.drop_all)
         await connection.run_sync(METADATA.create_all)
         assert await structure(connection) == migrated
-    assert len(migrated) == 28
+    assert len(migrated) == 30
 
 
 def test_the_head_is_the_newest_migration() -> None:

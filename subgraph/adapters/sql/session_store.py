@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, insert, select, update
+from sqlalchemy import Connection, Select, and_, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from subgraph.adapters.sql.database import Database
@@ -12,7 +12,7 @@ from subgraph.adapters.sql.idempotency_keys import write_key
 from subgraph.adapters.sql.journal import forget_events, write_events
 from subgraph.adapters.sql.rows import is_text, session_of, session_values
 from subgraph.adapters.sql.session_sweeps import remove_sessions
-from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
+from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_ASSOCIATION
 from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionChange, SessionState
@@ -59,7 +59,7 @@ class SqlSessionStore:
         """Write sessions and events in one transaction, or nothing at all."""
         async with self._guard([(one.tenant_id, one.id) for one in (*change.updated, *change.purged)]):
             try:
-                await self._database.write(partial(_write, change))
+                await self._database.write(partial(write_change, change))
             except IntegrityError as error:
                 raise await self._conflict(change, error) from error
 
@@ -75,7 +75,7 @@ class SqlSessionStore:
             session = next(iter(_sessions(wanted, connection)), None) if is_text(session_id) else None
             decided = decide(session)
             assert session is not None, "who decides raises where there is no session"
-            _write(decided, connection)
+            write_change(decided, connection)
             return session, decided
 
         async with self._guard([(tenant_id, session_id)]):
@@ -102,6 +102,9 @@ class SqlSessionStore:
                     holder := await connection.scalar(owners.where(SESSION.c.external_id == session.external_id))
                 ):
                     return NameTaken(session.external_id, holder, ("externalId",))
+            for index, link in enumerate(change.associated):
+                if not await connection.scalar(select(SESSION.c.id).where(SESSION.c.id == link.associate_id)):
+                    return NotFound("Session", link.associate_id, ("associateIds", str(index)))
         return error
 
 
@@ -113,7 +116,12 @@ def _revisions(wanted: Select[Any], connection: Connection) -> dict[SessionId, i
     return {SessionId(row.id): row.revision for row in connection.execute(wanted)}
 
 
-def _write(change: SessionChange, connection: Connection) -> None:
+def write_change(change: SessionChange, connection: Connection) -> None:
+    """Write a change, within `Database.write` alone, because it writes to the journal.
+
+    Raises:
+        RevisionConflict, NotFound, IntegrityError: as `SqlSessionStore.commit` tells of them.
+    """
     if change.key is not None:
         # First of all: of two at once, the later one waits here for the other, and has changed nothing.
         write_key(connection, change.key, change.created[0])
@@ -134,6 +142,17 @@ def _write(change: SessionChange, connection: Connection) -> None:
     if created:
         connection.execute(insert(SESSION), [session_values(one) for one in change.created])
         write_events(connection, [event for event in change.events if event.session_id in created])
+    _write_associations(connection, change)
+
+
+def _write_associations(connection: Connection, change: SessionChange) -> None:
+    if change.associated:
+        values = [{"parent_id": one.parent_id, "associate_id": one.associate_id} for one in change.associated]
+        connection.execute(insert(SESSION_ASSOCIATION), values)
+    if change.dissociated:
+        key = tuple_(SESSION_ASSOCIATION.c.parent_id, SESSION_ASSOCIATION.c.associate_id)
+        pairs = [(one.parent_id, one.associate_id) for one in change.dissociated]
+        connection.execute(delete(SESSION_ASSOCIATION).where(key.in_(pairs)))
 
 
 def _purge(connection: Connection, session: Session) -> None:

@@ -1,18 +1,19 @@
 """Owns the sweeps over sessions in SQL: what is due is found by its index, claimed and written in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, select, update
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import forget_events, write_events
 from subgraph.adapters.sql.rows import session_of
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
 from subgraph.domain import sessions
-from subgraph.domain.ids import TenantId
+from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionState
+from subgraph.operations.ports import ChangeGuard, unguarded
 
 _EXPIRE = (
     update(SESSION)
@@ -29,59 +30,73 @@ _EXPIRE = (
 class SqlSessionSweeps:
     """The SessionSweeps port on SQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, guard: ChangeGuard = unguarded) -> None:
         self._database = database
+        self._guard = guard
 
     async def expire_due(self, now: datetime, limit: int, tenant_id: TenantId | None = None) -> int:
         """Write that the time of sessions has run out."""
-        due = (SESSION.c.state == SessionState.ACTIVE.value, SESSION.c.expires_at <= now)
-        wanted = (*due, *_of(tenant_id))
-        return await self._database.write(partial(_expire, wanted=wanted, now=now, limit=limit))
+        due = and_(SESSION.c.state == SessionState.ACTIVE.value, SESSION.c.expires_at <= now)
+        return await self._sweep(due, SESSION.c.expires_at, limit, tenant_id, partial(_expire, now=now))
 
     async def purge_stopped(
         self, before: datetime, now: datetime, limit: int, tenant_id: TenantId | None = None
     ) -> int:
         """Remove sessions that stopped before a moment."""
-        wanted = (SESSION.c.stopped_at < before, *_of(tenant_id))
-        return await self._database.write(partial(_purge, wanted=wanted, now=now, limit=limit))
+        due = SESSION.c.stopped_at < before
+        return await self._sweep(due, SESSION.c.stopped_at, limit, tenant_id, partial(_purge, now=now))
+
+    async def _sweep(
+        self,
+        due: ColumnElement[bool],
+        since: ColumnElement[datetime | None],
+        limit: int,
+        tenant_id: TenantId | None,
+        carry_out: Callable[[Connection, Sequence[Session]], None],
+    ) -> int:
+        chosen = select(SESSION.c.tenant_id, SESSION.c.id).where(due).order_by(since, SESSION.c.id).limit(limit)
+        if tenant_id is not None:
+            chosen = chosen.where(SESSION.c.tenant_id == tenant_id)
+        async with self._database.reading() as connection:
+            found = [(TenantId(row.tenant_id), SessionId(row.id)) for row in await connection.execute(chosen)]
+        if not found:
+            return 0
+        ids = [session_id for _, session_id in found]
+
+        def work(connection: Connection) -> int:
+            claimed = _claimed(connection, and_(due, SESSION.c.id.in_(ids)))
+            if claimed:
+                carry_out(connection, claimed)
+            return len(claimed)
+
+        # Of processes that found the same ones, the first to write claims them all; the others find nothing due.
+        async with self._guard(found):
+            return await self._database.write(work)
 
 
-def _of(tenant_id: TenantId | None) -> tuple[ColumnElement[bool], ...]:
-    return () if tenant_id is None else (SESSION.c.tenant_id == tenant_id,)
-
-
-def _claimed(
-    connection: Connection, wanted: Sequence[ColumnElement[bool]], oldest: ColumnElement[datetime], limit: int
-) -> list[Session]:
+def _claimed(connection: Connection, due: ColumnElement[bool]) -> list[Session]:
     # Locked where others write rows at the same time (PostgreSQL); what they hold is left to the next sweep.
-    chosen = (
-        select(SESSION).where(*wanted).order_by(oldest, SESSION.c.id).limit(limit).with_for_update(skip_locked=True)
-    )
+    chosen = select(SESSION).where(due).order_by(SESSION.c.id).with_for_update(skip_locked=True)
     return [session_of(row) for row in connection.execute(chosen)]
 
 
-def _expire(connection: Connection, wanted: Sequence[ColumnElement[bool]], now: datetime, limit: int) -> int:
-    changes = [sessions.expire(session, now) for session in _claimed(connection, wanted, SESSION.c.expires_at, limit)]
-    if changes:
-        rows = [
-            {"session_id": session.id, "new_revision": session.revision, "now": session.updated_at}
-            for change in changes
-            for session in change.updated
-        ]
-        connection.execute(_EXPIRE, rows)
-        write_events(connection, [event for change in changes for event in change.events])
-    return len(changes)
+def _expire(connection: Connection, due: Sequence[Session], now: datetime) -> None:
+    changes = [sessions.expire(session, now) for session in due]
+    rows = [
+        {"session_id": session.id, "new_revision": session.revision, "now": session.updated_at}
+        for change in changes
+        for session in change.updated
+    ]
+    connection.execute(_EXPIRE, rows)
+    write_events(connection, [event for change in changes for event in change.events])
 
 
-def _purge(connection: Connection, wanted: Sequence[ColumnElement[bool]], now: datetime, limit: int) -> int:
-    stopped = _claimed(connection, wanted, SESSION.c.stopped_at, limit)
-    if stopped:
-        changes = [sessions.purge(session, actor=None, now=now) for session in stopped]
-        # Of a purged session only what its purge tells stays in the journal.
-        forget_events(connection, [session.id for session in stopped])
-        write_events(connection, [event for change in changes for event in change.events])
-        remove_sessions(connection, [session.id for session in stopped])
-    return len(stopped)
+def _purge(connection: Connection, stopped: Sequence[Session], now: datetime) -> None:
+    changes = [sessions.purge(session, actor=None, now=now) for session in stopped]
+    # Of a purged session only what its purge tells stays in the journal.
+    forget_events(connection, [session.id for session in stopped])
+    write_events(connection, [event for change in changes for event in change.events])
+    remove_sessions(connection, [session.id for session in stopped])
 
 
 def remove_sessions(connection: Connection, session_ids: Sequence[str]) -> int:

@@ -200,6 +200,16 @@ class IdempotencyKeyRow(SqlTable, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class SessionAssociationRow(SqlTable, table=True):
+    """One session is an associate of another one, its parent."""
+
+    __tablename__ = "session_association"
+    __table_args__ = (Index("ix_session_association_associate_id", "associate_id"), {"sqlite_with_rowid": False})
+
+    parent_id: str = Field(primary_key=True, foreign_key="session.id", ondelete="CASCADE")
+    associate_id: str = Field(primary_key=True, foreign_key="session.id", ondelete="CASCADE")
+
+
 class FleetRow(SqlTable, table=True):
     """What of a fleet outlives Redis."""
 
@@ -261,6 +271,7 @@ class AssignmentHistoryRow(SqlTable, table=True):
 
 METADATA: MetaData = SqlTable.metadata
 SESSION: Table = METADATA.tables["session"]
+SESSION_ASSOCIATION: Table = METADATA.tables["session_association"]
 SESSION_EVENT: Table = METADATA.tables["session_event"]
 IDEMPOTENCY_KEY: Table = METADATA.tables["idempotency_key"]
 FLEET: Table = METADATA.tables["fleet"]

@@ -12,11 +12,13 @@ from subgraph.api.inputs.once import IDEMPOTENCY_KEY
 from subgraph.api.scalars import Duration, Long
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.expiry import MAX_HISTORY_MAX, TTL_MAX, ExpiryPolicy
+from subgraph.domain.ids import SessionId
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
 from subgraph.domain.naming import NameConflict
 from subgraph.domain.new_session import CONTEXT_BYTES_MAX, NewSession
 from subgraph.domain.sessions import SessionPatch
 from subgraph.domain.sessions.copying import CopyPart
+from subgraph.domain.sessions.hierarchy import ASSOCIATES_PER_CALL_MAX
 from subgraph.domain.sessions.titles import TITLE_LENGTH_MAX
 
 strawberry.enum(
@@ -101,6 +103,9 @@ class CreateSessionInput:
 
     name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
     idempotency_key: str | None = strawberry.field(default=None, description=IDEMPOTENCY_KEY)
+    associate_ids: list[strawberry.ID] | None = strawberry.field(
+        default=None, description=f"Sessions to be its associates (children), at most {ASSOCIATES_PER_CALL_MAX}."
+    )
 
     def to_new_session(self) -> NewSession:
         """The domain's value.
@@ -125,6 +130,7 @@ class CreateSessionInput:
             expiry_policy=self.expiry_policy,
             token_budget=self.token_budget,
             tick_interval=self.tick_interval,
+            associate_ids=tuple(SessionId(str(one)) for one in self.associate_ids or ()),
         )
 
 
@@ -245,6 +251,23 @@ class RestoreSessionInput:
         default=None, description="Another name for it, where its own is taken by now."
     )
     name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
+
+
+@strawberry.input(description="A parent, and sessions that are to be its associates, or to be none any more.")
+class AssociateSessionsInput:
+    """A parent and its associates."""
+
+    parent_id: strawberry.ID = strawberry.field(description="The parent.")
+    associate_ids: list[strawberry.ID] = strawberry.field(
+        description=f"The associates (children), at most {ASSOCIATES_PER_CALL_MAX}."
+    )
+    expected_revision: int | None = strawberry.field(
+        default=None, description="If given, the parent must be at this revision."
+    )
+
+    def to_associate_ids(self) -> list[SessionId]:
+        """The associates' ids."""
+        return [SessionId(str(one)) for one in self.associate_ids]
 
 
 @strawberry.input(description="A session to end.")

@@ -3,6 +3,7 @@
 import strawberry
 
 from subgraph.api.mutations.fleet import FleetMutations
+from subgraph.api.mutations.hierarchy import HierarchyMutations
 from subgraph.api.mutations.placement import PlacementMutations
 from subgraph.api.mutations.pods import PodMutations
 from subgraph.api.mutations.sessions import SessionMutations
@@ -10,5 +11,5 @@ from subgraph.api.mutations.tiles import TileMutations
 
 
 @strawberry.type(description="What can be done. Every mutation answers expected failures in `errors`.")
-class Mutation(SessionMutations, TileMutations, PlacementMutations, PodMutations, FleetMutations):
+class Mutation(SessionMutations, HierarchyMutations, TileMutations, PlacementMutations, PodMutations, FleetMutations):
     """All mutations: each subject's in a module of its own."""

@@ -105,6 +105,16 @@ class Session:
         original = await info.context.session_loader.load(self.copied_from_id)
         return to_session(original) if original else None
 
+    @strawberry.field(description="The sessions it is an associate of, oldest first.")
+    async def parents(self, info: Info, first: int = 20, after: str | None = None) -> "SessionConnection":
+        """Those right above it."""
+        return await _relatives(info, self.id, above=True, first=first, after=after)
+
+    @strawberry.field(description="Its associates (children), oldest first.")
+    async def associates(self, info: Info, first: int = 20, after: str | None = None) -> "SessionConnection":
+        """Those right below it."""
+        return await _relatives(info, self.id, above=False, first=first, after=after)
+
     @strawberry.field(description="Its tiles, in the order of their H3 indexes.")
     def tiles(
         self, info: Info, first: int = 100, after: str | None = None, filter: TileFilter | None = None
@@ -215,6 +225,19 @@ def to_session(session: DomainSession) -> Session:
         tick_interval=_duration(session.tick_interval),
         copied_from_id=session.copied_from,
     )
+
+
+async def _relatives(
+    info: Info, session_id: strawberry.ID, *, above: bool, first: int, after: str | None
+) -> SessionConnection:
+    page = await info.context.services.families.relatives(
+        info.context.caller, SessionId(str(session_id)), above=above, first=page_size(first), after=after
+    )
+
+    async def count() -> int | None:
+        return page.total_count
+
+    return session_page(page, after, count)
 
 
 def _duration(length: timedelta | None) -> Duration | None:

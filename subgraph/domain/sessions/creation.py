@@ -9,7 +9,7 @@ from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.naming import MAIN_DISPLAY_NAME, normal_name
 from subgraph.domain.new_session import NewSession, check_new_session
-from subgraph.domain.sessions.record import Session, SessionChange, SessionState
+from subgraph.domain.sessions.record import Association, Session, SessionChange, SessionState
 
 
 def create(
@@ -51,7 +51,13 @@ def create(
         tick_interval=wanted.tick_interval,
         required_labels=dict(wanted.required_labels),
     )
-    return SessionChange(created=(session,), events=(tell(session, SessionEventType.SESSION_STARTED, owner_id, now),))
+    events = [tell(session, SessionEventType.SESSION_STARTED, owner_id, now)]
+    associate_ids = tuple(dict.fromkeys(wanted.associate_ids))
+    if associate_ids:
+        payload = {"associateIds": list(associate_ids)}
+        events.append(tell(session, SessionEventType.SESSION_ASSOCIATED, owner_id, now, payload=payload))
+    associated = tuple(Association(session_id, one) for one in associate_ids)
+    return SessionChange(created=(session,), associated=associated, events=tuple(events))
 
 
 def create_main(tenant_id: TenantId, owner_id: str, now: datetime) -> SessionChange:

@@ -65,6 +65,14 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Association:
+    """One session is an associate of another one, its parent."""
+
+    parent_id: SessionId
+    associate_id: SessionId
+
+
+@dataclass(frozen=True, slots=True)
 class SessionChange:
     """What one decision does to the store: all of it in one transaction, or nothing.
 
@@ -76,5 +84,7 @@ class SessionChange:
     created: tuple[Session, ...] = ()
     updated: tuple[Session, ...] = ()
     purged: tuple[Session, ...] = ()
+    associated: tuple[Association, ...] = ()
+    dissociated: tuple[Association, ...] = ()
     events: tuple[SessionEvent, ...] = ()
     key: IdempotencyKey | None = None

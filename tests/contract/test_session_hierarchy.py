@@ -1,0 +1,231 @@
+"""The hierarchy on every database: no cycle whoever races, nobody twice, both ends there, and pages that hold still."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.session_hierarchy import SqlSessionHierarchy
+from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.domain import sessions
+from subgraph.domain.access import ALL_SCOPES, Caller, Scope
+from subgraph.domain.errors import IllegalState, InvalidInput, NotAllowed, NotFound, RevisionConflict
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.journal import SessionEventType
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.sessions import Session
+from subgraph.domain.sessions.hierarchy import ASSOCIATES_PER_CALL_MAX
+from subgraph.operations.session_hierarchy import SessionFamilies
+from subgraph.operations.sessions import Sessions
+from tests.support.databases import DATABASES
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.requirement("Hierarchy: parents and associates, no duplicates, no cycles"),
+]
+
+TENANT = TenantId("tenant")
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ANN = Caller(TENANT, "ann", frozenset({Scope.SESSION_WRITE}))
+BOB = Caller(TENANT, "bob", frozenset({Scope.SESSION_WRITE}))
+ADMIN = Caller(TENANT, "root", ALL_SCOPES)
+
+
+@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    make_url: Callable[[Path], str] = request.param
+    return make_url(tmp_path)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = await open_database(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def replica(database_url: str, database: Database) -> AsyncIterator[Database]:
+    opened = await open_database(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def families(database: Database) -> SessionFamilies:
+    return families_on(database)
+
+
+def families_on(database: Database) -> SessionFamilies:
+    return SessionFamilies(SqlSessionHierarchy(database), lambda: NOW, lambda: None)
+
+
+async def made(database: Database, name: str, owner: str = "ann", tenant_id: TenantId = TENANT) -> Session:
+    age = timedelta(microseconds=sum(map(ord, name)))
+    change = sessions.create(NewSession(display_name=name), tenant_id, owner, NOW + age)
+    await SqlSessionStore(database).commit(change)
+    return change.created[0]
+
+
+async def names(families: SessionFamilies, of: Session, *, above: bool = False, caller: Caller = ANN) -> list[str]:
+    page = await families.relatives(caller, of.id, above=above, first=100, after=None)
+    assert page.total_count == len(page.items)
+    return [session.display_name for session in page.items]
+
+
+async def test_both_ends_show_the_association_which_is_told_to_each_once(
+    database: Database, families: SessionFamilies
+) -> None:
+    a, b, c = [await made(database, name) for name in "abc"]
+    for _ in range(2):
+        parent = await families.associate(ANN, a.id, [b.id, c.id, b.id])
+        assert parent.revision == 2
+    assert await names(families, a) == ["b", "c"]
+    assert await names(families, b, above=True) == ["a"]
+    entries = await SqlJournal(database).entries_after(0, 100)
+    told = [(entry.event.session_id, entry.event.payload) for entry in entries if "ASSOC" in entry.event.type.value]
+    assert told == [
+        (a.id, {"associateIds": [b.id, c.id]}),
+        (b.id, {"parentId": a.id}),
+        (c.id, {"parentId": a.id}),
+    ]
+
+
+async def test_a_dissociation_takes_away_what_is_given_and_is_told_once(
+    database: Database, families: SessionFamilies
+) -> None:
+    a, b, c = [await made(database, name) for name in "abc"]
+    await families.associate(ANN, a.id, [b.id, c.id])
+    for _ in range(2):
+        assert (await families.dissociate(ANN, a.id, [b.id])).revision == 3
+    assert (await names(families, a), await names(families, b, above=True)) == (["c"], [])
+    entries = await SqlJournal(database).entries_after(0, 100)
+    told = [entry.event.session_id for entry in entries if entry.event.type is SessionEventType.SESSION_DISSOCIATED]
+    assert told == [a.id, b.id]
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+async def test_a_cycle_of_any_length_is_refused_by_the_entry_that_would_close_it(
+    database: Database, families: SessionFamilies, length: int
+) -> None:
+    chain = [await made(database, str(number)) for number in range(length)]
+    for parent, associate in itertools.pairwise(chain):
+        await families.associate(ANN, parent.id, [associate.id])
+    other = await made(database, "other")
+    with pytest.raises(InvalidInput) as refused:
+        await families.associate(ANN, chain[-1].id, [other.id, chain[0].id])
+    assert refused.value.path == ("associateIds", "1")
+    assert await names(families, chain[-1]) == []
+
+
+async def test_of_associations_at_once_that_would_close_a_cycle_together_one_is_refused(
+    database: Database, replica: Database
+) -> None:
+    both = families_on(database), families_on(replica)
+    for round_number in range(10):
+        ring = [await made(database, f"{round_number}-{name}") for name in "abcd"]
+        links = list(zip(ring, [*ring[1:], ring[0]], strict=True))
+        outcomes = await asyncio.gather(
+            *(both[n % 2].associate(ANN, parent.id, [child.id]) for n, (parent, child) in enumerate(links)),
+            return_exceptions=True,
+        )
+        refused = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        assert [type(outcome) for outcome in refused] == [InvalidInput]
+
+
+async def test_both_ends_must_exist_in_the_tenant_and_for_the_caller(
+    database: Database, families: SessionFamilies
+) -> None:
+    own, bobs = await made(database, "own"), await made(database, "bobs", "bob")
+    foreign = await made(database, "foreign", tenant_id=TenantId("other tenant"))
+    deleted = await made(database, "deleted")
+    await SqlSessionStore(database).commit(sessions.delete(deleted, actor="ann", now=NOW))
+    for absent in (bobs.id, foreign.id, deleted.id, SessionId("nobody"), SessionId("\udcff")):
+        with pytest.raises(NotFound) as refused:
+            await families.associate(ANN, own.id, [absent])
+        assert refused.value.path == ("associateIds", "0")
+        with pytest.raises(NotFound) as refused:
+            await families.associate(ANN, absent, [own.id])
+        assert refused.value.path == ("parentId",)
+    assert await names(families, own) == []
+
+
+async def test_who_may_only_see_a_parent_is_told_what_it_lacks(database: Database, families: SessionFamilies) -> None:
+    a, b = await made(database, "a"), await made(database, "b")
+    reader = Caller(TENANT, "eve", frozenset({Scope.TENANT_READ, Scope.SESSION_WRITE}))
+    with pytest.raises(NotAllowed):
+        await families.associate(reader, a.id, [b.id])
+
+
+async def test_relatives_are_those_that_the_caller_may_see(database: Database, families: SessionFamilies) -> None:
+    own, other, bobs = await made(database, "a"), await made(database, "b"), await made(database, "c", "bob")
+    await families.associate(ADMIN, own.id, [other.id, bobs.id])
+    assert await names(families, own, caller=ADMIN) == ["b", "c"]
+    assert await names(families, own, caller=ANN) == ["b"]
+    assert await names(families, bobs, above=True, caller=BOB) == []
+
+
+async def test_deleted_relatives_are_hidden_and_restored_ones_back_and_purged_ones_gone(
+    database: Database, families: SessionFamilies
+) -> None:
+    a, b = await made(database, "a"), await made(database, "b")
+    store = SqlSessionStore(database)
+    await families.associate(ANN, a.id, [b.id])
+    (deleted,) = sessions.delete(b, actor="ann", now=NOW).updated
+    await store.commit(sessions.delete(b, actor="ann", now=NOW))
+    assert await names(families, a) == []
+    restoration = sessions.restore(deleted, actor="ann", now=NOW)
+    await store.commit(restoration)
+    assert await names(families, a) == ["b"]
+    await store.commit(sessions.purge(restoration.updated[0], actor="ann", now=NOW))
+    assert await names(families, a) == []
+
+
+async def test_pages_of_associates_give_each_once(database: Database, families: SessionFamilies) -> None:
+    parent = await made(database, "parent")
+    children = [await made(database, f"child {number}") for number in range(7)]
+    await families.associate(ANN, parent.id, [child.id for child in children])
+    seen: list[str] = []
+    after = None
+    while True:
+        page = await families.relatives(ANN, parent.id, above=False, first=3, after=after)
+        assert page.total_count == 7
+        seen += [session.id for session in page.items]
+        if not page.has_next:
+            break
+        after = page.cursors[-1]
+    assert sorted(seen) == sorted(child.id for child in children)
+
+
+async def test_limits_states_and_revisions_are_kept(database: Database, families: SessionFamilies) -> None:
+    a, b = await made(database, "a"), await made(database, "b")
+
+    async def attempt(associates: Sequence[SessionId], revision: int | None = None) -> None:
+        await families.associate(ANN, a.id, associates, revision)
+
+    with pytest.raises(RevisionConflict):
+        await attempt([b.id], 7)
+    with pytest.raises(InvalidInput, match="at most 100 associates"):
+        await attempt([b.id] * (ASSOCIATES_PER_CALL_MAX + 1))
+    with pytest.raises(InvalidInput, match="of itself"):
+        await attempt([a.id])
+    await SqlSessionStore(database).commit(sessions.end(a, actor="ann", now=NOW))
+    with pytest.raises(IllegalState):
+        await attempt([b.id])
+
+
+async def test_a_session_is_created_with_its_associates_or_not_at_all(
+    database: Database, families: SessionFamilies
+) -> None:
+    child = await made(database, "child")
+    operations = Sessions(SqlSessionStore(database), lambda: NOW, lambda: None)
+    parent = await operations.create(ANN, NewSession(display_name="p", associate_ids=(child.id, child.id)))
+    assert await names(families, parent) == ["child"]
+    with pytest.raises(NotFound) as refused:
+        await operations.create(ANN, NewSession(display_name="q", associate_ids=(child.id, SessionId("nobody"))))
+    assert refused.value.path == ("associateIds", "1")
