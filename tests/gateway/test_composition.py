@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from subgraph.api.schema import print_sdl
 from tests.gateway.processes import compose
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -25,6 +26,26 @@ def test_composes_with_the_experiment_manager(composer: str, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert "experiments" in supergraph.read_text()
     assert "createSession" in supergraph.read_text()
+
+
+@pytest.mark.usefixtures("node_packages")
+def test_composes_with_its_scopes_as_directives_too_which_the_supergraph_then_has(
+    composer: str, tmp_path: Path
+) -> None:
+    (tmp_path / "session-manager.graphql").write_text(print_sdl(scope_directives=True))
+    (tmp_path / "supergraph.yaml").write_text(
+        "subgraphs:\n"
+        "  session-manager:\n"
+        "    routing_url: http://127.0.0.1:4001/graphql\n"
+        "    schema: {file: session-manager.graphql}\n"
+        "  experiment-manager:\n"
+        "    routing_url: http://127.0.0.1:4002/graphql\n"
+        f"    schema: {{file: '{PROJECT / 'tests' / 'gateway' / 'experiment-manager.graphql'}'}}\n"
+    )
+    supergraph = tmp_path / "supergraph.graphql"
+    done = compose(composer, "--config", tmp_path / "supergraph.yaml", "--out", supergraph)
+    assert done.returncode == 0, done.stderr
+    assert '["session:write"]' in supergraph.read_text()
 
 
 @pytest.mark.usefixtures("node_packages")
