@@ -4,6 +4,7 @@ Every argument that can mean something of a tenant is found by walking the schem
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +13,14 @@ from uuid import uuid4
 import h3
 import httpx
 import pytest
+from graphql import get_named_type, is_required_argument
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from subgraph.api.entities import ENTITIES
 from subgraph.api.schema import make_schema
 from tests.support.issuer import token
-from tests.support.references import Leaf, leaves_of, operation
+from tests.support.references import SELECTION_DEPTH_MAX, Leaf, leaves_of, operation, selection
 from tests.support.server import PATIENT, RunningServer, running_server
 from tests.support.world import FakeWork, disk, new_session, until_owned
 
@@ -53,6 +55,7 @@ MEANS: Mapping[str, str] = {
     "ExtendSessionInput.id": "session",
     "DeleteSessionInput.id": "session",
     "RestoreSessionInput.id": "session",
+    "CopySessionInput.sourceId": "session",
     "RegisterTilesInput.sessionId": "session",
     "RequireTileLabelsInput.tileIds": "tile",
     "TileRefInput.tileId": "tile",
@@ -74,6 +77,7 @@ DESCRIBES = "describes sessions, of which only the caller's own are listed"
 MEANS_NOTHING_OF_A_TENANT: Mapping[str, str] = {
     "Query.currentSessions.after": PLACE_IN_LIST,
     "Query.sessions.after": PLACE_IN_LIST,
+    "Query.sessionAuditLog.after": PLACE_IN_LIST,
     "Query.assignmentHistory.after": PLACE_IN_LIST,
     "Subscription.sessionEvents.after": PLACE_IN_LIST,
     "SessionFilter.type": DESCRIBES,
@@ -112,6 +116,13 @@ MATRIX = [
     for leaf in CASES
     for stranger, claims in STRANGERS.items()
     if MEANS[leaf.key] != "owner" or claims["sub"] != "ann"  # who is called the same finds its own
+]
+QUERY: Any = SCHEMA.query_type
+LISTS = [
+    name
+    for name, field in QUERY.fields.items()
+    if str(get_named_type(field.type)).endswith("Connection")
+    and not any(is_required_argument(one) for one in field.args.values())
 ]
 STREAMS = [leaf for leaf in LEAVES if MEANS.get(leaf.key) == "stream"]
 
@@ -154,6 +165,19 @@ class World:
     def answer(self, leaf: Leaf, value: str, headers: Mapping[str, str]) -> str:
         asked = operation(SCHEMA, leaf, value, self.samples)
         return (self.first_told if leaf.root == "Subscription" else self.ask)(asked, headers)
+
+    def in_state(self, state: str) -> str:
+        """The id of a session of ann's in a state."""
+        if state == "EXPIRED":
+            session_id = new_session(self.server, ttl="PT1S")
+            time.sleep(1.1)
+            return session_id
+        session_id = new_session(self.server)
+        mutation = {"ENDED": "endSession", "DELETED": "deleteSession"}[state]
+        query = f"mutation($id: ID!) {{ {mutation}(input: {{id: $id}}) {{ errors {{ code }} }} }}"
+        done = self.server.data(query, id=session_id)
+        assert done[mutation]["errors"] == []
+        return session_id
 
     def without_ids(self, text: str) -> str:
         """An answer as it is but for what was asked for."""
@@ -200,6 +224,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "TileCoverageInput": {"cells": [CELLS[0]]},
             "RequireTileLabelsInput.requiredLabels": [],
             "RenameSessionInput.displayName": "another name",
+            "CopySessionInput.displayName": "a copy",
             "TitleSessionInput": {"title": "A title"},
             "MergeTilesInput.parent": h3.cell_to_parent(CELLS[0], 3),
             "PlaceTileInput.podId": pod.id,
@@ -255,14 +280,26 @@ def test_a_reference_to_anothers_entity_resolves_like_one_that_never_was(
     assert (world.of[kind] in answer(world.of, owner)) == (type_name != "Pod")
 
 
-@pytest.mark.parametrize("name", ["currentSessions", "sessions"])
+@pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("stranger", STRANGERS)
 def test_no_list_of_a_strangers_has_anything_of_anothers(world: World, name: str, stranger: str) -> None:
     world.warm()
-    query = f"{{ {name}(first: 100) {{ totalCount edges {{ node {{ id displayName metadata }} }} }} }}"
+    query = f"{{ {name}(first: 100) {selection(SCHEMA, QUERY.fields[name], SELECTION_DEPTH_MAX)} }}"
     answer = world.ask({"query": query}, bearer(STRANGERS[stranger]))
-    assert "errors" not in json.loads(answer)
+    assert {error["extensions"]["code"] for error in json.loads(answer).get("errors", [])} <= {"NOT_ALLOWED"}, answer
     assert not any(mark in answer for mark in (world.of["session"], world.of["name"], "marked"))
+    own = world.ask({"query": query}, bearer({"sub": "ann", "tenant": "acme", "scope": ALL}))
+    assert world.of["session"] in own, "its owner finds it there"
+
+
+@pytest.mark.parametrize("state", ["ENDED", "EXPIRED", "DELETED"])
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_whatever_became_of_it_a_stranger_is_told_nothing(world: World, stranger: str, state: str) -> None:
+    session_id, headers = world.in_state(state), bearer(STRANGERS[stranger])
+    for leaf in CASES:
+        if MEANS[leaf.key] == "session":
+            answer, never = (world.answer(leaf, one, headers) for one in (session_id, world.never["session"]))
+            assert answer.replace(session_id, "…") == world.without_ids(never), leaf.name
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
