@@ -28,12 +28,14 @@ from subgraph.adapters.redis.keys import JOURNAL_CHANNEL
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.adapters.redis.session_blobs import RedisSessionBlobs
 from subgraph.adapters.redis.term_log import RedisTermLog
+from subgraph.adapters.session_count_metric import SessionCountCollector
 from subgraph.adapters.session_metrics import SessionReadsCollector
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.session_counts import active_sessions_by_data_source
 from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_hierarchy import SqlSessionHierarchy
 from subgraph.adapters.sql.session_store import SqlSessionStore
@@ -115,6 +117,10 @@ class Process:
         self.view = FleetView(live, lease_ms_max, settings.load_metric, time.monotonic)
         self.metrics = Metrics(settings.fleet, name, self.view, self.supervisor, report_ms)
         self.metrics.add(SessionReadsCollector(settings.fleet, name, self._session_cache))
+        self.session_counts = SessionCountCollector(
+            lambda most: active_sessions_by_data_source(database, _now(), most), time.monotonic
+        )
+        self.metrics.add(self.session_counts)
         placement = PlacementPolicy(
             resolution=ResolutionPolicy(
                 enabled=settings.split_tiles,
@@ -321,6 +327,7 @@ def create_app(settings: Settings) -> Starlette:
             return admission
         if not admission.caller.has(CallerScope.ADMIN):
             return refused(403, f"this needs the scope {CallerScope.ADMIN}", "NOT_ALLOWED")
+        await holder["process"].session_counts.refresh()
         return Response(holder["process"].metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     graphql = GraphQLApp(
