@@ -42,6 +42,7 @@ from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.session_sweeps import SqlSessionSweeps
 from subgraph.adapters.sql.term_history import SqlTermHistory
 from subgraph.adapters.sql.ticking_sessions import SqlTickingSessions
+from subgraph.adapters.sql.tile_journal import SqlTileJournal
 from subgraph.api.context import Services
 from subgraph.api.graphiql import graphiql_routes
 from subgraph.api.guard import Guard, admitted, refused
@@ -185,7 +186,9 @@ class Process:
         history = SqlTermHistory(database, settings.fleet)
         term_log = RedisTermLog(redis, settings.fleet)
         self._recent_ends = RecentEnds(self.view)
-        self._history_recorder = HistoryRecorder(term_log, history, self.view, candidacy, time.monotonic)
+        self._history_recorder = HistoryRecorder(
+            term_log, history, self.view, candidacy, time.monotonic, SqlTileJournal(database, settings.fleet)
+        )
         self._history_retention = HistoryRetention(
             history, self.view, candidacy, settings.history_retention_days * MS_PER_DAY
         )

@@ -17,6 +17,7 @@ from subgraph.operations.history_comparison import TermColumns, compare, facts_o
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.ports import MonotonicClock
 from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, TermHistory, TermLog, facts_of
+from subgraph.operations.tile_journal import TileJournal
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class HistoryRecorder:
     view: FleetView
     candidacy: Candidacy
     clock: MonotonicClock
+    tile_journal: TileJournal | None = None
     _compared: tuple[int, int] | None = field(default=None, init=False)
     _waits: bool = field(default=False, init=False)
     _rested_at_seconds: float = field(default=0.0, init=False)
@@ -78,6 +80,8 @@ class HistoryRecorder:
             if stretch.end is None:
                 return
             await self.history.record(await asyncio.to_thread(facts_of, stretch.changes))
+            if self.tile_journal is not None:
+                await self.tile_journal.tell(stretch.changes)
             await self.log.forget(stretch.end)
             if not stretch.has_more:
                 return

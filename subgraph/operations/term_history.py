@@ -5,7 +5,7 @@ is forgotten once SQL has what it says; whatever is recorded twice says the same
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from subgraph.domain.fleet.terms import TermFacts, changed_terms
@@ -19,13 +19,17 @@ TERMS_PER_WRITE_MAX = 1_000
 
 @dataclass(frozen=True, slots=True)
 class LoggedChange:
-    """What one change made of one tile, and when (Redis time, milliseconds)."""
+    """What one change made of one tile, and when (Redis time, milliseconds).
+
+    `entry` is the number of the log's entry that says so; an emptied store counts anew, but in higher versions.
+    """
 
     version: int
     at_ms: int
     tile_id: TileId
     before: TileRecord | None
     after: TileRecord | None
+    entry: int = field(default=0, compare=False)
 
     def facts(self) -> list[TermFacts]:
         """What it says of the tile's terms that became other."""

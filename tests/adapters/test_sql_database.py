@@ -323,7 +323,7 @@ async def test_what_is_committed_is_on_disk_and_readers_do_not_wait_for_writers(
         assert await writer.scalar(text("PRAGMA journal_mode")) == "wal"
         assert await writer.scalar(text("PRAGMA synchronous")) == 2  # FULL: synced at every commit
         assert await writer.scalar(text("PRAGMA foreign_keys")) == 1
-        await writer.execute(text("INSERT INTO fleet VALUES ('fleet', 7)"))
+        await writer.execute(text("INSERT INTO fleet (id, incarnation) VALUES ('fleet', 7)"))
         assert await reader.scalar(text("SELECT count(*) FROM fleet")) == 0
     assert await SqlFleetRegister(database).incarnation("fleet") == 7
 
@@ -331,7 +331,7 @@ async def test_what_is_committed_is_on_disk_and_readers_do_not_wait_for_writers(
 async def test_an_error_within_a_transaction_undoes_it(database: Database) -> None:
     async def fail_after_writing() -> None:
         async with database.writing() as connection:
-            await connection.execute(text("INSERT INTO fleet VALUES ('fleet', 7)"))
+            await connection.execute(text("INSERT INTO fleet (id, incarnation) VALUES ('fleet', 7)"))
             raise LookupError
 
     with pytest.raises(LookupError):

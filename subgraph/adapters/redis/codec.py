@@ -77,12 +77,14 @@ def decode_message(message: bytes) -> FleetChange | CycleReport:
         )
 
 
-def decode_notes(fields: Mapping[bytes, bytes]) -> list[LoggedChange]:
-    """An entry of the log of terms: what one change made of some tiles."""
+def decode_notes(fields: Mapping[bytes, bytes], entry: int) -> list[LoggedChange]:
+    """An entry of the log of terms, by its number: what one change made of some tiles."""
     with _told_as_unreadable("an entry of the log of terms"):
         version, at_ms, notes = _notes_decoder.decode(fields[b"changes"])
         return [
-            LoggedChange(int(version), int(at_ms), _tile_id(tile_id), _noted(before.partition("|")[2]), _noted(after))
+            LoggedChange(
+                int(version), int(at_ms), _tile_id(tile_id), _noted(before.partition("|")[2]), _noted(after), entry
+            )
             for tile_id, before, after in zip(notes[::3], notes[1::3], notes[2::3], strict=True)
         ]
 

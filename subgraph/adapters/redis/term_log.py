@@ -49,7 +49,7 @@ def _decoded(entries: list[_Entry]) -> tuple[LoggedChange, ...]:
     changes: list[LoggedChange] = []
     for entry_id, fields in entries:
         try:
-            changes += codec.decode_notes(fields)
+            changes += codec.decode_notes(fields, int(entry_id.partition(b"-")[0]))
         except codec.Unreadable as error:
             # Whoever else writes into the stream must not end the process that reads it.
             logger.warning("notes up to %s are passed over: %s", entry_id.decode(), error)

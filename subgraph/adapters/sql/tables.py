@@ -211,12 +211,14 @@ class SessionAssociationRow(SqlTable, table=True):
 
 
 class FleetRow(SqlTable, table=True):
-    """What of a fleet outlives Redis."""
+    """What of a fleet outlives Redis. Of its log, the journal has told up to an entry of a version."""
 
     __tablename__ = "fleet"
 
     id: str = Field(primary_key=True)
     incarnation: int = Field(sa_type=BigInteger)
+    told_version: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    told_entry: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class RegisteredCellsRow(SqlTable, table=True):
