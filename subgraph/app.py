@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from secrets import token_urlsafe
+from secrets import token_hex, token_urlsafe
 
 from redis.asyncio import Redis
 from starlette.applications import Starlette
@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from subgraph import __version__
 from subgraph.adapters.die_with_parent import tie_to_parent
 from subgraph.adapters.metrics import Metrics
+from subgraph.adapters.redis.client_sessions import RedisClientSessions
 from subgraph.adapters.redis.connection import check_reachable, connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import JOURNAL_CHANNEL
@@ -55,6 +56,7 @@ from subgraph.domain.expiry import SessionDefaults
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.planning.resolution import ResolutionPolicy
+from subgraph.domain.prompt_session import MAPPING_TTL
 from subgraph.door import DoorKeeper
 from subgraph.operations.about import About
 from subgraph.operations.churn import ChurnMeter
@@ -87,6 +89,7 @@ from subgraph.operations.session_making import SessionMaking
 from subgraph.operations.session_names import SessionNames
 from subgraph.operations.session_naming import SessionNaming
 from subgraph.operations.session_reads import SessionReads
+from subgraph.operations.session_resolving import SessionResolving
 from subgraph.operations.session_sweeper import SessionSweeper
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
@@ -205,6 +208,9 @@ class Process:
             changes=changes,
             naming=SessionNaming(sessions, changes, lifecycle, names),
             making=SessionMaking(sessions, names, self._idempotency, partition, coverage),
+            resolving=SessionResolving(
+                sessions, directory, RedisClientSessions(redis, MAPPING_TTL), lambda: token_hex(4)
+            ),
             session_lookup=SessionLookup(sessions, directory, _now),
             families=SessionFamilies(
                 SqlSessionHierarchy(database, self._session_cache.changing), _now, self._committed

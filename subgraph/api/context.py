@@ -30,6 +30,7 @@ from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.session_lookup import SessionLookup
 from subgraph.operations.session_making import SessionMaking
 from subgraph.operations.session_naming import SessionNaming
+from subgraph.operations.session_resolving import SessionResolving
 from subgraph.operations.session_sweeper import SessionSweeper
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
@@ -48,6 +49,7 @@ class Services:
     changes: SessionChanges
     naming: SessionNaming
     making: SessionMaking
+    resolving: SessionResolving
     session_lookup: SessionLookup
     partition: Partition
     label_rules: LabelRules

@@ -27,6 +27,28 @@ strawberry.enum(
 _ERRORS = "Expected failures, with their facts; empty on success."
 
 
+@strawberry.type(description="A chat client's session, or why not.")
+class ResolveSessionPayload:
+    """Of resolveSession."""
+
+    session: Session | None = strawberry.field(default=None, description="The session, ACTIVE.")
+    client_session_id: str | None = strawberry.field(
+        default=None, description="The id to use from now on; it is the session's external id."
+    )
+    is_new: bool = strawberry.field(default=False, description="Whether the session was made by this call.")
+    was_collision: bool = strawberry.field(
+        default=False,
+        description="Whether the id that was asked for is another owner's, so that it is another one now.",
+    )
+    message_count: int = strawberry.field(
+        default=0,
+        description=(
+            "How many prompts were sent under the id, this one included, since it was not used for more than 24 hours."
+        ),
+    )
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
 @strawberry.type(description="A session, or why not.")
 class SessionPayload:
     """Of the mutations that create, change, end, extend and restore a session."""

@@ -34,6 +34,14 @@ class PromptMessage:
     content: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClientClaim:
+    """Whose a client's id is, and how many times its owner has sent a prompt under it; 0 where it is another's."""
+
+    owner_id: str
+    message_count: int
+
+
 def derived_id(user: str, messages: Sequence[PromptMessage]) -> str:
     """The id of a client's session that is given none: the same for the same beginning of a conversation.
 

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.idempotency import IdempotencyKey
 from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.prompt_session import ClientClaim
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage
 from subgraph.domain.session_list import SessionList
 from subgraph.domain.session_ref import RefKind
@@ -204,6 +205,18 @@ class SessionDirectory(Protocol):
 
     async def count(self, wanted: SessionList, most: int) -> int | None:
         """How many sessions a list holds; None where it is more than `most`."""
+        ...
+
+
+class ClientSessions(Protocol):
+    """Whose the ids are that chat clients use for their sessions; what is not used for a day is forgotten."""
+
+    async def claim(self, tenant_id: TenantId, client_id: str, owner_id: str) -> ClientClaim:
+        """Use an id on behalf of an owner: it is the first one's who does so. Two at once never both get it.
+
+        Raises:
+            Unavailable: the mapping cannot be reached.
+        """
         ...
 
 

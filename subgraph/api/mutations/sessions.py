@@ -4,6 +4,7 @@ import strawberry
 
 from subgraph.api.context import Info
 from subgraph.api.inputs.once import once_of
+from subgraph.api.inputs.prompt import ResolveSessionInput
 from subgraph.api.inputs.session import (
     CopySessionInput,
     CreateSessionInput,
@@ -16,7 +17,13 @@ from subgraph.api.inputs.session import (
     UpdateSessionInput,
 )
 from subgraph.api.mutations.outcome import told
-from subgraph.api.payloads import CleanUpSessionsPayload, DeleteSessionPayload, SessionPayload, TitleSessionPayload
+from subgraph.api.payloads import (
+    CleanUpSessionsPayload,
+    DeleteSessionPayload,
+    ResolveSessionPayload,
+    SessionPayload,
+    TitleSessionPayload,
+)
 from subgraph.api.scopes import needs
 from subgraph.api.types.session import to_session
 from subgraph.domain.access import Scope
@@ -48,6 +55,30 @@ class SessionMutations:
             return SessionPayload(session=to_session(session))
 
         return await told(SessionPayload, act)
+
+    @strawberry.mutation(
+        description=(
+            "A chat client's session: the caller's own under the client's id, whose time starts anew; or a new one. An "
+            "id that another owner has used within 24 hours is answered with a new id. Calls at once make one session."
+        )
+    )
+    @needs(Scope.SESSION_WRITE)
+    async def resolve_session(self, info: Info, input: ResolveSessionInput) -> ResolveSessionPayload:
+        """Resolve a session."""
+
+        async def act() -> ResolveSessionPayload:
+            done = await info.context.services.resolving.resolve(
+                info.context.caller, input.client_session_id, input.to_messages()
+            )
+            return ResolveSessionPayload(
+                session=to_session(done.session),
+                client_session_id=done.client_id,
+                is_new=done.is_new,
+                was_collision=done.was_collision,
+                message_count=done.message_count,
+            )
+
+        return await told(ResolveSessionPayload, act)
 
     @strawberry.mutation(
         description=(

@@ -1,6 +1,6 @@
 """Owns the session: what it is, how it comes to be, what may be changed of it, and its lifecycle as one table."""
 
-from subgraph.domain.sessions.changes import SessionPatch, rename, update
+from subgraph.domain.sessions.changes import SessionPatch, release_external_id, rename, touch, update
 from subgraph.domain.sessions.creation import create, create_main
 from subgraph.domain.sessions.lifecycle import (
     TRANSITIONS,
@@ -29,8 +29,10 @@ __all__ = [
     "expire",
     "extend",
     "purge",
+    "release_external_id",
     "rename",
     "require_active",
     "restore",
+    "touch",
     "update",
 ]

@@ -74,6 +74,23 @@ def update(
     return changed(session, after, now, events) if events else SessionChange()
 
 
+def touch(session: Session, *, actor: str, now: datetime) -> SessionChange:
+    """Note that work goes on in a session: who slides has its time start anew.
+
+    Raises:
+        IllegalState, SessionExpired, NotFound: the session is not ACTIVE.
+    """
+    require_active(as_of(session, now), ("id",))
+    event = tell(session, SessionEventType.SESSION_UPDATED, actor, now, payload={"fields": ["lastActiveAt"]})
+    return changed(session, active(session, now), now, (event,))
+
+
+def release_external_id(session: Session, *, actor: str, now: datetime) -> SessionChange:
+    """Take a session's external id from it, so that another one may bear it."""
+    event = tell(session, SessionEventType.SESSION_UPDATED, actor, now, payload={"fields": ["externalId"]})
+    return changed(session, replace(session, external_id=None), now, (event,))
+
+
 def rename(
     session: Session,
     display_name: str,
