@@ -3,8 +3,8 @@
     python benchmarks/reads.py [--rounds 41]
 
 Sessions are in a SQLite file, their copies in a Valkey on another core. `load` is what an `_entities` request loads;
-`request` is the whole of it in the server's schema, from the query's text to its data, without HTTP. Times are by the clock,
-and of this process's processor time, which other work on the machine hardly touches.
+`request` is the whole of it in the server's schema, from the query's text to its data, without HTTP. Times
+are by the clock, and of this process's processor time, which other work on the machine hardly touches.
 """
 
 import argparse
