@@ -51,7 +51,7 @@ class SessionMaking:
             NotFound: the caller may not see one of the associates, or what was made with this key is gone by now.
         """
         await self.sessions.check_associates(caller, wanted.associate_ids)
-        await self.sessions.main(caller)
+        await self.sessions.meet(caller)
 
         def decide(name: str | None) -> SessionChange:
             named = replace(wanted, display_name=name)

@@ -1,18 +1,21 @@
 """Owns the use cases of sessions: create, get, the tenant's main session, and how a change is committed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from subgraph.domain import sessions
 from subgraph.domain.access import Caller, require_change
 from subgraph.domain.errors import NotFound
 from subgraph.domain.expiry import DEFAULTS, SessionDefaults
-from subgraph.domain.ids import SessionId
+from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.domain.sessions.hierarchy import check_associates
 from subgraph.operations.ports import Clock, MainExists, SessionStore
 from subgraph.operations.session_reads import SessionReads
+
+TENANTS_MET_MAX = 10_000
+"""Tenants that a process remembers to have met; then it forgets all, and asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Sessions:
     defaults: SessionDefaults = DEFAULTS
     reads: SessionReads | None = None
     """Where sessions that are only shown come from; None: from the store."""
+    _met: set[TenantId] = field(default_factory=set)
 
     async def create(self, caller: Caller, wanted: NewSession) -> Session:
         """A new ACTIVE session of the caller's tenant.
@@ -34,7 +38,7 @@ class Sessions:
             NotFound: the caller may not see one of the associates.
         """
         await self.check_associates(caller, wanted.associate_ids)
-        await self.main(caller)
+        await self.meet(caller)
         change = sessions.create(wanted, caller.tenant_id, caller.owner_id, self.clock(), self.defaults)
         await self.commit(change)
         return change.created[0]
@@ -87,6 +91,14 @@ class Sessions:
             for session_id, session in found.items()
             if session.state is not SessionState.DELETED and caller.may_see(session)
         }
+
+    async def meet(self, caller: Caller) -> None:
+        """Make sure that the tenant has a main session. From then on it always has one, so the store is asked once."""
+        if caller.tenant_id not in self._met:
+            await self.main(caller)
+            if len(self._met) >= TENANTS_MET_MAX:
+                self._met.clear()
+            self._met.add(caller.tenant_id)
 
     async def main(self, caller: Caller) -> Session:
         """The tenant's main session, made on its first contact."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import SqlJournal
@@ -93,7 +93,8 @@ class FusedConnection:
         def call(*args: Any, **kwargs: Any) -> Any:
             self._fuse.step("before a statement of a transaction")
             result = found(*args, **kwargs)
-            self._fuse.step(f"after a statement of a transaction: {args[0].__visit_name__} {args[0].table.name}")
+            table: Any = args[0].get_final_froms()[0] if isinstance(args[0], Select) else args[0].table
+            self._fuse.step(f"after a statement of a transaction: {args[0].__visit_name__} {table.name}")
             return result
 
         return call if callable(found) else found

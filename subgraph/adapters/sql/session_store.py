@@ -19,6 +19,8 @@ from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.operations.ports import ChangeGuard, MainExists, unguarded
 
 IDS_PER_QUERY = 10_000
+# Made once, because making a statement costs as much as carrying it out.
+_INSERT_SESSIONS = insert(SESSION)
 
 
 class SqlSessionStore:
@@ -140,7 +142,7 @@ def write_change(change: SessionChange, connection: Connection) -> None:
     for session in change.purged:
         _purge(connection, session)
     if created:
-        connection.execute(insert(SESSION), [session_values(one) for one in change.created])
+        connection.execute(_INSERT_SESSIONS, [session_values(one) for one in change.created])
         write_events(connection, [event for event in change.events if event.session_id in created])
     _write_associations(connection, change)
 
