@@ -1,0 +1,1 @@
+"""What the benchmark of lookups is made of."""
