@@ -69,7 +69,7 @@ class Partition:
         self.label_rules.check_room(template.required, session.required_labels, REQUIRED_PATH)
         # Before there are tiles it holds for; also when the live store was emptied, or forgot its last writes.
         await self.label_rules.note(session)
-        known, entered = await self._enter(session_id, change.added, template)
+        known, entered = await self._enter(session_id, change.added, template, caller.owner_id)
         registered = await self._add(session_id, known, entered, caller.tenant_id)
         # A session that stopped meanwhile had its tiles released before these came.
         if (await self.sessions.get(caller, session_id)).state is not SessionState.ACTIVE:
@@ -88,7 +88,7 @@ class Partition:
         self.label_rules.check_room(template.required, of_session, REQUIRED_PATH)
 
     async def _enter(
-        self, session_id: SessionId, cells: Sequence[int], template: TileTemplate
+        self, session_id: SessionId, cells: Sequence[int], template: TileTemplate, actor: str
     ) -> tuple[dict[int, TileTemplate], dict[int, TileTemplate]]:
         """Register cells that have no tile.
 
@@ -106,7 +106,7 @@ class Partition:
             if change.added:
                 try:
                     added = RegisteredCells(cell_array(change.added), template)
-                    await self.coverage.add(session_id, added, coverage.revision)
+                    await self.coverage.add(session_id, added, coverage.revision, actor)
                 except CoverageChanged:
                     continue
             return dict(coverage.templates(cell_array(change.covering))), dict.fromkeys(change.added, template)

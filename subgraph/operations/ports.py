@@ -260,8 +260,10 @@ class CoverageRegister(Protocol):
         """All that is registered of a session, whatever became of it."""
         ...
 
-    async def add(self, session_id: SessionId, cells: RegisteredCells, expected_revision: int) -> None:
-        """Register cells of a session, durably, as long as its coverage is at a revision.
+    async def add(
+        self, session_id: SessionId, cells: RegisteredCells, expected_revision: int, actor: str | None = None
+    ) -> None:
+        """Register cells of a session, durably, as long as its coverage is at a revision, and tell the journal who did.
 
         Raises:
             CoverageChanged: it is at another one by now; nothing was registered.

@@ -10,12 +10,14 @@ from sqlalchemy import delete, func, select
 
 from subgraph.adapters.sql.coverage_register import SMALL_CELLS, SMALL_ROWS_MAX, SqlCoverageRegister
 from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_EVENT
 from subgraph.domain import sessions
 from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.fleet.requirements import SessionRequirement
-from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.ids import SessionId, TenantId, tile_id
+from subgraph.domain.journal import SessionEventType
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
 from subgraph.domain.sessions import Session
@@ -183,3 +185,15 @@ async def test_fleets_on_one_database_register_apart(
     assert await other.active_sessions() == []
     await add(other, session, alike(CELLS[:1]))
     assert (await register.of_session(session.id)).cells.tolist() == CELLS[:2]
+
+
+async def test_what_is_registered_is_told_in_the_journal_by_whoever_did_and_only_if_it_was(
+    database: Database, store: SqlSessionStore, register: SqlCoverageRegister
+) -> None:
+    session = await new_session(store)
+    await register.add(session.id, alike(CELLS[:2]), 0, "eve")
+    with pytest.raises(CoverageChanged):
+        await register.add(session.id, alike(CELLS[2:3]), 0, "bob")
+    told = [entry.event for entry in await SqlJournal(database).entries_after(0, 10)][1:]
+    payload = {"count": 2, "tiles": [{"tileId": tile_id(session.id, cell)} for cell in CELLS[:2]]}
+    assert [(one.type, one.actor, one.payload) for one in told] == [(SessionEventType.TILES_REGISTERED, "eve", payload)]

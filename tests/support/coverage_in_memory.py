@@ -28,7 +28,9 @@ class CoverageInMemory:
     async def of_session(self, session_id: SessionId) -> RegisteredCoverage:
         return self.coverages.get(session_id, RegisteredCoverage())
 
-    async def add(self, session_id: SessionId, cells: RegisteredCells, expected_revision: int) -> None:
+    async def add(
+        self, session_id: SessionId, cells: RegisteredCells, expected_revision: int, actor: str | None = None
+    ) -> None:
         if (await self.of_session(session_id)).revision != expected_revision:
             raise CoverageChanged(session_id)
         self._add(session_id, cells)

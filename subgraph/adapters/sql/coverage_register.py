@@ -2,26 +2,33 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from subgraph.adapters.sql.database import Database
+from subgraph.adapters.sql.journal import write_events
+from subgraph.adapters.sql.rows import session_of
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
 from subgraph.domain.coverage.packing import pack_cells, unpack_cells
 from subgraph.domain.fleet.requirements import SessionRequirement
-from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.ids import SessionId, TenantId, tile_id
+from subgraph.domain.journal import SessionEvent, SessionEventType, tell
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
-from subgraph.domain.sessions import SessionState
+from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.ports import ActiveCoverage, CoverageChanged
 
 SMALL_CELLS = 1_000
 SMALL_ROWS_MAX = 64
 """A session grown cell by cell has at most so many rows of fewer than `SMALL_CELLS` cells that begin alike."""
 SESSIONS_PER_QUERY = 1_000
+TILES_TOLD_MAX = 100
+"""An event counts all tiles that were registered, and names so many."""
 
 _decoder = msgspec.json.Decoder(TileTemplate)
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -42,35 +49,47 @@ class SqlCoverageRegister:
             rows = (await connection.execute(wanted.order_by(REGISTERED_CELLS.c.position))).all()
         return _coverage(rows)
 
-    async def add(self, session_id: SessionId, cells: RegisteredCells, expected_revision: int) -> None:
+    async def add(
+        self, session_id: SessionId, cells: RegisteredCells, expected_revision: int, actor: str | None = None
+    ) -> None:
         """Register cells of a session as long as it is at a revision."""
+        await self._database.write(partial(self._add, session_id, cells, expected_revision, actor))
+
+    def _add(
+        self,
+        session_id: SessionId,
+        cells: RegisteredCells,
+        expected_revision: int,
+        actor: str | None,
+        connection: Connection,
+    ) -> None:
         mine = (self._mine, REGISTERED_CELLS.c.session_id == session_id)
         template = _encoder.encode(cells.template).decode()
-        async with self._database.writing() as connection:
-            # Who registers for the same session at once waits here, where writers do not take turns anyway.
-            await connection.execute(
-                select(SESSION.c.id).where(SESSION.c.id == session_id).with_for_update(key_share=True)
-            )
-            revision = await connection.scalar(select(func.max(REGISTERED_CELLS.c.position)).where(*mine))
-            if (revision or 0) != expected_revision:
-                raise CoverageChanged(session_id)
-            small = select(REGISTERED_CELLS).where(
-                *mine, REGISTERED_CELLS.c.template_json == template, REGISTERED_CELLS.c.cell_count < SMALL_CELLS
-            )
-            rows = (await connection.execute(small)).all()
-            written = cells.cells
-            if len(rows) >= SMALL_ROWS_MAX:
-                written = np.concatenate([written, *(unpack_cells(row.cells) for row in rows)])
-                merged = REGISTERED_CELLS.c.position.in_([row.position for row in rows])
-                await connection.execute(delete(REGISTERED_CELLS).where(merged))
-            row = {
-                "fleet_id": self._fleet_id,
-                "session_id": session_id,
-                "cell_count": written.size,
-                "cells": pack_cells(written),
-                "template_json": template,
-            }
-            await connection.execute(insert(REGISTERED_CELLS).values(**row))
+        # Who registers for the same session at once waits here, where writers do not take turns anyway.
+        found = connection.execute(select(SESSION).where(SESSION.c.id == session_id).with_for_update(key_share=True))
+        session = found.one_or_none()
+        revision = connection.scalar(select(func.max(REGISTERED_CELLS.c.position)).where(*mine))
+        if (revision or 0) != expected_revision:
+            raise CoverageChanged(session_id)
+        small = select(REGISTERED_CELLS).where(
+            *mine, REGISTERED_CELLS.c.template_json == template, REGISTERED_CELLS.c.cell_count < SMALL_CELLS
+        )
+        rows = connection.execute(small).all()
+        written = cells.cells
+        if len(rows) >= SMALL_ROWS_MAX:
+            written = np.concatenate([written, *(unpack_cells(row.cells) for row in rows)])
+            merged = REGISTERED_CELLS.c.position.in_([row.position for row in rows])
+            connection.execute(delete(REGISTERED_CELLS).where(merged))
+        row = {
+            "fleet_id": self._fleet_id,
+            "session_id": session_id,
+            "cell_count": written.size,
+            "cells": pack_cells(written),
+            "template_json": template,
+        }
+        connection.execute(insert(REGISTERED_CELLS).values(**row))
+        if session is not None:
+            write_events(connection, [_told_registered(session_of(session), cells, actor)])
 
     async def active_sessions(self) -> list[SessionId]:
         """The ACTIVE sessions of which anything is registered."""
@@ -108,6 +127,12 @@ class SqlCoverageRegister:
             else None
             for row in sessions
         }
+
+
+def _told_registered(session: Session, cells: RegisteredCells, actor: str | None) -> SessionEvent:
+    some = [tile_id(session.id, cell) for cell in cells.cells[:TILES_TOLD_MAX].tolist()]
+    payload = {"count": int(cells.cells.size), "tiles": [{"tileId": one} for one in some]}
+    return tell(session, SessionEventType.TILES_REGISTERED, actor, datetime.now(UTC), payload=payload)
 
 
 _IS_ACTIVE = SESSION.c.state == SessionState.ACTIVE.value
