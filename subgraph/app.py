@@ -81,6 +81,7 @@ from subgraph.operations.recovery import Recovery
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.session_cache import SessionCache
 from subgraph.operations.session_changes import SessionChanges
+from subgraph.operations.session_coverage import SessionCoverage
 from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.session_hierarchy import SessionFamilies
 from subgraph.operations.session_lifecycle import SessionLifecycle
@@ -152,11 +153,15 @@ class Process:
         coverage = SqlCoverageRegister(database, settings.fleet)
         retirement = Retirement(live, self.view)
         partition = Partition(sessions, coverage, live, self.view, label_rules)
+        self._session_coverage = SessionCoverage(
+            store, coverage, coverage, live, self.view, retirement.retire_session, label_rules.note
+        )
         self._relay = OutboxRelay(
             journal,
             self.bus,
             JOURNAL_CHANNEL,
-            retirement.retire_session,
+            self._session_coverage.release,
+            self._session_coverage.bring_back,
             label_rules.note_changed,
             partial(self._session_cache.relay, store),
         )
@@ -242,6 +247,7 @@ class Process:
         self.supervisor.start("tile-changes", self._tile_changes.run())
         self.supervisor.start("session-cache", self._session_cache.run())
         self.supervisor.start("outbox-relay", self._relay.run())
+        self.supervisor.start("session-coverage", self._session_coverage.run())
         self.supervisor.start("journal-feed", self._journal_feed.run())
         self.supervisor.start("recent-ends", self._recent_ends.collect())
         self.supervisor.start("history-recorder", self._history_recorder.run())

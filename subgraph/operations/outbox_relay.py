@@ -32,6 +32,8 @@ RELEASES_TILES = frozenset(
     }
 )
 """Events after which a session's tiles are nobody's to own."""
+BRINGS_TILES_BACK = frozenset({SessionEventType.SESSION_REVIVED, SessionEventType.SESSION_RESTORED})
+"""Events after which a session may have the tiles again that it had before."""
 
 
 class Announcement(msgspec.Struct, frozen=True, array_like=True):
@@ -63,7 +65,8 @@ class OutboxRelay:
     journal: Journal
     bus: EventBus
     channel: str
-    retire_session: Callable[[SessionId], Awaitable[None]]
+    release_tiles: Callable[[TenantId, SessionId], Awaitable[None]]
+    bring_back_tiles: Callable[[TenantId, SessionId], Awaitable[None]]
     note_changed: Callable[[TenantId, SessionId], Awaitable[None]]
     end_copies: Callable[[Sequence[JournalEntry]], Awaitable[None]]
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -112,7 +115,9 @@ class OutboxRelay:
         for entry in entries:
             event = entry.event
             if event.type in RELEASES_TILES:
-                await self.retire_session(event.session_id)
+                await self.release_tiles(event.tenant_id, event.session_id)
+            elif event.type in BRINGS_TILES_BACK:
+                await self.bring_back_tiles(event.tenant_id, event.session_id)
             elif event.type is SessionEventType.SESSION_UPDATED:
                 await self.note_changed(event.tenant_id, event.session_id)
             done.append(entry.position)

@@ -181,10 +181,13 @@ class ServerProcess:
         store = cast("SessionStore", Fused(ports[0], "store", fuse))
         journal = cast("Journal", Fused(ports[1], "journal", fuse))
 
-        async def retire(session_id: SessionId) -> None:
+        async def release(_: TenantId, session_id: SessionId) -> None:
             fuse.step("before a session's tiles are released")
             retired[session_id] += 1
             fuse.step("after a session's tiles are released")
+
+        async def bring_back(_: TenantId, __: SessionId) -> None:
+            fuse.step("tiles of a session that starts again are awaited")
 
         async def note(_: TenantId, __: SessionId) -> None:
             fuse.step("a changed requirement is noted")
@@ -193,7 +196,7 @@ class ServerProcess:
             fuse.step("older copies of the sessions end")
 
         fused_bus = cast("FlakyBus", Fused(bus, "bus", fuse))
-        self.relay = OutboxRelay(journal, fused_bus, CHANNEL, retire, note, end_copies)
+        self.relay = OutboxRelay(journal, fused_bus, CHANNEL, release, bring_back, note, end_copies)
         self.feed = JournalFeed(journal, fused_bus, CHANNEL)
         self.sessions = Sessions(store, lambda: NOW, self._committed)
         self.events = SessionEvents(store, journal, self.feed, lambda: NOW)

@@ -1,0 +1,226 @@
+"""The lifecycle of sessions over the real server: what callers change, delete and restore, and what time does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.support.server import PATIENT, RunningServer, running_server, until
+from tests.support.subscriber import subscribed
+from tests.support.world import disk, new_session
+
+SESSION = (
+    "session { id displayName title state isMain revision expiresAt ttl details { key value } context dataSource }"
+)
+ERRORS = """errors { code path message ... on SessionExpired { expiredAt } ... on SessionNameTaken { conflictingId }
+  ... on SessionIllegalState { state } ... on SessionRevisionConflict { currentRevision } }"""
+UPDATE = f"mutation($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ {SESSION} {ERRORS} }} }}"
+RENAME = f"mutation($input: RenameSessionInput!) {{ renameSession(input: $input) {{ {SESSION} {ERRORS} }} }}"
+TITLE = f"mutation($input: TitleSessionInput!) {{ titleSession(input: $input) {{ title source {SESSION} {ERRORS} }} }}"
+EXTEND = f"mutation($input: ExtendSessionInput!) {{ extendSession(input: $input) {{ {SESSION} {ERRORS} }} }}"
+END = f"mutation($input: EndSessionInput!) {{ endSession(input: $input) {{ {SESSION} {ERRORS} }} }}"
+DELETE = f"""mutation($input: DeleteSessionInput!) {{ deleteSession(input: $input) {{
+  sessionId deletedAt purged newMain {{ id isMain displayName }} {ERRORS} }} }}"""
+RESTORE = f"mutation($input: RestoreSessionInput!) {{ restoreSession(input: $input) {{ {SESSION} {ERRORS} }} }}"
+ASSOCIATE = f"""mutation($input: AssociateSessionsInput!) {{ associateSessions(input: $input) {{
+  session {{ id associates {{ totalCount edges {{ node {{ id parents {{ edges {{ node {{ id }} }} }} }} }} }} }}
+  {ERRORS} }} }}"""
+CLEAN_UP = "mutation { cleanUpExpiredSessions { expired purged errors { code } } }"
+READ = """query($id: ID!) { session(ref: {id: $id}) { id state tiles { totalCount } } }"""
+MAIN = "{ mainSession { id isMain displayName expiryPolicy expiresAt } }"
+STARTED = "subscription($source: String!) { sessionStarted(dataSource: $source) { sessionKey } }"
+STOPPED = "subscription($source: String!) { sessionStopped(dataSource: $source) { sessionKey } }"
+ABOUT = "{ sessionManager { enabled showSessionPicker defaultTtl defaultMaxHistory retention limits } }"
+
+
+@pytest.fixture(scope="module")
+def fast_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server that looks for expired sessions all the time."""
+    settings = {**PATIENT, "SESSION_MANAGER_SESSION_SWEEP_SECONDS": "0.1", "SESSION_MANAGER_SHOW_SESSION_PICKER": "0"}
+    with running_server(tmp_path_factory.mktemp("fast") / "data", **settings) as running:
+        yield running
+
+
+def done(server: RunningServer, mutation: str, **wanted: Any) -> dict[str, Any]:
+    (payload,) = server.data(mutation, input=wanted).values()
+    assert payload["errors"] == [], payload
+    return dict(payload)
+
+
+def refused(server: RunningServer, mutation: str, **wanted: Any) -> dict[str, Any]:
+    (payload,) = server.data(mutation, input=wanted).values()
+    (error,) = payload["errors"]
+    return dict(error)
+
+
+def state_of(server: RunningServer, session_id: str) -> str:
+    """The state as a query tells it, also where it is told as an error."""
+    answer = server.ask(READ, id=session_id)
+    if "errors" in answer:
+        return str(answer["errors"][0]["extensions"]["code"])
+    return "ABSENT" if answer["data"]["session"] is None else str(answer["data"]["session"]["state"])
+
+
+@pytest.mark.requirement("Details merge key by key while the session runs")
+def test_an_update_merges_and_removes_by_name(server: RunningServer) -> None:
+    session_id = new_session(server, details=[{"key": "a", "value": "1"}, {"key": "b", "value": "2"}])
+    after = done(
+        server,
+        UPDATE,
+        id=session_id,
+        expectedRevision=1,
+        details=[{"key": "a", "value": ""}, {"key": "c", "value": "3"}],
+        removeDetails=["b"],
+        context={"k": [1]},
+        dataSource="trains",
+    )["session"]
+    assert after["details"] == [{"key": "a", "value": "1"}, {"key": "c", "value": "3"}]
+    assert (after["context"], after["dataSource"], after["revision"]) == ({"k": [1]}, "trains", 2)
+    conflict = refused(server, UPDATE, id=session_id, expectedRevision=1, version=2)
+    assert (conflict["code"], conflict["currentRevision"]) == ("REVISION_CONFLICT", 2)
+    assert refused(server, UPDATE, id=session_id, details=[{"key": "", "value": "x"}])["path"] == ["details", "0"]
+
+
+@pytest.mark.requirement("id immutable, displayName mutable; renaming changes no id")
+def test_a_renamed_session_keeps_its_id(server: RunningServer) -> None:
+    session_id, name = new_session(server), f"name-{uuid4()}"
+    renamed = done(server, RENAME, id=session_id, displayName=name)["session"]
+    assert (renamed["id"], renamed["displayName"]) == (session_id, name)
+    other = new_session(server)
+    taken = refused(server, RENAME, id=other, displayName=name)
+    assert (taken["code"], taken["conflictingId"]) == ("NAME_TAKEN", session_id)
+
+
+@pytest.mark.requirement("Title: skip if there is one; from a title provider if one")
+def test_a_title_comes_from_the_query_stays_and_gives_way_to_a_users(server: RunningServer) -> None:
+    session_id = new_session(server)
+    made = done(server, TITLE, id=session_id, query="This is a very long query that exceeds the limit")
+    assert (made["title"], made["source"]) == ("This is a very long query that exceeds...", "FALLBACK")
+    kept = done(server, TITLE, id=session_id, query="another")
+    assert (kept["title"], kept["source"]) == (made["title"], "EXISTING")
+    mine = done(server, TITLE, id=session_id, title="  Mine\u200b ")
+    assert (mine["title"], mine["session"]["title"], mine["source"]) == ("Mine", "Mine", "USER")
+    assert refused(server, TITLE, id=session_id)["code"] == "INVALID_INPUT"
+    assert refused(server, TITLE, id=session_id, title="x", query="y")["code"] == "INVALID_INPUT"
+
+
+@pytest.mark.requirement("Delete cascades through scenarios, runs, KPIs, datasets")
+def test_a_deleted_session_is_invisible_at_once_and_back_when_restored(server: RunningServer) -> None:
+    name = f"name-{uuid4()}"
+    session_id = new_session(server, displayName=name)
+    first = done(server, DELETE, id=session_id)
+    assert (first["purged"], first["newMain"]) == (False, None)
+    assert done(server, DELETE, id=session_id)["deletedAt"] == first["deletedAt"]
+    assert state_of(server, session_id) == "ABSENT"
+    assert refused(server, UPDATE, id=session_id, version=2)["code"] == "NOT_FOUND"
+    taker = new_session(server, displayName=name)
+    taken = refused(server, RESTORE, id=session_id)
+    assert (taken["code"], taken["conflictingId"], taken["path"]) == ("NAME_TAKEN", taker, ["displayName"])
+    back = done(server, RESTORE, id=session_id, displayName=f"{name}-back")["session"]
+    assert (back["state"], back["displayName"]) == ("ACTIVE", f"{name}-back")
+    assert refused(server, RESTORE, id=session_id)["code"] == "ILLEGAL_STATE"
+
+
+@pytest.mark.requirement("Delete cascades through scenarios, runs, KPIs, datasets")
+def test_a_purged_session_is_gone_for_good(server: RunningServer) -> None:
+    session_id = new_session(server)
+    gone = done(server, DELETE, id=session_id, purge=True)
+    assert (gone["purged"], gone["deletedAt"]) == (True, None)
+    assert refused(server, RESTORE, id=session_id)["code"] == "NOT_FOUND"
+    assert refused(server, DELETE, id=session_id)["code"] == "NOT_FOUND"
+
+
+@pytest.mark.requirement("A tenant always has a `main`: made on its first contact")
+def test_a_deleted_main_is_followed_by_another_and_comes_back_as_an_ordinary_session(
+    fast_server: RunningServer,
+) -> None:
+    former = fast_server.data(MAIN)["mainSession"]
+    assert (former["expiryPolicy"], former["expiresAt"]) == ("NEVER", None)
+    successor = done(fast_server, DELETE, id=former["id"])["newMain"]
+    assert (successor["isMain"], successor["displayName"]) == (True, "main")
+    assert fast_server.data(MAIN)["mainSession"]["id"] == successor["id"]
+    assert done(fast_server, RESTORE, id=former["id"])["session"]["isMain"] is False
+    assert fast_server.data(MAIN)["mainSession"]["id"] == successor["id"]
+
+
+@pytest.mark.requirement("TTL (default 720 h), per session. Policy SLIDING (default")
+def test_an_expired_session_says_so_until_it_is_extended_and_its_tiles_go_and_come_with_it(
+    fast_server: RunningServer,
+) -> None:
+    server, source = fast_server, f"source-{uuid4()}"
+    with (
+        subscribed(server.websocket_url, STARTED, source=source) as started,
+        subscribed(server.websocket_url, STOPPED, source=source) as stopped,
+    ):
+        session_id = new_session(server, disk(1), dataSource=source, ttl="PT2S", expiryPolicy="FIXED")
+        assert started.next_data("sessionStarted")["sessionKey"] == session_id
+        assert server.data(READ, id=session_id)["session"]["tiles"]["totalCount"] == 7
+        assert stopped.next_data("sessionStopped")["sessionKey"] == session_id
+        assert state_of(server, session_id) == "SESSION_EXPIRED"
+        error = refused(server, END, id=session_id)
+        assert error["code"] == "SESSION_EXPIRED"
+        assert error["expiredAt"]
+        revived = done(server, EXTEND, id=session_id, ttl="PT1H")["session"]
+        assert (revived["state"], revived["ttl"]) == ("ACTIVE", "PT1H")
+        assert started.next_data("sessionStarted")["sessionKey"] == session_id
+        until(lambda: server.data(READ, id=session_id)["session"]["tiles"]["totalCount"] == 7, "its tiles are back")
+        done(server, END, id=session_id)
+        assert stopped.next_data("sessionStopped")["sessionKey"] == session_id
+        until(lambda: server.data(READ, id=session_id)["session"]["tiles"]["totalCount"] == 0, "its tiles are gone")
+
+
+@pytest.mark.requirement("Delete cascades through scenarios, runs, KPIs, datasets")
+def test_a_restored_session_has_its_tiles_again(server: RunningServer) -> None:
+    session_id = new_session(server, disk(1))
+    tile_id = f"{session_id}:{disk(0)[0]}"
+    done(server, DELETE, id=session_id)
+    until(lambda: server.data("query($id: ID!) { tile(id: $id) { id } }", id=tile_id)["tile"] is None, "it is gone")
+    done(server, RESTORE, id=session_id)
+    until(lambda: server.data(READ, id=session_id)["session"]["tiles"]["totalCount"] == 7, "its tiles are back")
+
+
+@pytest.mark.requirement("TTL (default 720 h), per session. Policy SLIDING (default")
+def test_a_clean_up_expires_what_is_due(server: RunningServer) -> None:
+    session_id = new_session(server, ttl="PT1S", expiryPolicy="FIXED")
+    until(lambda: state_of(server, session_id) == "SESSION_EXPIRED", "it has expired")
+    swept = server.data(CLEAN_UP)["cleanUpExpiredSessions"]
+    assert (swept["errors"], swept["purged"]) == ([], 0)
+
+
+@pytest.mark.requirement("Hierarchy: parents and associates, no duplicates, no cycles")
+def test_associates_are_shown_at_both_ends_and_make_no_cycle(server: RunningServer) -> None:
+    child = new_session(server)
+    parent = new_session(server, associateIds=[child])
+    other = new_session(server)
+    shown = done(server, ASSOCIATE, parentId=parent, associateIds=[other, child])["session"]["associates"]
+    assert shown["totalCount"] == 2
+    assert {edge["node"]["id"] for edge in shown["edges"]} == {child, other}
+    assert all(edge["node"]["parents"]["edges"] == [{"node": {"id": parent}}] for edge in shown["edges"])
+    cycle = refused(server, ASSOCIATE, parentId=child, associateIds=[parent])
+    assert (cycle["code"], cycle["path"]) == ("INVALID_INPUT", ["associateIds", "0"])
+
+
+@pytest.mark.requirement("A switch in `sessionManager` for session pickers")
+def test_front_ends_are_told_whether_to_show_a_picker_and_the_limits(
+    server: RunningServer, fast_server: RunningServer
+) -> None:
+    about = server.data(ABOUT)["sessionManager"]
+    assert (about["enabled"], about["showSessionPicker"]) == (True, True)
+    assert (about["defaultTtl"], about["defaultMaxHistory"], about["retention"]) == ("PT720H", 500, "PT720H")
+    assert about["limits"]["titleCharacters"] == 60
+    assert fast_server.data(ABOUT)["sessionManager"]["showSessionPicker"] is False
+
+
+@pytest.mark.requirement("Switch: session management can be disabled; then every")
+def test_where_it_is_disabled_every_mutation_says_so_streams_end_and_reads_go_on(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data", SESSION_MANAGER_ENABLED="false") as server:
+        assert server.data(ABOUT)["sessionManager"]["enabled"] is False
+        for mutation, wanted in ((UPDATE, {"id": "x"}), (DELETE, {"id": "x"}), (EXTEND, {"id": "x", "ttl": "PT1H"})):
+            assert refused(server, mutation, **wanted)["code"] == "DISABLED"
+        assert server.data(CLEAN_UP)["cleanUpExpiredSessions"]["errors"] == [{"code": "DISABLED"}]
+        pod = 'mutation { registerPod(input: {id: "p", service: "s", capacity: 1}) { errors { code } } }'
+        assert server.data(pod)["registerPod"]["errors"] == [{"code": "DISABLED"}]
+        with subscribed(server.websocket_url, STARTED, source="x") as stream:
+            assert "DISABLED" in str(stream.next())
