@@ -31,8 +31,8 @@ from subgraph.operations.supervision import run_together
 
 logger = logging.getLogger(__name__)
 
-HEAR_SECONDS_MAX = 0.05
-"""For how long a read waits for announcements that were made; then this process counts as deaf."""
+HEAR_SECONDS_MAX = 0.25
+"""For how long a read waits for announcements that were made; then this process counts as deaf. A busy one is not."""
 RETRY_SECONDS = 0.5
 AWAY_SECONDS = 1.0
 """For how long reads leave alone a store that did not answer."""
@@ -178,6 +178,11 @@ class SessionCache:
             with contextlib.suppress(Unavailable):
                 await self.blobs.outdate([])
             await asyncio.sleep(RETRY_SECONDS)
+            if self._deaf.is_set():
+                # A listener's connection may have died without a word; whoever subscribes anew, and fails, finds out.
+                with contextlib.suppress(Unavailable):
+                    async with self._bus.subscribe(f"{self._channel}:{self._new_token()}"):
+                        pass
 
     async def _hear(self, message: bytes) -> None:
         try:

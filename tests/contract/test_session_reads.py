@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.adapters.redis import event_bus
 from subgraph.adapters.session_metrics import PREFIX, SessionReadsCollector
 from subgraph.domain import sessions
 from subgraph.domain.access import Caller, Scope
@@ -18,7 +19,9 @@ from subgraph.domain.sessions import SessionChange, SessionState
 from subgraph.operations.ports import SessionStore
 from subgraph.operations.sessions import Sessions
 from tests.support.own_valkey import kill
-from tests.support.session_replicas import TENANT, Replica, Truth, new_session, next_of, replica
+from tests.support.polling import eventually
+from tests.support.session_replicas import TENANT, Replica, Truth, hears, new_session, next_of, replica
+from tests.support.silent_proxy import SilentProxy
 
 pytestmark = pytest.mark.anyio
 
@@ -133,6 +136,24 @@ async def test_hits_misses_evictions_and_size_are_metrics(
     assert counted[f"{PREFIX}_copies",] == 4
     assert counted[f"{PREFIX}_copies_outdated_total",] == 1
     assert (of_other.shared_hits, of_other.shared_misses) == (1, 0)
+
+
+async def test_a_process_whose_listener_fell_silent_shows_what_is_new_and_listens_again(
+    valkey_url: str, fleet_id: str, truth: Truth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_bus, "SUBSCRIBE_TIMEOUT_SECONDS", 0.2)
+    session = new_session()
+    truth.hold(session)
+    async with (
+        SilentProxy(valkey_url.removeprefix("unix://")) as proxy,
+        replica(proxy.url, fleet_id, truth) as process,
+        replica(valkey_url, fleet_id, truth) as other,
+    ):
+        assert await process.read(session) == session
+        await proxy.fall_silent()
+        await other.change(next_of(session))
+        assert await process.read(session) == next_of(session).updated[0]
+        await eventually(lambda: hears(process), "it listens again")
 
 
 async def test_without_redis_sql_is_read_and_that_is_counted(truth: Truth, valkey: EmbeddedValkey) -> None:
