@@ -58,6 +58,11 @@ class JournalFeed:
         self._position = 0
         self._followers: dict[Key, set[_Follower]] = {}
 
+    @property
+    def position(self) -> int:
+        """Up to where entries were handed on."""
+        return self._position
+
     def wake(self) -> None:
         """A hint that something was committed."""
         self._wake.set()

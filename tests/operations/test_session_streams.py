@@ -1,0 +1,99 @@
+"""Streams of events: who reads too slowly is told where to go on, and whose events a caller may follow."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from subgraph.domain import sessions
+from subgraph.domain.access import ALL_SCOPES, Caller, Scope
+from subgraph.domain.errors import NotFound
+from subgraph.domain.ids import TenantId
+from subgraph.domain.journal import JournalEntry, SessionEventType, tell
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.sessions import Session
+from subgraph.operations.journal_feed import ENTRIES_BUFFERED_MAX
+from subgraph.operations.ports import SlowConsumer
+from subgraph.operations.session_events import EventsWanted
+from tests.support.journal_in_memory import JournalInMemory
+from tests.support.journal_world import JournalWorld
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+TENANT = TenantId("tenant")
+ANN, BOB = (Caller(TENANT, owner, frozenset({Scope.SESSION_READ})) for owner in ("ann", "bob"))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[JournalWorld]:
+    made = JournalWorld(JournalInMemory(), TENANT, random.Random(0))
+    yield made
+    await made.process.kill()
+
+
+async def new_session(world: JournalWorld, owner: str = "ann", tenant_id: TenantId = TENANT) -> Session:
+    change = sessions.create(NewSession(data_source="trains"), tenant_id, owner, NOW)
+    await world.store.commit(change)
+    return change.created[0]
+
+
+async def ticks(world: JournalWorld, session: Session, count: int) -> None:
+    await world.journal.append([tell(session, SessionEventType.SESSION_TICK, None, NOW) for _ in range(count)])
+    world.process.feed.wake()
+
+
+async def first_of(stream: AsyncIterator[JournalEntry], count: int) -> list[JournalEntry]:
+    async with asyncio.timeout(20):
+        return [await anext(stream) for _ in range(count)]
+
+
+async def test_a_reader_that_falls_behind_gets_what_waits_and_then_the_cursor_to_go_on_with(
+    world: JournalWorld,
+) -> None:
+    session = await new_session(world)
+    more = 2 * ENTRIES_BUFFERED_MAX
+    stream = world.process.events.follow(ANN, EventsWanted(session.id), None)
+    asking = asyncio.create_task(first_of(stream, 1))
+    await asyncio.sleep(0.05)
+    await ticks(world, session, 1)
+    told = await asking
+    await ticks(world, session, more)
+    async with asyncio.timeout(20):
+        while world.process.feed.position < 2 + more:
+            await asyncio.sleep(0.005)
+    told += await first_of(stream, ENTRIES_BUFFERED_MAX)
+    with pytest.raises(SlowConsumer) as cut:
+        await anext(stream)
+    rest = await first_of(
+        world.process.events.follow(ANN, EventsWanted(session.id), cut.value.after), 1 + more - len(told)
+    )
+    assert [entry.sequence for entry in (*told, *rest)] == list(range(2, 3 + more))
+
+
+async def test_a_caller_follows_its_own_sessions_and_with_tenant_read_the_tenants(world: JournalWorld) -> None:
+    mine, others = await new_session(world), await new_session(world, "bob")
+    foreign = await new_session(world, tenant_id=TenantId("another tenant"))
+    wanted, start = EventsWanted(data_source="trains"), "WzBd"
+    everybody = Caller(TENANT, "carl", ALL_SCOPES)
+    seen = {}
+    for caller in (ANN, BOB, everybody):
+        stream = world.process.events.follow(caller, wanted, start)
+        count = 2 if caller is everybody else 1
+        seen[caller] = await first_of(stream, count)
+        live = asyncio.create_task(first_of(stream, count))
+        for session in (foreign, mine, others):
+            await ticks(world, session, 1)
+        seen[caller] += await live
+    assert {entry.event.session_id for entry in seen[ANN]} == {mine.id}
+    assert {entry.event.session_id for entry in seen[BOB]} == {others.id}
+    assert {entry.event.session_id for entry in seen[everybody]} == {mine.id, others.id}
+
+
+async def test_the_stream_of_a_session_one_may_not_see_is_that_of_one_that_is_not_there(world: JournalWorld) -> None:
+    session = await new_session(world, "bob")
+    with pytest.raises(NotFound) as refused:
+        await anext(world.process.events.follow(ANN, EventsWanted(session.id), None))
+    assert refused.value.message == NotFound("Session", session.id).message
