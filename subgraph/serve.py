@@ -55,6 +55,8 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         asyncio.run(_check_stores(settings))
         if settings.is_local_only:
             announce(f"Serving this machine only, without authentication, as tenant 'default' ({settings.host}).")
+        elif not settings.tells_callers:
+            announce(f"Serving whoever reaches {settings.host}, without authentication, as tenant 'default': as set.")
         _run(settings, listener, lambda: announce(f"GraphiQL: {url}/graphql"))
 
 

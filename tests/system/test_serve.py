@@ -184,6 +184,8 @@ def test_a_database_of_a_newer_version_is_one_clear_line(tmp_path: Path) -> None
         (["--host", "0.0.0.0", "--access-token", ""], {}, "ACCESS_TOKEN"),
         ([], {"SESSION_MANAGER_ACCESS_TOKEN": "pässwörter"}, "ACCESS_TOKEN"),
         ([], {"SESSION_MANAGER_POD_LEASE_SECONDS": "9"}, "pod_lease_seconds"),
+        ([], {"SESSION_MANAGER_JWT_SECRET": "short"}, "JWT_SECRET must have at least 32 bytes"),
+        ([], {"SESSION_MANAGER_JWT_PUBLIC_KEY_FILE": "no/such/key.pem"}, "no/such/key.pem holds no public key"),
         ([], {"SESSION_MANAGER_TAKE_OVER_SECONDS": "0"}, "TAKE_OVER_SECONDS"),
     ],
 )
@@ -192,6 +194,25 @@ def test_bad_settings_are_one_clear_line(arguments: list[str], environment: dict
     assert failed.returncode == 1
     (line,) = failed.stderr.strip().splitlines()
     assert says.lower() in line.lower()
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({}, "Serving this machine only, without authentication, as tenant 'default' (127.0.0.1)."),
+        (
+            {"SESSION_MANAGER_ALLOW_OPEN_ACCESS": "true"},
+            "Serving whoever reaches 127.0.0.1, without authentication, as tenant 'default': as set.",
+        ),
+        ({"SESSION_MANAGER_ACCESS_TOKEN": "s3cret-token"}, None),
+    ],
+)
+def test_it_says_at_the_start_whom_it_serves_without_authentication(
+    tmp_path: Path, environment: dict[str, str], says: str | None
+) -> None:
+    with running_server(tmp_path / "data", **environment):
+        said = (tmp_path / "data.log").read_text().splitlines()
+    assert [line for line in said if line.startswith("Serving")] == ([says] if says else [])
 
 
 def test_an_access_token_is_asked_for_over_http_and_websocket(tmp_path: Path) -> None:
