@@ -107,7 +107,7 @@ class SessionHierarchy(Protocol):
         """Read a parent and its family, decide, and commit: of decisions at once, each sees what those before did.
 
         Raises:
-            NotFound: one of them is not in the tenant, or deleted.
+            NotFound: the parent is not in the tenant, or deleted; associates of which that is so are no members.
             Unavailable: the database did not answer, or stayed busy beyond its bound.
             Whatever `decide` raises.
         """

@@ -81,7 +81,9 @@ class SessionFamilies:
     def _check(self, caller: Caller, family: Family, associate_ids: Sequence[SessionId]) -> None:
         require_change(caller, family.parent, family.parent.id, ("parentId",))
         for index, associate_id in enumerate(associate_ids):
-            if not caller.may_see(family.members[associate_id]):
+            # What is not there and what may not be seen are told alike, also of which comes first.
+            member = family.members.get(associate_id)
+            if member is None or not caller.may_see(member):
                 raise NotFound("Session", associate_id, ("associateIds", str(index)))
 
     async def _change(

@@ -56,6 +56,9 @@ MEANS: Mapping[str, str] = {
     "DeleteSessionInput.id": "session",
     "RestoreSessionInput.id": "session",
     "CopySessionInput.sourceId": "session",
+    "CreateSessionInput.associateIds": "session",
+    "AssociateSessionsInput.parentId": "session",
+    "AssociateSessionsInput.associateIds": "session",
     "RegisterTilesInput.sessionId": "session",
     "RequireTileLabelsInput.tileIds": "tile",
     "TileRefInput.tileId": "tile",
@@ -163,8 +166,18 @@ class World:
                 return "{}"  # it has begun, and has nothing to tell
 
     def answer(self, leaf: Leaf, value: str, headers: Mapping[str, str]) -> str:
-        asked = operation(SCHEMA, leaf, value, self.samples)
+        samples = self.samples
+        if leaf.key == "AssociateSessionsInput.associateIds":
+            # Only with a session of its own does a stranger get as far as the other one.
+            samples = samples | {"AssociateSessionsInput.parentId": self.made_by(headers)}
+        asked = operation(SCHEMA, leaf, value, samples)
         return (self.first_told if leaf.root == "Subscription" else self.ask)(asked, headers)
+
+    def made_by(self, headers: Mapping[str, str]) -> str:
+        """The id of a new session of a caller's."""
+        made = {"query": "mutation { createSession(input: {}) { session { id } } }"}
+        session_id: str = json.loads(self.ask(made, headers))["data"]["createSession"]["session"]["id"]
+        return session_id
 
     def in_state(self, state: str) -> str:
         """The id of a session of ann's in a state."""
@@ -226,6 +239,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "RenameSessionInput.displayName": "another name",
             "CopySessionInput.displayName": "a copy",
             "TitleSessionInput": {"title": "A title"},
+            "AssociateSessionsInput.associateIds": [absent],
             "MergeTilesInput.parent": h3.cell_to_parent(CELLS[0], 3),
             "PlaceTileInput.podId": pod.id,
         }

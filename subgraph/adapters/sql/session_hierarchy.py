@@ -87,9 +87,6 @@ def _family(
     members = {SessionId(row.id): session_of(row) for row in connection.execute(there)}
     if parent_id not in members:
         raise NotFound("Session", parent_id, ("parentId",))
-    for index, associate_id in enumerate(associate_ids):
-        if associate_id not in members:
-            raise NotFound("Session", associate_id, ("associateIds", str(index)))
     links = SESSION_ASSOCIATION
     above = select(links.c.parent_id).where(links.c.associate_id == parent_id).cte("above", recursive=True)
     # Sessions that were reached come once, so this ends whatever there is.
