@@ -163,10 +163,16 @@ async def test_many_first_calls_at_once_make_one_session_an_owner(world: World) 
     assert len({one.session.id for one in answers}) == 11
 
 
-async def test_touching_changes_when_the_session_was_active_and_nothing_else(world: World) -> None:
+async def test_touching_changes_when_the_session_was_active_and_nothing_else_and_not_all_the_time(world: World) -> None:
     ann, resolving = world.caller("ann"), world.process()
     first = await resolving.resolve(ann, "chat", [])
+    assert (await resolving.resolve(ann, "chat", [])).session == first.session
+    world.now += timedelta(hours=1)
     second = await resolving.resolve(ann, "chat", [])
-    assert second.session.revision == first.session.revision + 1
-    unchanged = replace(second.session, revision=first.session.revision)
-    assert unchanged == replace(first.session, last_active_at=second.session.last_active_at)
+    assert second.session == replace(
+        first.session,
+        revision=first.session.revision + 1,
+        last_active_at=world.now,
+        updated_at=world.now,
+        expires_at=world.now + timedelta(hours=720),
+    )

@@ -18,6 +18,7 @@ from subgraph.domain.sessions import (
     create_main,
     end,
     rename,
+    touch,
     update,
 )
 
@@ -174,3 +175,24 @@ def test_names_that_look_like_ids_other_revisions_and_main_are_not_renamed() -> 
         rename(made(), "b", actor="bob", now=LATER, expected_revision=7)
     with pytest.raises(InvalidInput, match="main"):
         rename(create_main(TENANT, "ann", NOW).created[0], "b", actor="bob", now=LATER)
+
+
+@pytest.mark.requirement("TTL (default 720 h), per session. Policy SLIDING (default")
+@pytest.mark.parametrize(
+    ("ttl", "after", "is_written"),
+    [
+        (timedelta(hours=720), timedelta(seconds=59), False),
+        (timedelta(hours=720), timedelta(seconds=60), True),
+        (timedelta(seconds=10), timedelta(milliseconds=999), False),
+        (timedelta(seconds=10), timedelta(seconds=1), True),
+    ],
+)
+def test_a_touch_renews_what_slides_and_touches_close_together_are_written_once(
+    ttl: timedelta, after: timedelta, is_written: bool
+) -> None:
+    session = made(ttl=ttl)
+    change = touch(session, actor="bob", now=NOW + after)
+    assert bool(change.updated) == is_written
+    if is_written:
+        (touched,) = change.updated
+        assert (touched.last_active_at, touched.expires_at) == (NOW + after, NOW + after + ttl)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.expiry import TTL_MAX
 from subgraph.domain.journal import SessionEvent, SessionEventType, tell
 from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
 from subgraph.domain.naming import check_name, normal_name
@@ -22,6 +23,9 @@ from subgraph.domain.new_session import (
 )
 from subgraph.domain.sessions.lifecycle import active, as_of, changed, check_revision, extend, require_active
 from subgraph.domain.sessions.record import Session, SessionChange
+
+TOUCH_INTERVAL_MAX = timedelta(minutes=1)
+"""Touches of a session are written so often at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,14 @@ def update(
 def touch(session: Session, *, actor: str, now: datetime) -> SessionChange:
     """Note that work goes on in a session: who slides has its time start anew.
 
+    Touches that follow each other closely change nothing: within a minute, or a tenth of the TTL if that is less.
+
     Raises:
         IllegalState, SessionExpired, NotFound: the session is not ACTIVE.
     """
     require_active(as_of(session, now), ("id",))
+    if now - session.last_active_at < min(TOUCH_INTERVAL_MAX, (session.ttl or TTL_MAX) / 10):
+        return SessionChange()
     event = tell(session, SessionEventType.SESSION_UPDATED, actor, now, payload={"fields": ["lastActiveAt"]})
     return changed(session, active(session, now), now, (event,))
 
