@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 RELAY_BATCH = 500
 RELAY_POLL_SECONDS = 0.5
+RELAY_REST_SECONDS = 0.02
+"""The rest after a batch: marking is a write of its own, so what is committed meanwhile is marked together."""
 
 RELEASES_TILES = frozenset(
     {
@@ -84,6 +86,7 @@ class OutboxRelay:
                     pass
             except Unavailable as error:
                 logger.warning("journal entries wait to be relayed: %s", error)
+            await asyncio.sleep(RELAY_REST_SECONDS)
             try:
                 async with asyncio.timeout(RELAY_POLL_SECONDS):
                     await self._wake.wait()
