@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 from subgraph import __version__
 from subgraph.cli import main
 from subgraph.settings import PREFIX, BadSetting, Settings
+from tests import requirements_page
 
 PROJECT = Path(__file__).parent.parent
 sys.path.append(str(PROJECT / ".ci"))
@@ -256,3 +257,11 @@ def test_a_skipped_test_fails_continuous_integration(tmp_path: Path, body: str, 
         timeout=COMMAND_SECONDS_MAX,
     )
     assert done.returncode == code, done.stdout
+
+
+def test_the_page_of_requirements_is_as_the_tests_say_and_every_line_has_a_test() -> None:
+    current = requirements_page.page()
+    assert "nothing yet" not in current
+    assert (PROJECT / "tests/requirements.md").read_text() == current, (
+        "print it anew: python -m tests.requirements_page > tests/requirements.md"
+    )

@@ -2,6 +2,8 @@
 
 from uuid import uuid4
 
+import pytest
+
 from tests.support.server import RunningServer, until
 from tests.support.world import CREATE, REGISTER_TILES, disk, new_session
 
@@ -11,6 +13,7 @@ END = """mutation($input: EndSessionInput!) { endSession(input: $input) { sessio
 BY_ID = "query($id: ID!) { session(ref: {id: $id}) { id state displayName } }"
 
 
+@pytest.mark.requirement("Create: dataSource, type, version, utcOffset, identifier, details")
 def test_a_created_session_is_active_and_found_by_its_id(server: RunningServer) -> None:
     name = f"name {uuid4()}"
     wanted = {
@@ -40,6 +43,7 @@ def test_a_tenant_has_one_main_session_and_gets_another_when_it_is_ended(server:
     assert (second["displayName"], second["isMain"]) == ("main", True)
 
 
+@pytest.mark.requirement("End: releases the session's tiles, closes it for new work")
 def test_a_second_end_succeeds_and_changes_nothing(server: RunningServer) -> None:
     session_id = new_session(server)
     first = server.data(END, input={"id": session_id})["endSession"]
@@ -48,6 +52,7 @@ def test_a_second_end_succeeds_and_changes_nothing(server: RunningServer) -> Non
     assert first["session"] == second["session"]
 
 
+@pytest.mark.requirement("End: releases the session's tiles, closes it for new work")
 def test_ending_checks_data_source_and_revision(server: RunningServer) -> None:
     session_id = new_session(server, dataSource="left")
     wrong = server.data(END, input={"id": session_id, "dataSource": "right"})["endSession"]["errors"]
@@ -57,6 +62,7 @@ def test_ending_checks_data_source_and_revision(server: RunningServer) -> None:
     assert server.data(BY_ID, id=session_id)["session"]["state"] == "ACTIVE"
 
 
+@pytest.mark.requirement("Info for one; `currentSessions` lists the ACTIVE ones")
 def test_an_unknown_session_is_null_to_a_query_and_an_error_to_a_mutation(server: RunningServer) -> None:
     unknown = str(uuid4())
     assert server.data(BY_ID, id=unknown) == {"session": None}
@@ -88,6 +94,7 @@ def test_limits_are_named_with_their_field(server: RunningServer) -> None:
         assert [(e["code"], e["path"]) for e in answer["errors"]] == [("INVALID_INPUT", path)], wanted
 
 
+@pytest.mark.requirement("Info for one; `currentSessions` lists the ACTIVE ones")
 def test_current_sessions_are_the_active_ones_of_a_source_page_by_page(server: RunningServer) -> None:
     source = f"source-{uuid4()}"
     ids = [new_session(server, dataSource=source) for _ in range(5)]
@@ -102,6 +109,7 @@ def test_current_sessions_are_the_active_ones_of_a_source_page_by_page(server: R
     assert listed == [ids[4], ids[3], ids[1], ids[0]]
 
 
+@pytest.mark.requirement("End: releases the session's tiles, closes it for new work")
 def test_an_ended_session_takes_no_tiles_and_its_own_are_released(server: RunningServer) -> None:
     session_id = new_session(server, disk(1))
     server.data(END, input={"id": session_id})

@@ -31,6 +31,7 @@ def page(server: RunningServer, session_id: str, first: int = 50, **variables: o
     return found
 
 
+@pytest.mark.requirement("Resumable subscriptions: the cursor of the page and of the stream")
 def test_pages_by_cursor_give_every_event_of_a_session_once_and_in_order(server: RunningServer) -> None:
     session_id = new_session(server)
     for n in range(4):
@@ -49,6 +50,7 @@ def test_pages_by_cursor_give_every_event_of_a_session_once_and_in_order(server:
     assert started[0]["node"]["id"] == f"{session_id}/1"
 
 
+@pytest.mark.requirement("Resumable subscriptions: the cursor of the page and of the stream")
 def test_a_stream_with_a_cursor_gives_all_that_followed_and_goes_on_live(server: RunningServer) -> None:
     session_id = new_session(server)
     cursor = page(server, session_id)["pageInfo"]["endCursor"]
@@ -69,6 +71,7 @@ def test_a_stream_with_a_cursor_gives_all_that_followed_and_goes_on_live(server:
     ]
 
 
+@pytest.mark.requirement("Resumable subscriptions: the cursor of the page and of the stream")
 def test_who_leaves_and_comes_back_with_its_last_cursor_sees_each_event_once(server: RunningServer) -> None:
     session_id = new_session(server)
     first = page(server, session_id)["edges"][0]
@@ -149,6 +152,7 @@ AUDIT = """query($filter: SessionFilter, $after: String) { sessionAuditLog(filte
 PURGE = "mutation($id: ID!) { deleteSession(input: {id: $id, purge: true}) { errors { message } } }"
 
 
+@pytest.mark.requirement("A journal that is also the audit log; export, import, erase")
 def test_the_audit_log_tells_of_all_sessions_in_order_and_keeps_the_purge_of_one_that_is_gone(
     server: RunningServer,
 ) -> None:

@@ -78,6 +78,7 @@ async def sequences(database: Database, session: Session) -> list[int]:
     return [entry.sequence for entry in entries if entry.event.session_id == session.id]
 
 
+@pytest.mark.requirement("Isolation: better than one process on a directory")
 async def test_fifty_writers_on_one_session_lose_nothing_and_none_has_to_try_again(
     database: Database, database_url: str
 ) -> None:
@@ -96,6 +97,7 @@ async def test_fifty_writers_on_one_session_lose_nothing_and_none_has_to_try_aga
     await other_database.close()
 
 
+@pytest.mark.requirement("Isolation: better than one process on a directory")
 async def test_two_processes_that_change_one_session_lose_no_update(database: Database, database_url: str) -> None:
     session = await written_alone(database)
     processes = [python_process(CHANGING_PROCESS, database_url, session.id, name) for name in ("a", "b")]
@@ -110,6 +112,7 @@ async def test_two_processes_that_change_one_session_lose_no_update(database: Da
     assert await sequences(database, session) == list(range(1, 2 * PROCESS_CHANGES + 2))
 
 
+@pytest.mark.requirement("Optimistic concurrency: `expectedRevision`")
 async def test_of_many_that_expect_one_revision_one_succeeds_and_the_others_learn_the_current_one(
     database: Database,
 ) -> None:

@@ -63,6 +63,7 @@ def worked_on(now: datetime) -> dict[str, Any]:
 # ── Creation ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.requirement("Create: dataSource, type, version, utcOffset, identifier, details")
 def test_a_new_session_is_active_at_revision_one_and_started_once() -> None:
     change = create(NewSession(display_name="a", data_source="trains"), TENANT, "ann", NOW)
     (session,) = change.created
