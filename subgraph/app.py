@@ -20,6 +20,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from subgraph import __version__
+from subgraph.adapters.data_directory_residues import DataDirectoryResidues
 from subgraph.adapters.die_with_parent import tie_to_parent
 from subgraph.adapters.metrics import Metrics
 from subgraph.adapters.redis.client_sessions import RedisClientSessions
@@ -27,6 +28,7 @@ from subgraph.adapters.redis.connection import check_reachable, connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import JOURNAL_CHANNEL
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.redis.residues import RedisResidues
 from subgraph.adapters.redis.session_blobs import RedisSessionBlobs
 from subgraph.adapters.redis.term_log import RedisTermLog
 from subgraph.adapters.session_count_metric import SessionCountCollector
@@ -36,6 +38,8 @@ from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.owner_records import SqlOwnerRecords
+from subgraph.adapters.sql.residues import SqlResidueScan
 from subgraph.adapters.sql.session_counts import active_sessions_by_data_source
 from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_hierarchy import SqlSessionHierarchy
@@ -73,6 +77,7 @@ from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.operator import Operator
 from subgraph.operations.outbox_relay import OutboxRelay
+from subgraph.operations.owner_erasure import OwnerErasure
 from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
 from subgraph.operations.rebalancing import Rebalancing
@@ -92,6 +97,7 @@ from subgraph.operations.session_naming import SessionNaming
 from subgraph.operations.session_reads import SessionReads
 from subgraph.operations.session_resolving import SessionResolving
 from subgraph.operations.session_sweeper import SessionSweeper
+from subgraph.operations.session_tiles import has_tiles
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.ticks import Ticker
@@ -222,6 +228,14 @@ class Process:
             ),
             partition=partition,
             label_rules=label_rules,
+            owner_erasure=OwnerErasure(
+                sessions,
+                SqlOwnerRecords(database),
+                RedisResidues(redis),
+                (SqlResidueScan(database), DataDirectoryResidues(settings.data_dir)),
+                lambda session_ids: has_tiles(self.view.current(), session_ids),
+                time.monotonic,
+            ),
             pods=Pods(live, self.view, lease_ms, lease_ms_max, _new_token),
             rebalancing=rebalancing,
             operator=Operator(live, self.view),

@@ -19,6 +19,7 @@ from subgraph.operations.hand_moves import HandMoves
 from subgraph.operations.history import History
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.operator import Operator
+from subgraph.operations.owner_erasure import OwnerErasure
 from subgraph.operations.partition import Partition
 from subgraph.operations.pods import Pods
 from subgraph.operations.ports import Page
@@ -53,6 +54,7 @@ class Services:
     session_lookup: SessionLookup
     partition: Partition
     label_rules: LabelRules
+    owner_erasure: OwnerErasure
     pods: Pods
     rebalancing: Rebalancing
     operator: Operator

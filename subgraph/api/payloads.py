@@ -67,6 +67,22 @@ class TitleSessionPayload:
     errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
 
 
+@strawberry.type(description="What was erased of an owner and what is left, or why not.")
+class EraseSessionOwnerPayload:
+    """Of eraseSessionOwner."""
+
+    sessions: int = strawberry.field(default=0, description="How many sessions were removed, or would be.")
+    residues: int = strawberry.field(
+        default=0,
+        description=(
+            "How many records of all stores bear the owner's id, or that of one of its sessions, after the erasure; in "
+            "a dry run: now. If any are left, ask again: pods may take long to let go of tiles. Else they are what "
+            "others wrote."
+        ),
+    )
+    errors: list[SessionManagerError] = strawberry.field(default_factory=list, description=_ERRORS)
+
+
 @strawberry.type(description="A deleted session, or why not.")
 class DeleteSessionPayload:
     """Of deleteSession."""

@@ -1,6 +1,6 @@
 """Owns what is asked of all tiles of one session: which of them match, and their sums. Nothing is read one by one."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,11 @@ def session_rows(fleet: Fleet, tenant_id: TenantId, session_id: SessionId) -> Ro
     rows = fleet.tiles.rows_in_force(session_id)
     is_tenants = rows.size and fleet.tiles.tenant_of(int(rows[0])) == tenant_id
     return rows if is_tenants else rows[:0]
+
+
+def has_tiles(fleet: Fleet, session_ids: Sequence[SessionId]) -> bool:
+    """Whether there is any tile of these sessions, in force or being released."""
+    return any(fleet.tiles.rows_of_session(session_id).size for session_id in session_ids)
 
 
 def matching(fleet: Fleet, rows: Rows, query: TileQuery, now_ms: int, report_interval_ms: int) -> Rows:

@@ -59,6 +59,7 @@ MEANS: Mapping[str, str] = {
     "CreateSessionInput.associateIds": "session",
     "AssociateSessionsInput.parentId": "session",
     "AssociateSessionsInput.associateIds": "session",
+    "EraseSessionOwnerInput.ownerId": "owner",
     "RegisterTilesInput.sessionId": "session",
     "RequireTileLabelsInput.tileIds": "tile",
     "TileRefInput.tileId": "tile",

@@ -7,7 +7,7 @@ from importlib.resources import files
 from redis.asyncio import Redis
 
 from subgraph.adapters.redis.connection import told_as_unavailable
-from subgraph.adapters.redis.keys import PREFIX
+from subgraph.adapters.redis.keys import client_session_key
 from subgraph.domain.ids import TenantId
 from subgraph.domain.prompt_session import ClientClaim
 
@@ -28,7 +28,7 @@ class RedisClientSessions:
         digest = sha256(client_id.encode(errors="surrogatepass")).hexdigest()
         with told_as_unavailable():
             owner, count = await self._claim(
-                keys=[f"{tenant_id}:{PREFIX}:client-session:{digest}"],
+                keys=[client_session_key(tenant_id, digest)],
                 args=[owner_id.encode(errors="surrogatepass"), self._lives_ms],
             )
         return ClientClaim(owner.decode(errors="surrogatepass"), count)

@@ -22,6 +22,16 @@ JOURNAL_CHANNEL = f"{PREFIX}:journal"
 """The channel on which new entries of the journal are announced, of all tenants: ids, and nothing they hold."""
 
 
+def client_session_key(tenant_id: TenantId, digest: str) -> str:
+    """The key that says whose an id of a chat client is."""
+    return f"{client_sessions_prefix(tenant_id)}{digest}"
+
+
+def client_sessions_prefix(tenant_id: TenantId) -> str:
+    """How the keys begin that say whose the ids of a tenant's chat clients are."""
+    return f"{tenant_id}:{PREFIX}:client-session:"
+
+
 def session_key(fleet_id: str, tenant_id: TenantId, session_id: SessionId, run: str) -> str:
     """The key of a session's copy in one run of the store; its session's own hash tag."""
     return f"{tenant_id}:{PREFIX}:{fleet_id}:session:{{{session_id}}}:{run}"

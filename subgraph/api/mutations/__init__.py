@@ -2,6 +2,7 @@
 
 import strawberry
 
+from subgraph.api.mutations.erasure import ErasureMutations
 from subgraph.api.mutations.fleet import FleetMutations
 from subgraph.api.mutations.hierarchy import HierarchyMutations
 from subgraph.api.mutations.placement import PlacementMutations
@@ -11,5 +12,13 @@ from subgraph.api.mutations.tiles import TileMutations
 
 
 @strawberry.type(description="What can be done. Every mutation answers expected failures in `errors`.")
-class Mutation(SessionMutations, HierarchyMutations, TileMutations, PlacementMutations, PodMutations, FleetMutations):
+class Mutation(
+    SessionMutations,
+    HierarchyMutations,
+    ErasureMutations,
+    TileMutations,
+    PlacementMutations,
+    PodMutations,
+    FleetMutations,
+):
     """All mutations: each subject's in a module of its own."""

@@ -1,0 +1,68 @@
+"""Owns the look through SQL for traces of an owner: every text of every row of every table, page by page."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Column, Connection, MetaData, Select, Table, select, tuple_
+
+from subgraph.adapters.sql.database import Database
+from subgraph.adapters.sql.tables import METADATA
+from subgraph.domain.erasure import Traces
+from subgraph.domain.ids import TenantId
+from subgraph.operations.owner_records import Residues
+
+ROWS_PER_READ = 2_000
+
+_TENANT = "tenant_id"
+_WHERE = frozenset({_TENANT, "fleet_id"})
+"""Columns that say where a row belongs: a tenant or a fleet may be called like somebody."""
+_OF_PEOPLE = ("owner_id", "actor", "_by")
+
+
+class SqlResidueScan:
+    """The port ResidueScan on SQL. It knows no table by name, so that those to come are looked through as well."""
+
+    def __init__(self, database: Database, metadata: MetaData = METADATA) -> None:
+        self._database = database
+        self._tables = metadata.sorted_tables
+
+    async def residues(self, tenant_id: TenantId, traces: Traces) -> Residues:
+        """How many rows of which table bear traces."""
+        found: Counter[str] = Counter()
+        for table in self._tables:
+            found[f"table {table.name}"] = await self._in_table(table, tenant_id, traces)
+        return +found
+
+    async def _in_table(self, table: Table, tenant_id: TenantId, traces: Traces) -> int:
+        key = list(table.primary_key.columns)
+        page = select(table).order_by(*key).limit(ROWS_PER_READ)
+        found, after = 0, None
+        while True:
+            wanted = page if after is None else page.where(_behind(key, after))
+
+            def look(connection: Connection, wanted: Select[Any] = wanted) -> tuple[int, int, Sequence[Any] | None]:
+                rows = connection.execute(wanted).mappings().all()
+                bearing = sum(_bears(dict(row), tenant_id, traces) for row in rows)
+                last = None if not rows else [rows[-1][column.name] for column in key]
+                return bearing, len(rows), last
+
+            bearing, count, after = await self._database.read(look)
+            found += bearing
+            if count < ROWS_PER_READ:
+                return found
+
+
+def _behind(key: Sequence[Column[Any]], after: Sequence[Any]) -> Any:
+    return key[0] > after[0] if len(key) == 1 else tuple_(*key) > tuple_(*after)
+
+
+def _bears(row: Mapping[str, Any], tenant_id: TenantId, traces: Traces) -> bool:
+    # By what is in it, not by what its column is said to be.
+    texts = {name: value for name, value in row.items() if isinstance(value, str) and name not in _WHERE}
+    if _TENANT in row:
+        could_name: Iterable[str] = texts.values() if row[_TENANT] == tenant_id else ()
+    else:
+        # Where nobody says whose a row is, the owner's id counts in columns that are there for people.
+        could_name = [text for name, text in texts.items() if name.endswith(_OF_PEOPLE)]
+    return any(map(traces.of_owner, could_name)) or traces.of_sessions("\n".join(texts.values()))

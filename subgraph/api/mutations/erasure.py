@@ -1,0 +1,34 @@
+"""Owns the mutation that erases an owner."""
+
+import strawberry
+
+from subgraph.api.context import Info
+from subgraph.api.inputs.erasure import EraseSessionOwnerInput
+from subgraph.api.mutations.outcome import told
+from subgraph.api.payloads import EraseSessionOwnerPayload
+from subgraph.api.scopes import needs
+from subgraph.domain.access import Scope
+
+
+@strawberry.type
+class ErasureMutations:
+    """Erasure."""
+
+    @strawberry.mutation(
+        description=(
+            "Erase an owner from the tenant, for good: its sessions are purged, with their journal, tiles, history and "
+            "keys, and its id is taken out of what the journal tells of others. Then every store is looked through for "
+            "what still bears a trace. At most 10,000 sessions a call; may be broken off and asked for again."
+        )
+    )
+    @needs(Scope.TENANT_WRITE)
+    async def erase_session_owner(self, info: Info, input: EraseSessionOwnerInput) -> EraseSessionOwnerPayload:
+        """Erase an owner."""
+
+        async def act() -> EraseSessionOwnerPayload:
+            done = await info.context.services.owner_erasure.erase(
+                info.context.caller, str(input.owner_id), dry_run=input.dry_run
+            )
+            return EraseSessionOwnerPayload(sessions=done.sessions, residues=done.residues)
+
+        return await told(EraseSessionOwnerPayload, act)

@@ -1,0 +1,68 @@
+"""Owns what an owner leaves behind: how its traces are known in any text, and what stands in their place."""
+
+import json
+import re
+from collections.abc import Collection
+
+import msgspec
+
+from subgraph.domain.errors import InvalidInput
+
+ERASED = "(erased)"
+"""Stands where an erased owner, or one of its sessions, was named. It is the same for all, so it tells of nobody."""
+
+OWNER_ID_LENGTH_MAX = 1_000
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def check_owner_id(owner_id: str) -> None:
+    """Refuse what cannot be anybody's id.
+
+    Raises:
+        InvalidInput: naming the limit.
+    """
+    if not 1 <= len(owner_id) <= OWNER_ID_LENGTH_MAX:
+        limit = f"{OWNER_ID_LENGTH_MAX} characters"
+        raise InvalidInput(f"ownerId has 1 to {limit}, not {len(owner_id):,}", ("ownerId",), limit)
+    if owner_id == ERASED:
+        raise InvalidInput(f"{ERASED!r} is what erased owners are called: nobody is left to erase", ("ownerId",))
+
+
+class Traces:
+    """What tells of an owner: the ids of its sessions wherever they stand, its own id where it is a whole text.
+
+    A whole text is a value of its own, or a string within JSON or MessagePack. An id that is part of a sentence is not
+    looked for: short ones would be found in everything.
+    """
+
+    def __init__(self, owner_id: str, session_ids: Collection[str]) -> None:
+        self.owner_id = owner_id
+        self.session_ids = frozenset(session_ids)
+        self._odd_ids = tuple(one for one in self.session_ids if not _UUID.fullmatch(one))
+        self._in_json = json.dumps(owner_id, ensure_ascii=False)
+        self._in_bytes = (self._in_json.encode(), msgspec.msgpack.encode(owner_id))
+
+    def of_sessions(self, text: str) -> bool:
+        """Whether a text names one of the sessions."""
+        # One pass over the text, however many sessions there are.
+        return any(found in self.session_ids for found in _UUID.findall(text)) or any(
+            one in text for one in self._odd_ids
+        )
+
+    def of_owner(self, text: str) -> bool:
+        """Whether a text is the owner's id, or holds it as a string of its JSON."""
+        return text == self.owner_id or self._in_json in text
+
+    def of_owner_in_bytes(self, stored: bytes) -> bool:
+        """Whether bytes are the owner's id, or hold it as a string of JSON or MessagePack."""
+        return stored == self.owner_id.encode() or any(one in stored for one in self._in_bytes)
+
+    def erased_from(self, text: str) -> str:
+        """The text with `ERASED` in the place of every trace."""
+        if text == self.owner_id:
+            return ERASED
+        text = _UUID.sub(lambda found: ERASED if found[0] in self.session_ids else found[0], text)
+        for one in self._odd_ids:
+            text = text.replace(one, ERASED)
+        return text.replace(self._in_json, json.dumps(ERASED))

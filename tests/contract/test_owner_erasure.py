@@ -1,0 +1,367 @@
+"""The erasure of an owner on every database and a real Redis: nothing is left, whoever is killed or races.
+
+What the scans find is proven by traces that were planted for them.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import Column, MetaData, String, Table, Text, func, insert, select, update
+
+from subgraph.adapters.data_directory_residues import DataDirectoryResidues
+from subgraph.adapters.redis.client_sessions import RedisClientSessions
+from subgraph.adapters.redis.keys import fleet_key, session_key
+from subgraph.adapters.redis.residues import RedisResidues
+from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
+from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.owner_records import SqlOwnerRecords
+from subgraph.adapters.sql.residues import SqlResidueScan
+from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.adapters.sql.tables import (
+    ASSIGNMENT_HISTORY,
+    FLEET,
+    IDEMPOTENCY_KEY,
+    METADATA,
+    SESSION,
+)
+from subgraph.domain import sessions
+from subgraph.domain.access import Caller, Scope
+from subgraph.domain.coverage.cells import cell_array
+from subgraph.domain.erasure import ERASED, Traces
+from subgraph.domain.errors import NotAllowed, Unavailable
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.registration import RegisteredCells, TileTemplate
+from subgraph.domain.sessions import Session
+from subgraph.operations.owner_erasure import Erasure, OwnerErasure
+from subgraph.operations.sessions import Sessions
+from tests.support.databases import DATABASES
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.requirement("A journal that is also the audit log; export, import, erase an owner"),
+]
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TENANT, OTHER_TENANT = TenantId("tenant"), TenantId("other tenant")
+ADMIN = Caller(TENANT, "root", frozenset({Scope.TENANT_WRITE}))
+CELL = 0x8428309FFFFFFFF
+RELAY_SECONDS = 0.01
+
+
+@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    make_url: Callable[[Path], str] = request.param
+    return make_url(tmp_path)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = await open_database(database_url)
+    async with relaying(opened):
+        yield opened
+    await opened.close()
+
+
+@contextlib.asynccontextmanager
+async def relaying(database: Database) -> AsyncIterator[None]:
+    """Somebody who carries out what the journal tells."""
+    journal = SqlJournal(database)
+
+    async def relay() -> None:
+        while True:
+            await journal.mark_relayed([entry.position for entry in await journal.unrelayed(1_000)])
+            await asyncio.sleep(RELAY_SECONDS)
+
+    task = asyncio.create_task(relay())
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+class Fused:
+    """Passes calls on, and dies before the one that is too many, or after it."""
+
+    def __init__(self, inner: Any, fuse: list[int]) -> None:
+        self._inner = inner
+        self._fuse = fuse
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._inner, name)
+
+        async def fused(*given: Any) -> Any:
+            self._step()
+            answer = await call(*given)
+            self._step()
+            return answer
+
+        return fused
+
+    def _step(self) -> None:
+        self._fuse[0] -= 1
+        if self._fuse[0] < 0:
+            raise Killed
+
+
+def erasure(
+    database: Database, redis: Redis, directory: Path, steps: int | None = None, **settings: Any
+) -> OwnerErasure:
+    """A process that can erase; with `steps`, it dies after so many."""
+    store: Any = SqlSessionStore(database)
+    records: Any = SqlOwnerRecords(database)
+    live: Any = RedisResidues(redis)
+    if steps is not None:
+        fuse = [steps]
+        store, records, live = Fused(store, fuse), Fused(records, fuse), Fused(live, fuse)
+    return OwnerErasure(
+        Sessions(store, lambda: NOW, lambda: None),
+        records,
+        live,
+        (SqlResidueScan(database), DataDirectoryResidues(directory)),
+        settings.get("holds_tiles", lambda _: False),
+        time.monotonic,
+        settings.get("wait_seconds_max", 20.0),
+    )
+
+
+async def new_session(database: Database, owner_id: str, tenant_id: TenantId = TENANT, **wanted: Any) -> Session:
+    change = sessions.create(NewSession(**wanted), tenant_id, owner_id, NOW)
+    await SqlSessionStore(database).commit(change)
+    return change.created[0]
+
+
+async def full_world(database: Database, redis: Redis, owner_id: str, tenant_id: TenantId = TENANT) -> list[Session]:
+    """Two sessions of an owner, with something in every store there is."""
+    fleet_id = f"fleet-{uuid4().hex}"
+    first = await new_session(database, owner_id, tenant_id, metadata={"n": 1})
+    second = await new_session(database, owner_id, tenant_id, associate_ids=(first.id,))
+    await SqlCoverageRegister(database, fleet_id).add(first.id, RegisteredCells(cell_array([CELL]), TileTemplate()), 0)
+    term = {
+        "fleet_id": fleet_id, "version": 1, "tenant_id": tenant_id, "session_id": first.id, "cell": CELL, "pod_id": "p",
+        "reason": "INITIAL", "state": "RELEASED", "pinned": False, "load": 1.0, "assigned_at_ms": 1,
+    }  # fmt: skip
+    key = {
+        "tenant_id": tenant_id, "owner_id": owner_id, "operation": "createSession", "key": "k", "fingerprint": "f",
+        "session_id": first.id, "created_at": NOW,
+    }  # fmt: skip
+    async with database.writing() as connection:
+        await connection.execute(insert(FLEET).values(id=fleet_id, incarnation=1))
+        for epoch in (1, 2):
+            await connection.execute(insert(ASSIGNMENT_HISTORY).values(epoch=epoch, **term))
+        await connection.execute(insert(IDEMPOTENCY_KEY).values(**key))
+    await redis.set(session_key(fleet_id, tenant_id, first.id, "a former run"), b"B1|layout|copy", px=60_000)
+    await RedisClientSessions(redis, timedelta(minutes=1)).claim(tenant_id, "a chat", owner_id)
+    await redis.xadd(fleet_key(fleet_id, "loads"), {"sessions": f"1 {first.id}", "cells": b"\x00" * 8})
+    return [first, second]
+
+
+async def counts(database: Database) -> dict[str, int]:
+    async with database.reading() as connection:
+        return {
+            table.name: await connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in METADATA.sorted_tables
+        }
+
+
+async def test_nothing_is_left_of_an_owner_in_any_store(database: Database, redis: Redis, tmp_path: Path) -> None:
+    owned = await full_world(database, redis, "ann")
+    process = erasure(database, redis, tmp_path / "data")
+    ids = [session.id for session in owned]
+    assert await process.erase(ADMIN, "ann", dry_run=False) == Erasure(2, 0)
+    left = await counts(database)
+    assert left.pop("fleet") == 1
+    assert left == dict.fromkeys(left, 0)
+    traces = Traces("ann", ids)
+    for scan in (SqlResidueScan(database), RedisResidues(redis)):
+        assert dict(await scan.residues(TENANT, traces)) == {}
+
+
+async def test_a_dry_run_counts_and_changes_nothing(database: Database, redis: Redis, tmp_path: Path) -> None:
+    await full_world(database, redis, "ann")
+    before = await counts(database)
+    told = await erasure(database, redis, tmp_path / "data").erase(ADMIN, "ann", dry_run=True)
+    # Sessions, their starts and the association told on both sides, terms, the association, the key, cells; in Redis
+    # a copy, a claim and a report.
+    assert told == Erasure(2, 2 + 4 + 2 + 1 + 1 + 1 + 1 + 1 + 1)
+    assert await counts(database) == before
+
+
+async def test_an_owner_of_the_same_id_in_another_tenant_keeps_everything(
+    database: Database, redis: Redis, tmp_path: Path
+) -> None:
+    kept = await full_world(database, redis, "ann", OTHER_TENANT)
+    before = await counts(database)
+    await full_world(database, redis, "ann")
+    assert await erasure(database, redis, tmp_path / "data").erase(ADMIN, "ann", dry_run=False) == Erasure(2, 0)
+    after = await counts(database)
+    assert after == before | {"fleet": 2}
+    of_others = await RedisResidues(redis).residues(OTHER_TENANT, Traces("ann", [session.id for session in kept]))
+    assert of_others == {"redis string": 1, "redis hash": 1, "redis stream": 1}
+
+
+@pytest.mark.parametrize("place", ["a column", "a table to come", "redis", "a file"])
+async def test_a_trace_that_was_planted_is_found(database: Database, redis: Redis, tmp_path: Path, place: str) -> None:
+    (gone, *_), data = await full_world(database, redis, "ann"), tmp_path / "data"
+    bystander = await new_session(database, "bob")
+    process = erasure(database, redis, data, wait_seconds_max=0.5)
+    key = f"session-manager:planted:{uuid4().hex}"
+    if place == "a column":
+        planted = update(SESSION).where(SESSION.c.id == bystander.id).values(context_json=f'{{"seen":"{gone.id}"}}')
+        async with database.writing() as connection:
+            await connection.execute(planted)
+    elif place == "a table to come":
+        metadata = MetaData()
+        table = Table(
+            "note", metadata, Column("id", String, primary_key=True), Column("tenant_id", String), Column("text", Text)
+        )
+        async with database.writing() as connection:
+            await connection.run_sync(metadata.create_all)
+            for row_id, tenant in (("1", TENANT), ("2", OTHER_TENANT)):
+                await connection.execute(insert(table).values(id=row_id, tenant_id=tenant, text='{"by":"ann"}'))
+        process = OwnerErasure(
+            process.sessions, process.records, process.live, (SqlResidueScan(database, metadata),), *_rest(process)
+        )
+    elif place == "redis":
+        await redis.hset(key, "field", f"about {gone.id}")
+    else:
+        (data / "valkey").mkdir(parents=True)
+        (data / "valkey" / "valkey.log").write_text(f"something about {gone.id}:{CELL:x}\n")
+    told = await process.erase(ADMIN, "ann", dry_run=False)
+    await redis.delete(key)
+    assert told.sessions == 2
+    # While Redis holds on to something, the journal still says what is to be looked for.
+    kept = 0 if place != "redis" else 4
+    assert told.residues >= 1
+    assert told.residues - kept >= 1 if kept else told.residues == 1
+
+
+def _rest(process: OwnerErasure) -> tuple[Any, ...]:
+    return process.holds_tiles, process.monotonic, process.wait_seconds_max
+
+
+async def test_what_the_journal_tells_of_others_stays_and_names_the_owner_no_more(
+    database: Database, redis: Redis, tmp_path: Path
+) -> None:
+    gone, bystander = await new_session(database, "ann"), await new_session(database, "bob")
+    payload = {"associateIds": [gone.id, bystander.id], "by": "ann"}
+    event = tell(bystander, SessionEventType.SESSION_ASSOCIATED, "ann", NOW, payload=payload)
+    await SqlJournal(database).append([event])
+    assert await erasure(database, redis, tmp_path / "data").erase(ADMIN, "ann", dry_run=False) == Erasure(1, 0)
+    entries = await SqlJournal(database).entries_after(0, 100)
+    (told,) = [entry.event for entry in entries if entry.event.type is SessionEventType.SESSION_ASSOCIATED]
+    assert (told.actor, told.payload) == (ERASED, {"associateIds": [ERASED, bystander.id], "by": ERASED})
+    assert {entry.event.session_id for entry in entries} == {bystander.id}
+
+
+@pytest.mark.parametrize(("asks", "heir"), [("root", "root"), ("ann", ERASED)])
+async def test_a_tenant_whose_main_is_erased_has_another_at_once(
+    database: Database, redis: Redis, tmp_path: Path, asks: str, heir: str
+) -> None:
+    store = SqlSessionStore(database)
+    main = sessions.create_main(TENANT, "ann", NOW)
+    await store.commit(main)
+    caller = Caller(TENANT, asks, frozenset({Scope.ADMIN}))
+    assert await erasure(database, redis, tmp_path / "data").erase(caller, "ann", dry_run=False) == Erasure(1, 0)
+    successor = await store.main_session(TENANT)
+    assert successor is not None
+    assert successor.id != main.created[0].id
+    assert (successor.owner_id, successor.display_name) == (heir, "main")
+
+
+async def test_an_erasure_that_is_killed_anywhere_is_finished_by_the_next(
+    database: Database, redis: Redis, tmp_path: Path
+) -> None:
+    steps, is_over = 0, False
+    while not is_over:
+        owned = await full_world(database, redis, "ann")
+        before = erasure(database, redis, tmp_path / "data", steps)
+        with contextlib.suppress(Killed):
+            is_over = await before.erase(ADMIN, "ann", dry_run=False) == Erasure(2, 0)
+        assert (await erasure(database, redis, tmp_path / "data").erase(ADMIN, "ann", dry_run=False)).residues == 0
+        traces = Traces("ann", [session.id for session in owned])
+        for scan in (SqlResidueScan(database), RedisResidues(redis)):
+            assert dict(await scan.residues(TENANT, traces)) == {}, f"killed at step {steps}"
+        steps += 1
+    assert steps > 12
+
+
+async def test_two_erasures_at_once_are_harmless(
+    database: Database, database_url: str, redis: Redis, tmp_path: Path
+) -> None:
+    for _ in range(150):
+        await new_session(database, "ann")
+    replica = await open_database(database_url)
+    done = await asyncio.gather(
+        *(erasure(one, redis, tmp_path / "data").erase(ADMIN, "ann", dry_run=False) for one in (database, replica))
+    )
+    await replica.close()
+    assert sum(one.sessions for one in done) == 150
+    assert (await erasure(database, redis, tmp_path / "data").erase(ADMIN, "ann", dry_run=False)) == Erasure(0, 0)
+    assert await counts(database) == dict.fromkeys(await counts(database), 0)
+
+
+async def test_while_tiles_are_held_the_journal_stays_and_the_next_call_goes_on(
+    database: Database, redis: Redis, tmp_path: Path
+) -> None:
+    session = await new_session(database, "ann")
+    held: list[SessionId] = [session.id]
+    process = erasure(
+        database, redis, tmp_path / "data", holds_tiles=lambda ids: bool({*held} & {*ids}), wait_seconds_max=0.1
+    )
+    first = await process.erase(ADMIN, "ann", dry_run=False)
+    assert first.sessions == 1
+    assert first.residues > 0
+    held.clear()
+    assert await process.erase(ADMIN, "ann", dry_run=False) == Erasure(0, 0)
+
+
+async def test_who_may_not_write_in_the_tenant_erases_nobody(database: Database, redis: Redis, tmp_path: Path) -> None:
+    session = await new_session(database, "ann")
+    for scope in (Scope.SESSION_WRITE, Scope.TENANT_READ, Scope.FLEET_OPERATE):
+        with pytest.raises(NotAllowed) as refused:
+            await erasure(database, redis, tmp_path / "data").erase(
+                Caller(TENANT, "ann", frozenset({scope})), "ann", dry_run=False
+            )
+        assert refused.value.required_scope == "tenant:write"
+    assert await SqlSessionStore(database).sessions(TENANT, [session.id])
+
+
+async def test_a_redis_with_too_much_in_it_is_not_said_to_be_clean(redis: Redis) -> None:
+    key = f"session-manager:many:{uuid4().hex}"
+    await redis.hset(key, mapping={str(n): "v" for n in range(50)})
+    with pytest.raises(Unavailable, match="more than 20 entries"):
+        await RedisResidues(redis, entries_max=20).residues(TENANT, Traces("ann", []))
+    await redis.delete(key)
+
+
+async def test_every_kind_of_value_in_redis_is_looked_into(redis: Redis) -> None:
+    session_id, prefix = str(uuid4()), f"session-manager:kinds:{uuid4().hex}"
+    await redis.set(f"{prefix}:string", session_id)
+    await redis.hset(f"{prefix}:hash", session_id, "v")
+    await redis.sadd(f"{prefix}:set", session_id)
+    await redis.zadd(f"{prefix}:zset", {session_id: 1})
+    await redis.rpush(f"{prefix}:list", *["v"] * 1_500, session_id)
+    for n in range(1_001):
+        await redis.xadd(f"{prefix}:stream", {"f": session_id if n == 1_000 else "v"})
+    found = await RedisResidues(redis).residues(TENANT, Traces("ann", [session_id]))
+    assert found == {f"redis {kind}": 1 for kind in ("string", "hash", "set", "zset", "list", "stream")}
+    await redis.delete(*[name async for name in redis.scan_iter(match=f"{prefix}*")])
+
+
+async def test_this_world_has_something_in_every_table(database: Database, redis: Redis) -> None:
+    await full_world(database, redis, "ann")
+    assert min((await counts(database)).values()) > 0

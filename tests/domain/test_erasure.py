@@ -1,0 +1,45 @@
+"""Traces of an owner: what counts as one, and what is put in its place."""
+
+import msgspec
+import pytest
+
+from subgraph.domain.erasure import ERASED, Traces, check_owner_id
+from subgraph.domain.errors import InvalidInput
+
+SESSION = "0b7f8f0e-8c0f-4d57-9d8a-3a1f6f2f6a01"
+OTHER = "0b7f8f0e-8c0f-4d57-9d8a-3a1f6f2f6a02"
+TRACES = Traces("ann", [SESSION])
+
+
+@pytest.mark.parametrize("text", [SESSION, f"main-{SESSION}", f'{{"a":["{SESSION}"]}}', f"{SESSION}:841e9adffffffff"])
+def test_the_id_of_a_session_is_found_wherever_it_stands(text: str) -> None:
+    assert TRACES.of_sessions(text)
+    assert not TRACES.of_sessions(text.replace(SESSION, OTHER))
+    assert TRACES.erased_from(text) == text.replace(SESSION, ERASED)
+
+
+def test_an_id_that_is_no_uuid_is_found_as_well() -> None:
+    traces = Traces("ann", ["session-1", SESSION])
+    assert traces.of_sessions("of session-1")
+    assert traces.erased_from(f"session-1 {SESSION}") == f"{ERASED} {ERASED}"
+
+
+def test_the_id_of_an_owner_counts_where_it_is_a_whole_text() -> None:
+    assert TRACES.of_owner("ann")
+    assert TRACES.of_owner('{"by":"ann"}')
+    assert not TRACES.of_owner("anna")
+    assert not TRACES.of_owner('{"by":"ann of acme"}')
+    assert TRACES.of_owner_in_bytes(b"B1|" + msgspec.msgpack.encode({"owner_id": "ann"}))
+    assert not TRACES.of_owner_in_bytes(b"B1|" + msgspec.msgpack.encode({"owner_id": "anna"}))
+
+
+def test_an_owner_is_taken_out_of_json_and_the_rest_stays() -> None:
+    assert TRACES.erased_from("ann") == ERASED
+    assert TRACES.erased_from('{"by":"ann","of":"anna"}') == f'{{"by":"{ERASED}","of":"anna"}}'
+
+
+@pytest.mark.parametrize("owner_id", ["", "x" * 1_001, ERASED])
+def test_what_is_nobodys_id_is_refused(owner_id: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check_owner_id(owner_id)
+    assert refused.value.path == ("ownerId",)
