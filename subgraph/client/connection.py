@@ -10,6 +10,7 @@ from gql.client import AsyncClientSession
 from gql.transport.exceptions import TransportError
 from gql.transport.httpx import HTTPXAsyncTransport
 
+from subgraph.client.authorization import AccessToken, Authorization
 from subgraph.client.manager import (
     CallRefused,
     ChangeTold,
@@ -52,11 +53,10 @@ _FOLLOW = gql(
 class Connection:
     """The calls of one pod, as `SessionManager` promises them. Use it as an async context manager."""
 
-    def __init__(self, url: str, access_token: str | None = None) -> None:
-        authorization = {} if access_token is None else {"Authorization": f"Bearer {access_token}"}
-        self._http = Client(transport=HTTPXAsyncTransport(url, headers=authorization, timeout=ANSWER_SECONDS_MAX))
+    def __init__(self, url: str, access_token: AccessToken = None) -> None:
+        self._authorization = Authorization(access_token)
+        self._http = Client(transport=HTTPXAsyncTransport(url, auth=self._authorization, timeout=ANSWER_SECONDS_MAX))
         self._url = url
-        self._authorization = authorization
         self._session: AsyncClientSession | None = None
 
     async def __aenter__(self) -> "Connection":

@@ -8,6 +8,7 @@ from typing import Any
 
 from gql import GraphQLRequest, gql
 
+from subgraph.client.authorization import AccessToken, Authorization
 from subgraph.client.lease import boot_clock_seconds
 from subgraph.client.manager import Unreachable
 from subgraph.client.routes import NoRoute, Route, Routes, Why
@@ -25,9 +26,9 @@ Follow = Callable[[], AsyncGenerator[dict[str, Any], None]]
 """Subscribes to `tileRoutes`, and answers its batches as GraphQL tells them."""
 
 
-def routes_over_graphql(url: str, session_id: str, access_token: str | None = None) -> Follow:
+def routes_over_graphql(url: str, session_id: str, access_token: AccessToken = None) -> Follow:
     """Follows a session's routes at the session manager's GraphQL endpoint."""
-    authorization = {} if access_token is None else {"Authorization": f"Bearer {access_token}"}
+    authorization = Authorization(access_token)
     request = GraphQLRequest(_ROUTES, variable_values={"sessionId": session_id})
 
     async def follow() -> AsyncGenerator[dict[str, Any], None]:

@@ -8,6 +8,7 @@ from gql.transport.exceptions import TransportError, TransportQueryError
 from gql.transport.websockets import WebsocketsTransport
 from websockets.exceptions import WebSocketException
 
+from subgraph.client.authorization import Authorization
 from subgraph.client.manager import CallRefused, LeaseRefused, Superseded, Unreachable
 
 CONNECT_SECONDS_MAX = 2.0
@@ -16,13 +17,13 @@ MESSAGE_BYTES_MAX = 64 * 1_048_576
 
 
 async def subscribe(
-    url: str, authorization: dict[str, str], request: GraphQLRequest
+    url: str, authorization: Authorization, request: GraphQLRequest
 ) -> AsyncGenerator[dict[str, Any], None]:
     """What a subscription tells, from now on.
 
     Args:
         url: the session manager's GraphQL endpoint, http or https.
-        authorization: headers, which go into the socket's first message.
+        authorization: its headers go into the socket's first message.
         request: the operation.
 
     Raises:
@@ -32,7 +33,7 @@ async def subscribe(
     """
     transport = WebsocketsTransport(
         "ws" + url.removeprefix("http"),
-        init_payload=dict(authorization),
+        init_payload=await authorization.headers(),
         subprotocols=["graphql-transport-ws"],
         connect_timeout=CONNECT_SECONDS_MAX,
         ack_timeout=CONNECT_SECONDS_MAX,
