@@ -23,41 +23,63 @@ class Settings:
     """Everything a process is told from outside. Durations are in seconds, but for those that name another unit."""
 
     host: str = "127.0.0.1"
+    """The address to listen on; beyond this machine only if callers say who they are, or `allow_open_access`."""
     port: int = 4001
+    """The port to listen on; 0 takes a free one."""
     data_dir: Path = Path("session-manager-data")
+    """Where the embedded stores keep their data."""
     redis_url: str | None = None
+    """The Redis or Valkey to use; without it an embedded Valkey is started."""
     database_url: str | None = None
+    """The SQLite file or PostgreSQL database to use; without it a SQLite file in the data directory."""
     migrate_on_start: bool = True
     """Whether a start brings the database to this version's schema; if not, an older one is refused."""
     workers: int = 1
+    """Server processes."""
     access_token: str | None = field(default=None, repr=False)
     """A secret that every caller shows as its bearer token: it may do everything, as the local tenant."""
     allow_open_access: bool = False
+    """Whether to listen beyond this machine though anybody can do everything: another layer guards it."""
     jwt_secret: str | None = field(default=None, repr=False)
     """The secret that tokens are signed with (HS256); or one of the two below."""
     jwt_public_key_file: Path | None = None
+    """The public key or certificate, in PEM, that verifies tokens."""
     jwt_jwks_url: str | None = None
+    """Where the issuer of tokens publishes its keys."""
     jwt_algorithms: tuple[str, ...] = ()
+    """The algorithms accepted; without it HS256 with a secret, else RS and ES with 256, 384 and 512 bits."""
     jwt_issuer: str | None = None
+    """What `iss` of a token must be; not compared without it."""
     jwt_audience: str | None = None
+    """What `aud` of a token must hold; not compared without it."""
     jwt_leeway_seconds: float = 10.0
     """How far clocks may differ where a token's times are compared."""
     jwt_tenant_claims: tuple[str, ...] = ClaimNames().tenant
+    """The claims of which the first one there names the tenant."""
     jwt_owner_claims: tuple[str, ...] = ClaimNames().owner
+    """The claims of which the first one there names the owner."""
     jwt_scope_claims: tuple[str, ...] = ClaimNames().scopes
+    """The claims that hold scopes, all of them together."""
     jwt_tenant: str | None = None
     """The tenant of tokens that name none; without it these are refused."""
     gateway_secret: str | None = field(default=None, repr=False)
     """A secret that a gateway adds to whatever it passes on: nothing else is answered then."""
     gateway_secret_header: str = "X-Gateway-Secret"
+    """The header, or entry of `connection_init`, that shows the gateway's secret."""
     scope_directives: bool = False
     """Whether the SDL has @requiresScopes and @authenticated, which Apollo Gateway refuses."""
     fleet: str = "default"
+    """Which fleet of those on one Redis and database."""
     pod_lease_seconds: float = 3.0
+    """The lease of a pod that asks for none."""
     pod_lease_seconds_max: float = 5.0
+    """The longest lease of a pod, and how long a new leader waits before it takes a tile from anyone."""
     leader_lease_seconds: float = 2.0
+    """The lease of the process that leads."""
     cycle_seconds: float = 1.0
+    """From one regular control cycle to the next."""
     report_seconds: float = 1.0
+    """How often pods report; a tile is STALE after three times that."""
     prepare_seconds: float = 10.0
     """How long a pod may prepare to take a tile over before another one is chosen."""
     take_over_seconds: float = 60.0
@@ -65,6 +87,7 @@ class Settings:
     drain_seconds: float = 10.0
     """How long a former owner may take until it says that it has let go, before nobody waits for it."""
     load_metric: LoadMetric = LoadMetric.RECORDS
+    """What is balanced: records or bytes a second, or the backlog."""
     split_tiles: bool = True
     """Whether hot tiles split and cold ones merge by themselves; by hand they do in any case."""
     split_depth_max: int = 3
@@ -74,6 +97,7 @@ class Settings:
     merge_after_seconds: float = 300.0
     """For how long siblings must have been together on a pod before they merge by themselves."""
     history_retention_days: int = 30
+    """How long ended terms of ownership are kept."""
     enabled: bool = True
     """Whether anything can be changed or followed at all; what there is can be read in any case."""
     show_session_picker: bool = True
@@ -91,7 +115,9 @@ class Settings:
     idempotency_hours: float = 24.0
     """How long an idempotency key is remembered."""
     metrics: bool = True
+    """Whether `/metrics` is served."""
     log_level: str = "warning"
+    """How much is logged."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65_535, "port", f"must lie between 0 and 65535, not {self.port}")

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from subgraph import __version__
 from subgraph.cli import main
 from subgraph.settings import PREFIX, BadSetting, Settings
-from tests import requirements_page
+from tests import requirements_page, settings_page
 
 PROJECT = Path(__file__).parent.parent
 sys.path.append(str(PROJECT / ".ci"))
@@ -264,4 +264,10 @@ def test_the_page_of_requirements_is_as_the_tests_say_and_every_line_has_a_test(
     assert "nothing yet" not in current
     assert (PROJECT / "tests/requirements.md").read_text() == current, (
         "print it anew: python -m tests.requirements_page > tests/requirements.md"
+    )
+
+
+def test_every_setting_is_on_the_page_of_settings_with_what_it_means() -> None:
+    assert (PROJECT / "docs/settings.md").read_text() == settings_page.page(), (
+        "print it anew: python -m tests.settings_page > docs/settings.md"
     )

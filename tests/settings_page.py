@@ -1,0 +1,68 @@
+"""Owns the page of all settings: printed from their names, defaults and docstrings.
+
+`python -m tests.settings_page > docs/settings.md`
+"""
+
+import ast
+from dataclasses import MISSING, Field, fields
+from enum import Enum
+from inspect import getsource
+
+from subgraph.settings import PREFIX, Settings
+
+INTRODUCTION = f"""# Settings
+
+Each is an environment variable, `{PREFIX}` and the name below; some are options of
+`session-manager serve`, too. What is malformed or contradicts another setting ends the start with one line that names
+it. Printed from [settings.py](../subgraph/settings.py). More on tokens and scopes is in [authentication.md](authentication.md).
+
+| `{PREFIX}…` | default | |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """The page.
+
+    Raises:
+        LookupError: a setting says nothing of itself.
+    """
+    told = _docstrings()
+    return INTRODUCTION + "".join(
+        f"| `{one.name.upper()}` | {_default(one)} | {told[one.name]} |\n" for one in fields(Settings)
+    )
+
+
+def _docstrings() -> dict[str, str]:
+    (settings,) = ast.parse(getsource(Settings)).body
+    assert isinstance(settings, ast.ClassDef)
+    found = {}
+    for field, said in zip(settings.body, settings.body[1:], strict=False):
+        match field, said:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = text
+    return found
+
+
+def _default(one: "Field[object]") -> str:
+    value = one.default
+    assert value is not MISSING, one.name
+    match value:
+        case None | ():
+            return "–"
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return f"`{','.join(value)}`"
+        case Enum():
+            return f"`{value.value}`"
+        case float():
+            return f"{value:g}"
+        case int():
+            return f"{value}"
+        case _:
+            return f"`{value}`"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
