@@ -14,7 +14,7 @@ INTRODUCTION = f"""# Settings
 
 Each is an environment variable, `{PREFIX}` and the name below; some are options of
 `session-manager serve`, too. What is malformed or contradicts another setting ends the start with one line that names
-it. Printed from [settings.py](../subgraph/settings.py). More on tokens and scopes is in [authentication.md](authentication.md).
+it. Printed from [settings.py](../subgraph/settings.py). On tokens and scopes: [authentication.md](authentication.md).
 
 | `{PREFIX}…` | default | |
 |---|---|---|
