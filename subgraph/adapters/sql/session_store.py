@@ -1,15 +1,16 @@
 """Owns sessions and their journal in SQL: reads of one tenant, and changes that are written whole or not at all."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.idempotency_keys import write_key
-from subgraph.adapters.sql.journal import forget_events, write_events
+from subgraph.adapters.sql.journal import forget_events, write_events, write_first_events
 from subgraph.adapters.sql.rows import is_text, session_of, session_values
 from subgraph.adapters.sql.session_sweeps import remove_sessions
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_ASSOCIATION
@@ -20,7 +21,22 @@ from subgraph.operations.ports import ChangeGuard, MainExists, unguarded
 
 IDS_PER_QUERY = 10_000
 # Made once, because making a statement costs as much as carrying it out.
+_SELECT_SESSION = select(SESSION).where(
+    SESSION.c.tenant_id == bindparam("of_tenant"), SESSION.c.id == bindparam("of_session")
+)
+_SELECT_SESSIONS = select(SESSION).where(
+    SESSION.c.tenant_id == bindparam("of_tenant"), SESSION.c.id.in_(bindparam("of_sessions", expanding=True))
+)
+_SELECT_REVISIONS = select(SESSION.c.id, SESSION.c.revision).where(
+    SESSION.c.id.in_(bindparam("of_sessions", expanding=True))
+)
 _INSERT_SESSIONS = insert(SESSION)
+# Its values are those columns that its parameters name.
+_UPDATE_SESSION = update(SESSION).where(
+    SESSION.c.tenant_id == bindparam("of_tenant"),
+    SESSION.c.id == bindparam("of_session"),
+    SESSION.c.revision == bindparam("expected_revision"),
+)
 
 
 class SqlSessionStore:
@@ -37,25 +53,23 @@ class SqlSessionStore:
         if not ids:
             return found
         for start in range(0, len(ids), IDS_PER_QUERY):
-            wanted = SESSION.c.id.in_(ids[start : start + IDS_PER_QUERY])
-            mine = select(SESSION).where(SESSION.c.tenant_id == tenant_id, wanted)
-            found |= {session.id: session for session in await self._database.read(partial(_sessions, mine))}
+            mine = {"of_tenant": tenant_id, "of_sessions": ids[start : start + IDS_PER_QUERY]}
+            read = await self._database.read(partial(_sessions, _SELECT_SESSIONS, mine))
+            found |= {session.id: session for session in read}
         return found
 
     async def revisions(self, session_ids: Sequence[SessionId]) -> dict[SessionId, int]:
         """The revisions of those that there are, of all tenants."""
         found: dict[SessionId, int] = {}
         for start in range(0, len(session_ids), IDS_PER_QUERY):
-            wanted = SESSION.c.id.in_(session_ids[start : start + IDS_PER_QUERY])
-            found |= await self._database.read(
-                partial(_revisions, select(SESSION.c.id, SESSION.c.revision).where(wanted))
-            )
+            wanted = {"of_sessions": session_ids[start : start + IDS_PER_QUERY]}
+            found |= await self._database.read(partial(_revisions, wanted))
         return found
 
     async def main_session(self, tenant_id: TenantId) -> Session | None:
         """The tenant's main session, or None before its first contact."""
         wanted = select(SESSION).where(SESSION.c.tenant_id == tenant_id, SESSION.c.is_main)
-        return next(iter(await self._database.read(partial(_sessions, wanted))), None)
+        return next(iter(await self._database.read(partial(_sessions, wanted, {}))), None)
 
     async def commit(self, change: SessionChange) -> None:
         """Write sessions and events in one transaction, or nothing at all."""
@@ -69,12 +83,12 @@ class SqlSessionStore:
         self, tenant_id: TenantId, session_id: SessionId, decide: Callable[[Session | None], SessionChange]
     ) -> tuple[Session, SessionChange]:
         """Read a session, decide, and commit, in one transaction."""
-        wanted = select(SESSION).where(SESSION.c.tenant_id == tenant_id, SESSION.c.id == session_id)
+        wanted = {"of_tenant": tenant_id, "of_session": session_id}
         decided = SessionChange()
 
         def work(connection: Connection) -> tuple[Session, SessionChange]:
             nonlocal decided
-            session = next(iter(_sessions(wanted, connection)), None) if is_text(session_id) else None
+            session = next(iter(_sessions(_SELECT_SESSION, wanted, connection)), None) if is_text(session_id) else None
             decided = decide(session)
             assert session is not None, "who decides raises where there is no session"
             write_change(decided, connection)
@@ -110,12 +124,12 @@ class SqlSessionStore:
         return error
 
 
-def _sessions(wanted: Select[Any], connection: Connection) -> list[Session]:
-    return [session_of(row) for row in connection.execute(wanted)]
+def _sessions(select: Select[Any], wanted: Mapping[str, object], connection: Connection) -> list[Session]:
+    return [session_of(row) for row in connection.execute(select, wanted)]
 
 
-def _revisions(wanted: Select[Any], connection: Connection) -> dict[SessionId, int]:
-    return {SessionId(row.id): row.revision for row in connection.execute(wanted)}
+def _revisions(wanted: Mapping[str, object], connection: Connection) -> dict[SessionId, int]:
+    return {SessionId(row.id): row.revision for row in connection.execute(_SELECT_REVISIONS, wanted)}
 
 
 def write_change(change: SessionChange, connection: Connection) -> None:
@@ -142,8 +156,11 @@ def write_change(change: SessionChange, connection: Connection) -> None:
     for session in change.purged:
         _purge(connection, session)
     if created:
-        connection.execute(_INSERT_SESSIONS, [session_values(one) for one in change.created])
-        write_events(connection, [event for event in change.events if event.session_id in created])
+        first_events = [event for event in change.events if event.session_id in created]
+        counts = Counter(event.session_id for event in first_events)
+        rows = [{**session_values(one), "last_sequence": counts[one.id]} for one in change.created]
+        connection.execute(_INSERT_SESSIONS, rows)
+        write_first_events(connection, first_events)
     _write_associations(connection, change)
 
 
@@ -168,10 +185,8 @@ def _purge(connection: Connection, session: Session) -> None:
 
 def _update(connection: Connection, session: Session) -> None:
     values = session_values(session)
-    del values["id"], values["tenant_id"]
-    mine = and_(SESSION.c.id == session.id, SESSION.c.tenant_id == session.tenant_id)
-    expected = SESSION.c.revision == session.revision - 1
-    done = connection.execute(update(SESSION).where(mine, expected).values(**values))
+    mine = {"of_session": values.pop("id"), "of_tenant": values.pop("tenant_id")}
+    done = connection.execute(_UPDATE_SESSION, {**values, **mine, "expected_revision": session.revision - 1})
     if done.rowcount != 1:
         raise _not_as_expected(connection, session)
 

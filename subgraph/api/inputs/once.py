@@ -15,8 +15,8 @@ IDEMPOTENCY_KEY = (
 
 def once_of(given: Any) -> OnceKey:
     """The key of an input that has one. What was left out and what was given as its default is the same request."""
+    if given.idempotency_key is None:
+        return OnceKey()
     values = asdict(given)
     text = values.pop("idempotency_key")
-    if text is None:
-        return OnceKey()
     return OnceKey(text, sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest())
