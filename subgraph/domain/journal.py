@@ -4,7 +4,7 @@ A change says what happened; the store numbers it when it commits. So a change m
 a message, a tick or a tile's new owner is in nobody's way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -115,6 +115,13 @@ def stops(event: SessionEvent) -> bool:
     if event.type is SessionEventType.SESSION_DELETED:
         return (event.payload or {}).get("formerState") == "ACTIVE"
     return event.type in (SessionEventType.SESSION_ENDED, SessionEventType.SESSION_EXPIRED)
+
+
+def changes_labels(event: SessionEvent) -> bool:
+    """Whether a session's tiles require other labels from here on. The payload of an update says what was changed."""
+    fields = (event.payload or {}).get("fields")
+    is_update = event.type is SessionEventType.SESSION_UPDATED
+    return is_update and isinstance(fields, Sequence) and "requiredLabels" in fields
 
 
 class Told(Protocol):

@@ -14,7 +14,7 @@ import msgspec
 
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import JournalEntry, SessionEventType
+from subgraph.domain.journal import JournalEntry, SessionEventType, changes_labels
 from subgraph.operations.journal import Journal
 from subgraph.operations.ports import EventBus
 
@@ -69,7 +69,7 @@ class OutboxRelay:
     channel: str
     release_tiles: Callable[[TenantId, SessionId], Awaitable[None]]
     bring_back_tiles: Callable[[TenantId, SessionId], Awaitable[None]]
-    note_changed: Callable[[TenantId, SessionId], Awaitable[None]]
+    note_labels: Callable[[TenantId, SessionId], Awaitable[None]]
     end_copies: Callable[[Sequence[JournalEntry]], Awaitable[None]]
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -121,8 +121,8 @@ class OutboxRelay:
                 await self.release_tiles(event.tenant_id, event.session_id)
             elif event.type in BRINGS_TILES_BACK:
                 await self.bring_back_tiles(event.tenant_id, event.session_id)
-            elif event.type is SessionEventType.SESSION_UPDATED:
-                await self.note_changed(event.tenant_id, event.session_id)
+            elif changes_labels(event):
+                await self.note_labels(event.tenant_id, event.session_id)
             done.append(entry.position)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from subgraph.domain.errors import IllegalState, InvalidInput, RevisionConflict
 from subgraph.domain.ids import TenantId
-from subgraph.domain.journal import SessionEventType
+from subgraph.domain.journal import SessionEventType, changes_labels
 from subgraph.domain.new_session import CONTEXT_BYTES_MAX, DETAILS_MAX, NewSession
 from subgraph.domain.sessions import (
     Session,
@@ -196,3 +196,10 @@ def test_a_touch_renews_what_slides_and_touches_close_together_are_written_once(
     if is_written:
         (touched,) = change.updated
         assert (touched.last_active_at, touched.expires_at) == (NOW + after, NOW + after + ttl)
+
+
+def test_an_update_tells_of_labels_only_where_it_changes_them() -> None:
+    (version,) = patched(made(), version=2).events
+    (labels,) = patched(made(), version=2, required_labels={"gpu": "yes"}).events
+    (same,) = patched(made(required_labels={"gpu": "yes"}), version=2, required_labels={"gpu": "yes"}).events
+    assert [changes_labels(event) for event in (version, labels, same)] == [False, True, False]
