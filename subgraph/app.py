@@ -42,6 +42,7 @@ from subgraph.adapters.sql.owner_records import SqlOwnerRecords
 from subgraph.adapters.sql.residues import SqlResidueScan
 from subgraph.adapters.sql.session_counts import active_sessions_by_data_source
 from subgraph.adapters.sql.session_directory import SqlSessionDirectory
+from subgraph.adapters.sql.session_exports import SqlSessionExports
 from subgraph.adapters.sql.session_hierarchy import SqlSessionHierarchy
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.session_sweeps import SqlSessionSweeps
@@ -98,6 +99,7 @@ from subgraph.operations.session_reads import SessionReads
 from subgraph.operations.session_resolving import SessionResolving
 from subgraph.operations.session_sweeper import SessionSweeper
 from subgraph.operations.session_tiles import has_tiles
+from subgraph.operations.session_transfer import SessionTransfer
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.ticks import Ticker
@@ -212,13 +214,15 @@ class Process:
         names = SessionNames(store, directory)
         lifecycle, changes = SessionLifecycle(sessions), SessionChanges(sessions)
         self._idempotency = Idempotency(SqlIdempotencyKeys(database), _now, timedelta(hours=settings.idempotency_hours))
+        making = SessionMaking(sessions, names, self._idempotency, partition, coverage)
         self.services = Services(
             sessions=sessions,
             lifecycle=lifecycle,
             sweeper=self._sweeper,
             changes=changes,
             naming=SessionNaming(sessions, changes, lifecycle, names),
-            making=SessionMaking(sessions, names, self._idempotency, partition, coverage),
+            making=making,
+            transfer=SessionTransfer(sessions, SqlSessionExports(database, settings.fleet), making, partition),
             resolving=SessionResolving(
                 sessions, directory, RedisClientSessions(redis, MAPPING_TTL), lambda: token_hex(4)
             ),

@@ -33,6 +33,7 @@ from subgraph.operations.session_making import SessionMaking
 from subgraph.operations.session_naming import SessionNaming
 from subgraph.operations.session_resolving import SessionResolving
 from subgraph.operations.session_sweeper import SessionSweeper
+from subgraph.operations.session_transfer import SessionTransfer
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
 from subgraph.operations.tile_routes import TileRoutes
@@ -55,6 +56,7 @@ class Services:
     partition: Partition
     label_rules: LabelRules
     owner_erasure: OwnerErasure
+    transfer: SessionTransfer
     pods: Pods
     rebalancing: Rebalancing
     operator: Operator

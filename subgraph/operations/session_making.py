@@ -58,7 +58,7 @@ class SessionMaking:
             now, defaults = self.sessions.clock(), self.sessions.defaults
             return sessions.create(named, caller.tenant_id, caller.owner_id, now, defaults)
 
-        return await self._make(caller, "createSession", once, wanted.display_name, wanted.name_conflict, decide)
+        return await self.make(caller, "createSession", once, wanted.display_name, wanted.name_conflict, decide)
 
     async def copy(
         self,
@@ -84,13 +84,13 @@ class SessionMaking:
             now = self.sessions.clock()
             return copy(source, name or "", include, caller.tenant_id, caller.owner_id, now, self.sessions.defaults)
 
-        made = await self._make(caller, "copySession", once, display_name, name_conflict, decide)
+        made = await self.make(caller, "copySession", once, display_name, name_conflict, decide)
         if CopyPart.TILES in include and made.state is sessions.SessionState.ACTIVE:
             for part in (await self.coverage.of_session(source_id)).parts:
                 await self.partition.register(caller, made.id, part.cells.tolist(), part.template)
         return made
 
-    async def _make(
+    async def make(
         self,
         caller: Caller,
         operation: str,
@@ -99,6 +99,12 @@ class SessionMaking:
         name_conflict: NameConflict,
         decide: Callable[[str | None], SessionChange],
     ) -> Session:
+        """The session that is decided on under the name that the policy comes to, once per key of an operation.
+
+        Raises:
+            InvalidInput, NameTaken: as `decide`, the rules and the policy on names say.
+            NotFound: what was made with this key is gone by now.
+        """
         new: dict[SessionId, Session] = {}
 
         async def make(key: IdempotencyKey | None) -> SessionId:

@@ -44,6 +44,7 @@ MEANS: Mapping[str, str] = {
     "SessionFilter.dataSource": "data source",
     "SessionFilter.ownerId": "owner",
     "SessionFilter.displayNameContains": "name",
+    "Query.exportSession.id": "session",
     "Query.tile.id": "tile",
     "Query.tileAt.sessionId": "session",
     "Query.podAssignment.id": "term",

@@ -47,7 +47,7 @@ class SqlCoverageRegister:
         wanted = select(REGISTERED_CELLS).where(self._mine, REGISTERED_CELLS.c.session_id == session_id)
         async with self._database.reading() as connection:
             rows = (await connection.execute(wanted.order_by(REGISTERED_CELLS.c.position))).all()
-        return _coverage(rows)
+        return coverage_rows(rows)
 
     async def add(
         self, session_id: SessionId, cells: RegisteredCells, expected_revision: int, actor: str | None = None
@@ -121,7 +121,7 @@ class SqlCoverageRegister:
             SessionId(row.id): ActiveCoverage(
                 TenantId(row.tenant_id),
                 SessionRequirement(row.revision, msgspec.json.decode(row.required_labels_json)),
-                _coverage(rows_of[row.id]),
+                coverage_rows(rows_of[row.id]),
             )
             if row.state == SessionState.ACTIVE.value
             else None
@@ -138,6 +138,7 @@ def _told_registered(session: Session, cells: RegisteredCells, actor: str | None
 _IS_ACTIVE = SESSION.c.state == SessionState.ACTIVE.value
 
 
-def _coverage(rows: Sequence[Row[Any]]) -> RegisteredCoverage:
+def coverage_rows(rows: Sequence[Row[Any]]) -> RegisteredCoverage:
+    """What rows of one session say, in the order of their positions."""
     parts = tuple(RegisteredCells(unpack_cells(row.cells), _decoder.decode(row.template_json)) for row in rows)
     return RegisteredCoverage(rows[-1].position if rows else 0, parts)

@@ -9,12 +9,14 @@ from subgraph.api.mutations.placement import PlacementMutations
 from subgraph.api.mutations.pods import PodMutations
 from subgraph.api.mutations.sessions import SessionMutations
 from subgraph.api.mutations.tiles import TileMutations
+from subgraph.api.mutations.transfer import TransferMutations
 
 
 @strawberry.type(description="What can be done. Every mutation answers expected failures in `errors`.")
 class Mutation(
     SessionMutations,
     HierarchyMutations,
+    TransferMutations,
     ErasureMutations,
     TileMutations,
     PlacementMutations,

@@ -7,8 +7,9 @@ from subgraph.api.queries.history import HistoryQueries
 from subgraph.api.queries.manager import ManagerQueries
 from subgraph.api.queries.sessions import SessionQueries
 from subgraph.api.queries.tiles import TileQueries
+from subgraph.api.queries.transfer import TransferQueries
 
 
 @strawberry.type(description="What can be asked.")
-class Query(SessionQueries, TileQueries, FleetQueries, HistoryQueries, ManagerQueries):
+class Query(SessionQueries, TransferQueries, TileQueries, FleetQueries, HistoryQueries, ManagerQueries):
     """All queries: each subject's in a module of its own."""

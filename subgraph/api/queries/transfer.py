@@ -1,0 +1,28 @@
+"""Owns the query that takes a session out."""
+
+from typing import cast
+
+import strawberry
+from strawberry.scalars import JSON
+
+from subgraph.api.context import Info
+from subgraph.api.scopes import needs
+from subgraph.domain.access import Scope
+from subgraph.domain.ids import SessionId
+
+
+@strawberry.type
+class TransferQueries:
+    """Export."""
+
+    @strawberry.field(
+        description=(
+            "A session as one document, as it is at one moment: its fields, working memory, coverage and journal, and "
+            "the ids of its parents and associates. At most 100,000 cells, 5,000 events and 4 MB."
+        )
+    )
+    @needs(Scope.SESSION_READ)
+    async def export_session(self, info: Info, id: strawberry.ID) -> JSON:
+        """A session's document."""
+        document = await info.context.services.transfer.export(info.context.caller, SessionId(str(id)))
+        return cast(JSON, document)

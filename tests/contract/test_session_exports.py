@@ -1,0 +1,159 @@
+"""Exports on every database: one moment, within the tenancy of the caller, and never more than a document may hold."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import insert
+
+from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
+from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.session_exports import SqlSessionExports
+from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.adapters.sql.tables import SESSION_ASSOCIATION
+from subgraph.domain import sessions
+from subgraph.domain.access import Caller, Scope
+from subgraph.domain.coverage.cells import cell_array
+from subgraph.domain.errors import NotFound, QuotaExceeded
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.registration import RegisteredCells, TileTemplate
+from subgraph.domain.session_document import CELLS_MAX, EVENTS_MAX, RELATIVES_MAX
+from subgraph.domain.sessions import Session
+from subgraph.operations.session_transfer import SessionTransfer
+from subgraph.operations.sessions import Sessions
+from tests.support.databases import DATABASES
+
+pytestmark = [pytest.mark.anyio, pytest.mark.requirement("A journal that is also the audit log; export, import, erase")]
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TENANT, FLEET = TenantId("tenant"), "fleet"
+ANN = Caller(TENANT, "ann", frozenset({Scope.SESSION_WRITE}))
+CELL = 0x8428309FFFFFFFF
+
+
+@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    make_url: Callable[[Path], str] = request.param
+    opened = await open_database(make_url(tmp_path))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def transfer(database: Database) -> SessionTransfer:
+    """Exports need neither names nor tiles."""
+    nothing: Any = None
+    there = Sessions(SqlSessionStore(database), lambda: NOW, lambda: None)
+    return SessionTransfer(there, SqlSessionExports(database, FLEET), nothing, nothing)
+
+
+async def new_session(database: Database, owner: str = "ann", tenant_id: TenantId = TENANT, **wanted: Any) -> Session:
+    change = sessions.create(NewSession(**wanted), tenant_id, owner, NOW)
+    await SqlSessionStore(database).commit(change)
+    return change.created[0]
+
+
+async def exported(transfer: SessionTransfer, session_id: SessionId, caller: Caller = ANN) -> Any:
+    return await transfer.export(caller, session_id)
+
+
+async def test_an_export_is_of_one_moment_whatever_is_written_meanwhile(
+    database: Database, transfer: SessionTransfer
+) -> None:
+    session = await new_session(database)
+
+    def renamed(name: str, it: Session) -> sessions.SessionChange:
+        return sessions.rename(it, name, actor="ann", now=NOW)
+
+    async def rename_for_ever() -> None:
+        count = 0
+        while True:
+            count += 1
+            await transfer.sessions.change(ANN, session.id, partial(renamed, f"name {count}"))
+
+    renaming = asyncio.create_task(rename_for_ever())
+    seen: set[int] = set()
+    while len(seen) < 5:
+        document = await exported(transfer, session.id)
+        events = document["events"]
+        assert document["session"]["revision"] == len(events)
+        if len(events) > 1:
+            assert events[-1]["payload"]["to"] == document["session"]["displayName"]
+            seen.add(len(events))
+        await asyncio.sleep(0.001)
+    renaming.cancel()
+    await asyncio.wait([renaming])
+
+
+async def test_an_export_names_only_those_relatives_that_its_caller_may_see(
+    database: Database, transfer: SessionTransfer
+) -> None:
+    anns, bobs = await new_session(database), await new_session(database, "bob")
+    parent = await new_session(database, associate_ids=(anns.id, bobs.id))
+    assert (await exported(transfer, parent.id))["hierarchy"] == {"parentIds": [], "associateIds": [anns.id]}
+    assert (await exported(transfer, anns.id))["hierarchy"] == {"parentIds": [parent.id], "associateIds": []}
+    reader = Caller(TENANT, "root", frozenset({Scope.TENANT_READ}))
+    told = await exported(transfer, parent.id, reader)
+    assert set(told["hierarchy"]["associateIds"]) == {anns.id, bobs.id}
+
+
+@pytest.mark.parametrize("tenant_id", ["tenant", "other"])
+async def test_what_a_caller_may_not_see_is_not_there_to_export(
+    database: Database, transfer: SessionTransfer, tenant_id: str
+) -> None:
+    session = await new_session(database, "bob" if tenant_id == "tenant" else "ann", TenantId(tenant_id))
+    with pytest.raises(NotFound):
+        await exported(transfer, session.id)
+
+
+async def test_coverage_is_told_the_same_however_often_it_was_registered(
+    database: Database, transfer: SessionTransfer
+) -> None:
+    session = await new_session(database)
+    register = SqlCoverageRegister(database, FLEET)
+    for cells, capacity in (([CELL], None), ([CELL + (1 << 44)], 2.0), ([CELL - (1 << 32)], None)):
+        revision = (await register.of_session(session.id)).revision
+        await register.add(session.id, RegisteredCells(cell_array(cells), TileTemplate(capacity)), revision)
+    parts = (await exported(transfer, session.id))["coverage"]
+    assert [(part["tileCapacity"], len(part["cells"])) for part in parts] == [(2.0, 1), (None, 2)]
+    assert parts[1]["cells"] == sorted(parts[1]["cells"])
+
+
+@pytest.mark.parametrize("what", ["events", "cells", "associates", "bytes"])
+async def test_what_is_too_much_for_a_document_is_refused_with_its_limit(
+    database: Database, transfer: SessionTransfer, what: str
+) -> None:
+    session, limit = await new_session(database), 4_000_000
+    if what == "events":
+        limit = EVENTS_MAX
+        ticks = [tell(session, SessionEventType.SESSION_TICK, None, NOW + timedelta(seconds=n)) for n in range(limit)]
+        await SqlJournal(database).append(ticks)
+    elif what == "cells":
+        limit = CELLS_MAX
+        cells = RegisteredCells(np.arange(limit + 1, dtype=np.int64) + CELL, TileTemplate())
+        await SqlCoverageRegister(database, FLEET).add(session.id, cells, 0)
+    elif what == "associates":
+        limit = RELATIVES_MAX
+        change = [sessions.create(NewSession(), TENANT, "ann", NOW).created[0] for _ in range(limit + 1)]
+        await SqlSessionStore(database).commit(sessions.SessionChange(created=tuple(change)))
+        links = [{"parent_id": session.id, "associate_id": one.id} for one in change]
+        async with database.writing() as connection:
+            await connection.execute(insert(SESSION_ASSOCIATION), links)
+    else:
+        payload = {"text": "x" * 1_000_000}
+        for _ in range(4):
+            await SqlJournal(database).append(
+                [tell(session, SessionEventType.RUN_PROGRESS, None, NOW, payload=payload)]
+            )
+    with pytest.raises(QuotaExceeded) as refused:
+        await exported(transfer, session.id)
+    assert refused.value.limit == limit
+    assert refused.value.quota.startswith(what)
