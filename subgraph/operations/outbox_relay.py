@@ -67,7 +67,7 @@ class OutboxRelay:
     journal: Journal
     bus: EventBus
     channel: str
-    release_tiles: Callable[[TenantId, SessionId], Awaitable[None]]
+    release_tiles: Callable[[Sequence[tuple[TenantId, SessionId]]], Awaitable[None]]
     bring_back_tiles: Callable[[TenantId, SessionId], Awaitable[None]]
     note_labels: Callable[[TenantId, SessionId], Awaitable[None]]
     end_copies: Callable[[Sequence[JournalEntry]], Awaitable[None]]
@@ -115,10 +115,15 @@ class OutboxRelay:
         return len(entries)
 
     async def _carry_out(self, entries: Sequence[JournalEntry], done: list[int]) -> None:
+        stopped = [entry.event for entry in entries if entry.event.type in RELEASES_TILES]
+        are_released = False
         for entry in entries:
             event = entry.event
             if event.type in RELEASES_TILES:
-                await self.release_tiles(event.tenant_id, event.session_id)
+                # All at once, at the first: what becomes of a session's tiles is decided by how it is now.
+                if not are_released:
+                    await self.release_tiles([(one.tenant_id, one.session_id) for one in stopped])
+                    are_released = True
             elif event.type in BRINGS_TILES_BACK:
                 await self.bring_back_tiles(event.tenant_id, event.session_id)
             elif changes_labels(event):

@@ -6,7 +6,8 @@ back, placed anew; a session that has ended comes back never, and what is regist
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from subgraph.domain.coverage.tiles import NO_TILE
@@ -40,10 +41,27 @@ class SessionCoverage:
     _waiting: dict[SessionId, TenantId] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def release(self, tenant_id: TenantId, session_id: SessionId) -> None:
-        """Release the tiles of a session that has stopped; one that is ACTIVE again by now keeps them. Idempotent."""
-        if await self._active(tenant_id, session_id) is None:
-            await self.retire_session(session_id)
+    async def release(self, stopped: Sequence[tuple[TenantId, SessionId]]) -> None:
+        """Release the tiles of sessions that have stopped; those that are ACTIVE again by now keep them. Idempotent.
+
+        The fleet is looked at once for all. Most sessions have no tiles and no place in it: for these nothing is done.
+
+        Raises:
+            Unavailable: the picture of the fleet is not current, so nobody knows which have none; or a store is away.
+        """
+        if not stopped:
+            return
+        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        # While the fleet is being restored, tiles come of which the picture does not know yet.
+        concerned = defaultdict[TenantId, dict[SessionId, None]](dict)
+        for tenant_id, session_id in stopped:
+            if not beat.is_restored or fleet.knows_session(session_id):
+                concerned[tenant_id][session_id] = None
+        for tenant_id, session_ids in concerned.items():
+            found = await self.store.sessions(tenant_id, list(session_ids))
+            for session_id in session_ids:
+                if session_id not in found or found[session_id].state is not SessionState.ACTIVE:
+                    await self.retire_session(session_id)
 
     async def bring_back(self, tenant_id: TenantId, session_id: SessionId) -> None:
         """Have the tiles of a session that is ACTIVE again come back, as soon as its former ones have gone."""

@@ -14,11 +14,14 @@ from sqlalchemy import Connection, Select
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.domain import sessions
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.domain.journal_cursor import encode_position
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.sessions import Session
 from subgraph.operations.journal import Journal
 from subgraph.operations.journal_feed import JournalFeed
 from subgraph.operations.outbox_relay import OutboxRelay
@@ -181,10 +184,11 @@ class ServerProcess:
         store = cast("SessionStore", Fused(ports[0], "store", fuse))
         journal = cast("Journal", Fused(ports[1], "journal", fuse))
 
-        async def release(_: TenantId, session_id: SessionId) -> None:
-            fuse.step("before a session's tiles are released")
-            retired[session_id] += 1
-            fuse.step("after a session's tiles are released")
+        async def release(stopped: Sequence[tuple[TenantId, SessionId]]) -> None:
+            for _, session_id in stopped:
+                fuse.step("before a session's tiles are released")
+                retired[session_id] += 1
+                fuse.step("after a session's tiles are released")
 
         async def bring_back(_: TenantId, __: SessionId) -> None:
             fuse.step("tiles of a session that starts again are awaited")
@@ -213,6 +217,13 @@ class ServerProcess:
         task = asyncio.create_task(work)
         task.add_done_callback(lambda _: self.died.set())
         return task
+
+    async def create(self, caller: Caller, wanted: NewSession) -> Session:
+        """A new session, as a client asks for one that has no key and no name for it."""
+        await self.sessions.meet(caller)
+        change = sessions.create(wanted, caller.tenant_id, caller.owner_id, NOW)
+        await self.sessions.commit(change)
+        return change.created[0]
 
     async def gone(self) -> None:
         """Wait until it is killed."""

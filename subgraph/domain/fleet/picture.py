@@ -15,7 +15,7 @@ from subgraph.domain.fleet.pod_table import PodRow, PodTable
 from subgraph.domain.fleet.retired import RetiredTile, RetiredTiles
 from subgraph.domain.fleet.terms import TermChange, changed_terms, term_change
 from subgraph.domain.fleet.tile_table import NOBODY, TileTable
-from subgraph.domain.ids import PodId, TileId
+from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadColumns
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AssignmentState, TileRecord
@@ -141,6 +141,11 @@ class Fleet:
         """A tile as the live store holds it, or None."""
         row = self.tiles.row(tile_id)
         return None if row is None else self.tiles.record(row, self.owner_id(row))
+
+    def knows_session(self, session_id: SessionId) -> bool:
+        """Whether a session has a tile, or anything is noted of what it requires."""
+        tiles = self.tiles
+        return bool(tiles.rows_of_session(session_id).size) or tiles.requirements.of_session(session_id) is not None
 
     def reported_load(self, tile_id: TileId) -> float:
         """A tile's smoothed load; 0 while nothing was reported."""

@@ -1,0 +1,146 @@
+"""What the fleet is told of sessions that have stopped: tiles are released, and those without any cost nothing."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from subgraph.domain import sessions
+from subgraph.domain.errors import Unavailable
+from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.fleet.requirements import SessionRequirement
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.new_session import NewSession
+from subgraph.domain.ownership import TileRecord
+from subgraph.domain.sessions import Session
+from subgraph.operations.live_fleet import Beat, LiveFleet, TileWrite
+from subgraph.operations.ports import CoverageRegister, SessionStore, StandingCoverage
+from subgraph.operations.retirement import Retirement
+from subgraph.operations.session_coverage import SessionCoverage
+from tests.operations.conftest import Starts
+from tests.support.fleet_process import FleetProcess
+from tests.support.fleets import TENANT, tile_ids
+from tests.support.interrupted_live import InterruptedLive
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+OTHER_TENANT = TenantId("another tenant")
+
+
+class StoredSessions:
+    """A session store that knows what a test puts into it, and counts what it is asked."""
+
+    def __init__(self, *stored: Session) -> None:
+        self._stored = {session.id: session for session in stored}
+        self.asked: list[tuple[TenantId, list[SessionId]]] = []
+
+    async def sessions(self, tenant_id: TenantId, session_ids: list[SessionId]) -> dict[SessionId, Session]:
+        self.asked.append((tenant_id, session_ids))
+        found = {one: self._stored[one] for one in session_ids if one in self._stored}
+        return {one: session for one, session in found.items() if session.tenant_id == tenant_id}
+
+
+class Stops:
+    """One process's part in the stop of sessions, with the calls it makes of the live store."""
+
+    def __init__(self, process: FleetProcess, *stored: Session) -> None:
+        self.store = StoredSessions(*stored)
+        self.live = InterruptedLive(process.live)
+        retirement = Retirement(cast(LiveFleet, self.live), process.view)
+
+        async def note(_: Session) -> None: ...
+
+        self.coverage = SessionCoverage(
+            cast(SessionStore, self.store),
+            cast(CoverageRegister, None),
+            cast(StandingCoverage, None),
+            cast(LiveFleet, self.live),
+            process.view,
+            retirement.retire_session,
+            note,
+        )
+
+    async def release(self, *stopped: Session) -> None:
+        await self.coverage.release([(one.tenant_id, one.id) for one in stopped])
+
+
+def made(tenant_id: TenantId = TENANT) -> Session:
+    return sessions.create(NewSession(), tenant_id, "ann", NOW).created[0]
+
+
+def ended(tenant_id: TenantId = TENANT) -> Session:
+    return sessions.end(made(tenant_id), actor="ann", now=NOW).updated[0]
+
+
+async def give_tiles(process: FleetProcess, session: Session, count: int = 3) -> None:
+    writes = [TileWrite(one, 0, TileRecord(session.tenant_id)) for one in tile_ids(count, session.id)]
+    committed = await process.live.commit(None, writes)
+    await process.view.caught_up(committed.version, timeout_seconds=5)
+
+
+def tiles_of(fleet: Fleet, session: Session) -> list[bool]:
+    """Of each of a session's tiles, whether it goes."""
+    return [row in fleet.tiles.retiring for row in fleet.tiles.rows_of_session(session.id).tolist()]
+
+
+async def test_of_many_stopped_sessions_those_without_tiles_are_passed_over(start: Starts) -> None:
+    process = await start()
+    bare = [ended(tenant_id) for tenant_id in (TENANT, OTHER_TENANT) * 50]
+    tiled = ended(OTHER_TENANT)
+    await give_tiles(process, tiled)
+    stops = Stops(process, *bare, tiled)
+    await stops.release(*bare[:50], tiled, *bare[50:], tiled)
+    await process.until(lambda fleet: all(tiles_of(fleet, tiled)), "its tiles go")
+    assert stops.store.asked == [(OTHER_TENANT, [tiled.id])]
+    assert stops.live.calls["require"] <= 1
+
+
+async def test_a_session_that_is_active_again_keeps_its_tiles_and_one_that_is_not_there_loses_them(
+    start: Starts,
+) -> None:
+    process = await start()
+    revived, purged = made(), made()
+    for session in (revived, purged):
+        await give_tiles(process, session)
+    await Stops(process, revived).release(revived, purged)
+    await process.until(lambda fleet: all(tiles_of(fleet, purged)), "the tiles of the one that is gone go")
+    assert tiles_of(process.view.current(), revived) == [False] * 3
+
+
+async def test_what_a_stopped_session_without_tiles_required_is_forgotten(start: Starts) -> None:
+    process, session = await start(), ended()
+    version = await process.live.require(session.id, SessionRequirement(1, {"zone": "eu"}))
+    await process.view.caught_up(version, timeout_seconds=5)
+    await Stops(process, session).release(session)
+    await process.until(lambda fleet: not fleet.knows_session(session.id), "it is forgotten")
+
+
+async def test_while_the_fleet_is_being_restored_no_session_is_passed_over(
+    start: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, bare = await start(), [ended() for _ in range(3)]
+    observe = process.view.observe
+
+    async def observe_restoring(timeout_seconds: float) -> tuple[Beat, Fleet]:
+        beat, fleet = await observe(timeout_seconds)
+        return replace(beat, is_restored=False), fleet
+
+    monkeypatch.setattr(process.view, "observe", observe_restoring)
+    stops = Stops(process, *bare)
+    await stops.release(*bare)
+    assert stops.live.calls["require"] == len(bare)
+
+
+async def test_whoever_does_not_know_the_fleet_passes_no_session_over(
+    start: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, session = await start(), ended()
+
+    async def lags_behind(_: float) -> tuple[Beat, Fleet]:
+        raise Unavailable("this process lags behind the fleet's changes")
+
+    monkeypatch.setattr(process.view, "observe", lags_behind)
+    with pytest.raises(Unavailable):
+        await Stops(process, session).release(session)
