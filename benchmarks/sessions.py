@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -30,10 +30,15 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from storm.world import free_port
 
 from subgraph.adapters.sql.database import open_database, sqlite_url
+from subgraph.adapters.sql.idempotency_keys import SqlIdempotencyKeys
+from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.ids import TenantId
 from subgraph.domain.new_session import NewSession
+from subgraph.operations.idempotency import Idempotency
+from subgraph.operations.session_making import SessionMaking
+from subgraph.operations.session_names import SessionNames
 from subgraph.operations.sessions import Sessions
 
 ROOT = Path(__file__).parent.parent
@@ -112,35 +117,37 @@ async def measure(databases: Databases, directory: Path, seconds: float) -> dict
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Sessions]:
+async def opened(url: str) -> AsyncIterator[SessionMaking]:
     """The operations on a database, with the main session made."""
     database = await open_database(url)
     sessions = Sessions(SqlSessionStore(database), lambda: datetime.now(UTC), lambda: None)
     await sessions.main(CALLER)
-    yield sessions
+    names = SessionNames(sessions.store, SqlSessionDirectory(database))
+    keys = Idempotency(SqlIdempotencyKeys(database), sessions.clock, timedelta(hours=24))
+    yield SessionMaking(sessions, names, keys)
     await database.close()
 
 
 async def recorded_creates(url: str, count: int) -> list[list[Statement]]:
     """The statements of so many creates."""
     creates = []
-    async with opened(url) as sessions:
+    async with opened(url) as making:
         for _ in range(count):
             with recorded() as statements:
-                await sessions.create(CALLER, NewSession())
+                await making.create(CALLER, NewSession())
             creates.append(statements)
     return creates
 
 
 async def operations_rate(url: str, callers: int, seconds: float) -> float:
     """Creates a second of so many callers at once, each of which goes on when its create is durable."""
-    async with opened(url) as sessions:
+    async with opened(url) as making:
         began = time.perf_counter()
 
         async def call() -> int:
             count = 0
             while time.perf_counter() < began + seconds:
-                await sessions.create(CALLER, NewSession())
+                await making.create(CALLER, NewSession())
                 count += 1
             return count
 

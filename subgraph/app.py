@@ -87,6 +87,7 @@ from subgraph.operations.recovery import Recovery
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.session_cache import SessionCache
 from subgraph.operations.session_changes import SessionChanges
+from subgraph.operations.session_copying import SessionCopying
 from subgraph.operations.session_coverage import SessionCoverage
 from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.session_hierarchy import SessionFamilies
@@ -214,7 +215,7 @@ class Process:
         names = SessionNames(store, directory)
         lifecycle, changes = SessionLifecycle(sessions), SessionChanges(sessions)
         self._idempotency = Idempotency(SqlIdempotencyKeys(database), _now, timedelta(hours=settings.idempotency_hours))
-        making = SessionMaking(sessions, names, self._idempotency, partition, coverage)
+        making = SessionMaking(sessions, names, self._idempotency)
         self.services = Services(
             sessions=sessions,
             lifecycle=lifecycle,
@@ -223,6 +224,7 @@ class Process:
             naming=SessionNaming(sessions, changes, lifecycle, names),
             making=making,
             transfer=SessionTransfer(sessions, SqlSessionExports(database, settings.fleet), making, partition),
+            copying=SessionCopying(making, partition, coverage),
             resolving=SessionResolving(
                 sessions, directory, RedisClientSessions(redis, MAPPING_TTL), lambda: token_hex(4)
             ),

@@ -25,6 +25,7 @@ from subgraph.operations.pods import Pods
 from subgraph.operations.ports import Page
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.session_changes import SessionChanges
+from subgraph.operations.session_copying import SessionCopying
 from subgraph.operations.session_events import SessionEvents
 from subgraph.operations.session_hierarchy import SessionFamilies
 from subgraph.operations.session_lifecycle import SessionLifecycle
@@ -51,6 +52,7 @@ class Services:
     changes: SessionChanges
     naming: SessionNaming
     making: SessionMaking
+    copying: SessionCopying
     resolving: SessionResolving
     session_lookup: SessionLookup
     partition: Partition

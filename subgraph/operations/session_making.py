@@ -1,6 +1,6 @@
-"""Owns the use cases that make a session: create one, and copy one; each once per idempotency key."""
+"""Owns how a session is made: under the name that the policy comes to, and once per idempotency key."""
 
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from subgraph.domain import sessions
@@ -11,10 +11,7 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.naming import NameConflict
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange
-from subgraph.domain.sessions.copying import CopyPart, copy
 from subgraph.operations.idempotency import Idempotency
-from subgraph.operations.partition import Partition
-from subgraph.operations.ports import CoverageRegister
 from subgraph.operations.session_names import SessionNames
 from subgraph.operations.sessions import Sessions
 
@@ -40,8 +37,6 @@ class SessionMaking:
     sessions: Sessions
     names: SessionNames
     idempotency: Idempotency
-    partition: Partition
-    coverage: CoverageRegister
 
     async def create(self, caller: Caller, wanted: NewSession, once: OnceKey = NO_KEY) -> Session:
         """A new ACTIVE session of the caller's tenant, or the one that was made with this key before.
@@ -59,36 +54,6 @@ class SessionMaking:
             return sessions.create(named, caller.tenant_id, caller.owner_id, now, defaults)
 
         return await self.make(caller, "createSession", once, wanted.display_name, wanted.name_conflict, decide)
-
-    async def copy(
-        self,
-        caller: Caller,
-        source_id: SessionId,
-        display_name: str,
-        include: Set[CopyPart],
-        name_conflict: NameConflict = NameConflict.REJECT,
-        once: OnceKey = NO_KEY,
-    ) -> Session:
-        """A copy of a session that the caller may see: with its own id and clock, and the parts that are asked for.
-
-        Parts of which a session has none are copied by taking none. Who repeats a call that failed while the tiles were
-        registered makes good what is missing, if it gave a key.
-
-        Raises:
-            NotFound, SessionExpired: the source is absent, or its time has run out.
-            InvalidInput, NameTaken, QuotaExceeded, Unavailable: as the rules, the policy on names and the tiles say.
-        """
-        source = await self.sessions.get(caller, source_id)
-
-        def decide(name: str | None) -> SessionChange:
-            now = self.sessions.clock()
-            return copy(source, name or "", include, caller.tenant_id, caller.owner_id, now, self.sessions.defaults)
-
-        made = await self.make(caller, "copySession", once, display_name, name_conflict, decide)
-        if CopyPart.TILES in include and made.state is sessions.SessionState.ACTIVE:
-            for part in (await self.coverage.of_session(source_id)).parts:
-                await self.partition.register(caller, made.id, part.cells.tolist(), part.template)
-        return made
 
     async def make(
         self,

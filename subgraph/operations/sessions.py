@@ -1,4 +1,4 @@
-"""Owns the use cases of sessions: create, get, the tenant's main session, and how a change is committed."""
+"""Owns the use cases of sessions: get, the tenant's main session, and how a change is committed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,6 @@ from subgraph.domain.access import Caller, require_change
 from subgraph.domain.errors import NotFound
 from subgraph.domain.expiry import DEFAULTS, SessionDefaults
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.domain.sessions.hierarchy import check_associates
 from subgraph.operations.ports import Clock, MainExists, SessionStore
@@ -29,19 +28,6 @@ class Sessions:
     reads: SessionReads | None = None
     """Where sessions that are only shown come from; None: from the store."""
     _met: set[TenantId] = field(default_factory=set)
-
-    async def create(self, caller: Caller, wanted: NewSession) -> Session:
-        """A new ACTIVE session of the caller's tenant.
-
-        Raises:
-            InvalidInput, NameTaken: as the rules and the store say.
-            NotFound: the caller may not see one of the associates.
-        """
-        await self.check_associates(caller, wanted.associate_ids)
-        await self.meet(caller)
-        change = sessions.create(wanted, caller.tenant_id, caller.owner_id, self.clock(), self.defaults)
-        await self.commit(change)
-        return change.created[0]
 
     async def check_associates(self, caller: Caller, associate_ids: Sequence[SessionId]) -> None:
         """Refuse associates of a session to be made that are too many, or that the caller may not see.

@@ -10,6 +10,7 @@ import pytest
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.domain import sessions
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.errors import RevisionConflict
 from subgraph.domain.ids import TenantId
@@ -70,7 +71,9 @@ def changes_on(database: Database) -> SessionChanges:
 
 
 async def written_alone(database: Database) -> Session:
-    return await changes_on(database).sessions.create(CALLER, NewSession())
+    change = sessions.create(NewSession(), CALLER.tenant_id, CALLER.owner_id, NOW)
+    await changes_on(database).sessions.commit(change)
+    return change.created[0]
 
 
 async def sequences(database: Database, session: Session) -> list[int]:

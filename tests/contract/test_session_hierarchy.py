@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_hierarchy import SqlSessionHierarchy
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain import sessions
@@ -20,7 +22,10 @@ from subgraph.domain.journal import SessionEventType
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
 from subgraph.domain.sessions.hierarchy import ASSOCIATES_PER_CALL_MAX
+from subgraph.operations.idempotency import Idempotency
 from subgraph.operations.session_hierarchy import SessionFamilies
+from subgraph.operations.session_making import SessionMaking
+from subgraph.operations.session_names import SessionNames
 from subgraph.operations.sessions import Sessions
 from tests.support.databases import DATABASES
 
@@ -223,7 +228,12 @@ async def test_a_session_is_created_with_its_associates_or_not_at_all(
     database: Database, families: SessionFamilies
 ) -> None:
     child = await made(database, "child")
-    operations = Sessions(SqlSessionStore(database), lambda: NOW, lambda: None)
+    store = SqlSessionStore(database)
+    operations = SessionMaking(
+        Sessions(store, lambda: NOW, lambda: None),
+        SessionNames(store, SqlSessionDirectory(database)),
+        Idempotency(SqlIdempotencyKeys(database), lambda: NOW, timedelta(hours=1)),
+    )
     parent = await operations.create(ANN, NewSession(display_name="p", associate_ids=(child.id, child.id)))
     assert await names(families, parent) == ["child"]
     with pytest.raises(NotFound) as refused:

@@ -55,7 +55,7 @@ async def attempt(world: JournalWorld, action: str, sessions: list[SessionId], c
     with contextlib.suppress(SessionManagerFailure):
         match action:
             case "create":
-                made = await process.sessions.create(world.caller, NewSession(data_source=SOURCE))
+                made = await process.create(world.caller, NewSession(data_source=SOURCE))
                 sessions.append(made.id)
             case "update" if sessions:
                 patch = SessionPatch(required_labels={"n": str(chance.random())})

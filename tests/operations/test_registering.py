@@ -12,6 +12,7 @@ import pytest
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import Database, open_database, sqlite_url
 from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.domain import sessions
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.coverage import Coverage
 from subgraph.domain.errors import InvalidInput, QuotaExceeded, Unavailable
@@ -46,7 +47,9 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def session(database: Database) -> Session:
-    return await sessions_of(database).create(CALLER, NewSession())
+    change = sessions.create(NewSession(), TENANT, CALLER.owner_id, datetime.now(UTC))
+    await sessions_of(database).commit(change)
+    return change.created[0]
 
 
 def sessions_of(database: Database) -> Sessions:

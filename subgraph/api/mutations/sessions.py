@@ -91,7 +91,7 @@ class SessionMutations:
         """Copy a session."""
 
         async def act() -> SessionPayload:
-            session = await info.context.services.making.copy(
+            session = await info.context.services.copying.copy(
                 info.context.caller,
                 SessionId(str(input.source_id)),
                 input.display_name,
