@@ -1,7 +1,7 @@
 """Owns what happens to sessions by the passing of time: they expire, and retention removes those that stopped long ago.
 
-Every process sweeps. A batch is claimed, decided and written in one transaction, so no two do the same; between
-batches a process rests for as long as the last one took, and leaves the database to callers.
+Every process sweeps. A batch is claimed, decided and written in one transaction, so no two do the same. Callers wait
+for a batch to end, so it is as large as fits into some milliseconds; then a process rests for as long as it took.
 """
 
 import asyncio
@@ -18,8 +18,11 @@ from subgraph.operations.ports import Clock, MonotonicClock, SessionSweeps
 
 logger = logging.getLogger(__name__)
 
-SWEEP_BATCH = 100
-CLEAN_UP_BATCHES_MAX = 100
+BATCH_SECONDS = 0.01
+"""How long a batch is to take, and so how long callers wait for it."""
+BATCH_FIRST, BATCH_MIN, BATCH_MAX = 25, 10, 200
+"""Sessions of a batch. Fewer would not take less time: there is one wait for the disk in each."""
+CLEAN_UP_BATCHES_MAX = 400
 """Batches of each kind that one caller's clean-up carries out; what is left is for the next one."""
 
 
@@ -32,7 +35,13 @@ class Swept:
 
 
 class _Batch(Protocol):
-    def __call__(self) -> Awaitable[int]: ...
+    def __call__(self, limit: int) -> Awaitable[int]: ...
+
+
+def next_batch(size: int, took_seconds: float) -> int:
+    """How many sessions the next batch is for, after one of a size that took so long: at most twice as many."""
+    wanted = 2.0 * size if took_seconds <= 0 else size * min(2.0, BATCH_SECONDS / took_seconds)
+    return max(BATCH_MIN, min(BATCH_MAX, int(wanted)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,8 @@ class SessionSweeper:
             Unavailable: the store did not answer; what was swept before stays so.
         """
         return Swept(
-            await self._until_done(lambda: self._expire(None)), await self._until_done(lambda: self._purge(None))
+            await self._until_done(lambda limit: self._expire(limit, None)),
+            await self._until_done(lambda limit: self._purge(limit, None)),
         )
 
     async def clean_up(self, caller: Caller) -> Swept:
@@ -74,27 +84,30 @@ class SessionSweeper:
             Unavailable: the store did not answer.
         """
         return Swept(
-            await self._until_done(lambda: self._expire(caller.tenant_id), CLEAN_UP_BATCHES_MAX),
-            await self._until_done(lambda: self._purge(caller.tenant_id), CLEAN_UP_BATCHES_MAX),
+            await self._until_done(lambda limit: self._expire(limit, caller.tenant_id), CLEAN_UP_BATCHES_MAX),
+            await self._until_done(lambda limit: self._purge(limit, caller.tenant_id), CLEAN_UP_BATCHES_MAX),
         )
 
-    async def _expire(self, tenant_id: TenantId | None) -> int:
-        return await self.sweeps.expire_due(self.clock(), SWEEP_BATCH, tenant_id)
+    async def _expire(self, limit: int, tenant_id: TenantId | None) -> int:
+        return await self.sweeps.expire_due(self.clock(), limit, tenant_id)
 
-    async def _purge(self, tenant_id: TenantId | None) -> int:
+    async def _purge(self, limit: int, tenant_id: TenantId | None) -> int:
         now = self.clock()
-        return await self.sweeps.purge_stopped(now - self.retention, now, SWEEP_BATCH, tenant_id)
+        return await self.sweeps.purge_stopped(now - self.retention, now, limit, tenant_id)
 
     async def _until_done(self, batch: _Batch, batches_max: int | None = None) -> int:
         swept = batches = 0
+        size = BATCH_FIRST
         while batches_max is None or batches < batches_max:
             began = self.monotonic()
-            count = await batch()
+            count = await batch(size)
             if count:
                 self.wake_relay()
             swept += count
             batches += 1
-            if count < SWEEP_BATCH:
+            if count < size:
                 break
-            await asyncio.sleep(self.monotonic() - began)
+            took_seconds = self.monotonic() - began
+            size = next_batch(size, took_seconds)
+            await asyncio.sleep(took_seconds)
         return swept

@@ -17,10 +17,10 @@ from subgraph.operations.ports import ChangeGuard, unguarded
 
 _EXPIRE = (
     update(SESSION)
-    .where(SESSION.c.id == bindparam("session_id"))
+    .where(SESSION.c.id.in_(bindparam("session_ids", expanding=True)))
     .values(
         state=SessionState.EXPIRED.value,
-        revision=bindparam("new_revision"),
+        revision=SESSION.c.revision + 1,
         updated_at=bindparam("now"),
         stopped_at=SESSION.c.expires_at,
     )
@@ -82,18 +82,14 @@ def _claimed(connection: Connection, due: ColumnElement[bool]) -> list[Session]:
 
 def _expire(connection: Connection, due: Sequence[Session], now: datetime) -> None:
     changes = [sessions.expire(session, now) for session in due]
-    rows = [
-        {"session_id": session.id, "new_revision": session.revision, "now": session.updated_at}
-        for change in changes
-        for session in change.updated
-    ]
-    connection.execute(_EXPIRE, rows)
+    # All at once: what the rule makes of them is the same of each, and its revision is what was read and locked.
+    connection.execute(_EXPIRE, {"session_ids": [session.id for session in due], "now": now})
     write_events(connection, [event for change in changes for event in change.events])
 
 
 def _purge(connection: Connection, stopped: Sequence[Session], now: datetime) -> None:
     changes = [sessions.purge(session, actor=None, now=now) for session in stopped]
-    # Of a purged session only what its purge tells stays in the journal.
+    # Of a purged session its stops, and what its purge tells, stay in the journal.
     forget_events(connection, [session.id for session in stopped])
     write_events(connection, [event for change in changes for event in change.events])
     remove_sessions(connection, [session.id for session in stopped])
