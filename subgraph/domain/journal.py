@@ -58,6 +58,13 @@ class SessionEventType(StrEnum):
     TILES_MERGED = "TILES_MERGED"
 
 
+STOPS = frozenset({SessionEventType.SESSION_ENDED, SessionEventType.SESSION_EXPIRED, SessionEventType.SESSION_DELETED})
+"""Events that may tell of a stop; `stops` says which do.
+
+They outlive a purge, beside what it tells itself: so a reader, however far behind, is told of each stop once.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionEvent:
     """One thing that happened to a session. `actor` is None where nobody asked for it; times are UTC.

@@ -7,9 +7,10 @@ from subgraph.domain import journal
 from subgraph.domain.access import Caller, Scope
 from subgraph.domain.errors import InvalidInput, NotFound
 from subgraph.domain.ids import SessionId
-from subgraph.domain.journal import JournalEntry, SessionEvent, SessionEventType
+from subgraph.domain.journal import STOPS, JournalEntry, SessionEvent, SessionEventType
 from subgraph.domain.journal_cursor import decode_position, encode_position
 from subgraph.domain.session_list import SessionFilter, SessionOrder, list_for
+from subgraph.domain.sessions import SessionState
 from subgraph.operations.journal import EntryFilter, Journal
 from subgraph.operations.journal_feed import JournalFeed, Key
 from subgraph.operations.ports import Clock, Page, SessionStore, SlowConsumer
@@ -18,7 +19,6 @@ REPLAY_PAGE = 500
 STARTS = frozenset(
     {SessionEventType.SESSION_STARTED, SessionEventType.SESSION_REVIVED, SessionEventType.SESSION_RESTORED}
 )
-STOPS = frozenset({SessionEventType.SESSION_ENDED, SessionEventType.SESSION_EXPIRED, SessionEventType.SESSION_DELETED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class SessionEvents:
         """Entries that the caller may see, oldest first; `total_count` is None.
 
         Raises:
-            NotFound: a session is given that the caller may not see.
+            NotFound: a session is given that the caller may not see, or that is deleted.
             InvalidInput: `after` is no cursor of this journal.
         """
         return await self._page(await self._filter(caller, wanted), first, after)
@@ -120,8 +120,9 @@ class SessionEvents:
     async def _filter(self, caller: Caller, wanted: EventsWanted) -> EntryFilter:
         session_ids = None
         if wanted.session_id is not None:
-            found = await self.store.sessions(caller.tenant_id, [wanted.session_id])
-            if wanted.session_id not in found or not caller.may_see(found[wanted.session_id]):
+            found = (await self.store.sessions(caller.tenant_id, [wanted.session_id])).get(wanted.session_id)
+            # Of one that is deleted the audit log tells, which asks for no id.
+            if found is None or found.state is SessionState.DELETED or not caller.may_see(found):
                 raise NotFound("Session", wanted.session_id, ("sessionId",))
             session_ids = [wanted.session_id]
         # Of a session that the caller may see it may see all events: a tenant's main session has many actors.

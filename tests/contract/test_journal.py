@@ -11,9 +11,9 @@ from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain import sessions
 from subgraph.domain.ids import TenantId
-from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.journal import SessionEventType, stops, tell
 from subgraph.domain.new_session import NewSession
-from subgraph.domain.sessions import Session
+from subgraph.domain.sessions import Session, SessionChange
 from subgraph.operations.journal import EntryFilter
 from tests.support.databases import DATABASES
 
@@ -76,9 +76,10 @@ async def test_sequences_count_within_each_session_whoever_writes_and_however_ma
     await journal.append([tell(session, tick, None, NOW) for session in (one, other, one)])
     await store.commit(sessions.end(one, actor="ann", now=NOW))
     await journal.append([tell(other, tick, None, NOW)])
+    await journal.append([tell(session, tick, None, NOW) for session in (other, one)])
     told = await journal.entries_after(0, ALL)
-    assert [entry.sequence for entry in told if entry.event.session_id == one.id] == [1, 2, 3, 4]
-    assert [entry.sequence for entry in told if entry.event.session_id == other.id] == [1, 2, 3]
+    assert [entry.sequence for entry in told if entry.event.session_id == one.id] == [1, 2, 3, 4, 5]
+    assert [entry.sequence for entry in told if entry.event.session_id == other.id] == [1, 2, 3, 4]
     assert [entry.position for entry in told] == sorted({entry.position for entry in told})
 
 
@@ -112,7 +113,7 @@ async def test_entries_are_chosen_by_tenant_session_owner_source_and_type(
     assert await chosen(EntryFilter(TenantId("nobody"))) == []
 
 
-async def test_of_a_purged_session_stays_what_its_purge_tells_and_positions_never_come_back(
+async def test_of_a_purged_session_stay_its_stops_and_its_purge_and_positions_never_come_back(
     store: SqlSessionStore, journal: SqlJournal
 ) -> None:
     session = await new_session(store, source="trains")
@@ -126,4 +127,19 @@ async def test_of_a_purged_session_stays_what_its_purge_tells_and_positions_neve
         (4, SessionEventType.SESSION_PURGED, "eve"),
     ]
     assert told[0].position > newest
+    assert await journal.unrelayed(ALL) == told
+
+
+@pytest.mark.parametrize("stop", [sessions.end, sessions.delete])
+async def test_a_reader_that_is_behind_when_a_stopped_session_is_purged_is_told_of_its_stop_once(
+    store: SqlSessionStore, journal: SqlJournal, stop: Callable[..., SessionChange]
+) -> None:
+    session = await new_session(store, source="trains")
+    behind = await journal.newest_position()
+    stopped = stop(session, actor="ann", now=NOW)
+    await store.commit(stopped)
+    await store.commit(sessions.purge(stopped.updated[0], actor="eve", now=NOW))
+    told = await journal.entries_after(behind, ALL)
+    assert [entry.event for entry in told if stops(entry.event)] == list(stopped.events)
+    assert told[-1].event.type is SessionEventType.SESSION_PURGED
     assert await journal.unrelayed(ALL) == told

@@ -10,8 +10,9 @@ import pytest
 from subgraph.domain import sessions
 from subgraph.domain.access import ALL_SCOPES, Caller, Scope
 from subgraph.domain.errors import NotFound
-from subgraph.domain.ids import TenantId
+from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import JournalEntry, SessionEventType, tell
+from subgraph.domain.journal_cursor import encode_position
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
 from subgraph.operations.journal_feed import ENTRIES_BUFFERED_MAX
@@ -97,3 +98,21 @@ async def test_the_stream_of_a_session_one_may_not_see_is_that_of_one_that_is_no
     with pytest.raises(NotFound) as refused:
         await anext(world.process.events.follow(ANN, EventsWanted(session.id), None))
     assert refused.value.message == NotFound("Session", session.id).message
+
+
+async def test_by_id_a_deleted_session_is_one_that_is_not_there_and_the_audit_log_tells_of_it(
+    world: JournalWorld,
+) -> None:
+    session, events = await new_session(world), world.process.events
+    await world.store.commit(sessions.delete(session, actor="ann", now=NOW))
+    for wanted in (EventsWanted(session.id), EventsWanted(SessionId("never"))):
+        not_there = NotFound("Session", str(wanted.session_id), ("sessionId",))
+        for after in (None, encode_position(0)):
+            with pytest.raises(NotFound) as refused:
+                await events.page(ANN, wanted, 10, after)
+            with pytest.raises(NotFound) as not_followed:
+                await anext(events.follow(ANN, wanted, after))
+            for told in (refused.value, not_followed.value):
+                assert (told.message, told.path) == (not_there.message, not_there.path)
+    told_types = [entry.event.type for entry in (await events.audit_log(ANN, None, 10, None)).items]
+    assert told_types == [SessionEventType.SESSION_STARTED, SessionEventType.SESSION_DELETED]

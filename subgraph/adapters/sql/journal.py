@@ -1,7 +1,7 @@
 """Owns the journal in SQL: how events are numbered and written within a transaction, and how entries are read."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -12,7 +12,7 @@ from subgraph.adapters.sql.rows import entry_of, event_values
 from subgraph.adapters.sql.session_directory import ids_statement
 from subgraph.adapters.sql.tables import SESSION, SESSION_EVENT
 from subgraph.domain.ids import SessionId
-from subgraph.domain.journal import JournalEntry, SessionEvent
+from subgraph.domain.journal import STOPS, JournalEntry, SessionEvent
 from subgraph.operations.journal import EntryFilter
 
 POSITIONS_PER_STATEMENT = 10_000
@@ -24,7 +24,14 @@ _RAISE_SEQUENCE = (
     .values(last_sequence=SESSION.c.last_sequence + bindparam("by"))
     .returning(SESSION.c.last_sequence)
 )
+_RAISE_SEQUENCES = (
+    update(SESSION)
+    .where(SESSION.c.id.in_(bindparam("of_sessions", expanding=True)))
+    .values(last_sequence=SESSION.c.last_sequence + bindparam("by"))
+    .returning(SESSION.c.id, SESSION.c.last_sequence)
+)
 _INSERT_EVENTS = insert(SESSION_EVENT)
+_STOPS = sorted(one.value for one in STOPS)
 _SELECT_NEXT = (
     select(SESSION_EVENT)
     .where(SESSION_EVENT.c.position > bindparam("after"))
@@ -100,11 +107,7 @@ def write_events(connection: Connection, events: Sequence[SessionEvent]) -> None
     To be called within `Database.write` alone: there, whoever else writes events waits for this transaction's end, so
     that positions become visible in their order. Events of sessions that are not there are left out.
     """
-    sequence_of: dict[SessionId, int] = {}
-    for session_id, count in Counter(event.session_id for event in events).items():
-        last = connection.scalar(_RAISE_SEQUENCE, {"of_session": session_id, "by": count})
-        if last is not None:
-            sequence_of[session_id] = last - count
+    sequence_of = dict(_sequences_before(connection, Counter(event.session_id for event in events)))
     _insert_events(connection, events, sequence_of)
 
 
@@ -114,9 +117,13 @@ def write_first_events(connection: Connection, events: Sequence[SessionEvent]) -
 
 
 def forget_events(connection: Connection, session_ids: Sequence[SessionId]) -> None:
-    """Remove all that the journal tells of sessions. Their numbers, and all positions, are never used again."""
+    """Remove what the journal tells of sessions, but for their stops. All numbers and positions stay used.
+
+    A reader may be behind by any length, and is told of each stop once; nothing of a session's content is in one.
+    """
     if session_ids:
-        connection.execute(delete(SESSION_EVENT).where(SESSION_EVENT.c.session_id.in_(session_ids)))
+        theirs = SESSION_EVENT.c.session_id.in_(session_ids)
+        connection.execute(delete(SESSION_EVENT).where(theirs, SESSION_EVENT.c.type.not_in(_STOPS)))
 
 
 def _insert_events(connection: Connection, events: Sequence[SessionEvent], sequence_of: dict[SessionId, int]) -> None:
@@ -127,6 +134,21 @@ def _insert_events(connection: Connection, events: Sequence[SessionEvent], seque
             rows.append(event_values(event, sequence_of[event.session_id]))
     if rows:
         connection.execute(_INSERT_EVENTS, rows)
+
+
+def _sequences_before(connection: Connection, count_of: Counter[SessionId]) -> Iterator[tuple[SessionId, int]]:
+    """Raise the sequences of sessions by so many events each, and tell what they were; of those that are there."""
+    sessions_of: defaultdict[int, list[SessionId]] = defaultdict(list)
+    for session_id, count in count_of.items():
+        sessions_of[count].append(session_id)
+    for count, session_ids in sessions_of.items():
+        raised: Iterable[tuple[SessionId, int | None]]
+        if len(session_ids) == 1:
+            raised = [(session_ids[0], connection.scalar(_RAISE_SEQUENCE, {"of_session": session_ids[0], "by": count}))]
+        else:
+            rows = connection.execute(_RAISE_SEQUENCES, {"of_sessions": session_ids, "by": count})
+            raised = [(SessionId(row.id), row.last_sequence) for row in rows]
+        yield from ((session_id, last - count) for session_id, last in raised if last is not None)
 
 
 def _mark(marked: Mapping[str, object], connection: Connection) -> None:

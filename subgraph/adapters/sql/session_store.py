@@ -148,7 +148,7 @@ def write_change(change: SessionChange, connection: Connection) -> None:
     if ended:
         # Nothing brings back a session that has ended; what is registered of it has no use any more.
         connection.execute(delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.session_id.in_(ended)))
-    # Of a purged session only what this change tells stays in the journal.
+    # Of a purged session its stops, and what this change tells, stay in the journal.
     forget_events(connection, [session.id for session in change.purged])
     # An event takes its number from the row of its session, which must be there: still, or by now.
     created = {session.id for session in change.created}
