@@ -54,6 +54,13 @@ class Traces:
         """Whether a text is the owner's id, or holds it as a string of its JSON."""
         return text == self.owner_id or self._in_json in text
 
+    def in_texts(self, texts: Collection[str], *, owner_counts: bool) -> bool:
+        """Whether one of some texts names a session, or, if that counts, the owner."""
+        # All at once: what is sought begins and ends within one of them.
+        joined = "\n".join(texts)
+        is_owners = owner_counts and (self.owner_id in texts or self._in_json in joined)
+        return is_owners or self.of_sessions(joined)
+
     def of_owner_in_bytes(self, stored: bytes) -> bool:
         """Whether bytes are the owner's id, or hold it as a string of JSON or MessagePack."""
         return stored == self.owner_id.encode() or any(one in stored for one in self._in_bytes)

@@ -33,6 +33,14 @@ def test_the_id_of_an_owner_counts_where_it_is_a_whole_text() -> None:
     assert not TRACES.of_owner_in_bytes(b"B1|" + msgspec.msgpack.encode({"owner_id": "anna"}))
 
 
+def test_of_several_texts_one_is_enough_and_the_owner_counts_only_where_it_is_said_to() -> None:
+    assert TRACES.in_texts(["a", "ann"], owner_counts=True)
+    assert TRACES.in_texts(["a", '{"by":"ann"}'], owner_counts=True)
+    assert not TRACES.in_texts(["a", "ann", '{"by":"ann"}'], owner_counts=False)
+    assert TRACES.in_texts(["a", f"of {SESSION}"], owner_counts=False)
+    assert not TRACES.in_texts(["an", "n", OTHER], owner_counts=True)
+
+
 def test_an_owner_is_taken_out_of_json_and_the_rest_stays() -> None:
     assert TRACES.erased_from("ann") == ERASED
     assert TRACES.erased_from('{"by":"ann","of":"anna"}') == f'{{"by":"{ERASED}","of":"anna"}}'

@@ -1,7 +1,7 @@
 """Owns the look through SQL for traces of an owner: every text of every row of every table, page by page."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, MetaData, Select, Table, select, tuple_
@@ -35,16 +35,16 @@ class SqlResidueScan:
         return +found
 
     async def _in_table(self, table: Table, tenant_id: TenantId, traces: Traces) -> int:
-        key = list(table.primary_key.columns)
+        key, names = list(table.primary_key.columns), [column.name for column in table.columns]
         page = select(table).order_by(*key).limit(ROWS_PER_READ)
         found, after = 0, None
         while True:
             wanted = page if after is None else page.where(_behind(key, after))
 
             def look(connection: Connection, wanted: Select[Any] = wanted) -> tuple[int, int, Sequence[Any] | None]:
-                rows = connection.execute(wanted).mappings().all()
-                bearing = sum(_bears(dict(row), tenant_id, traces) for row in rows)
-                last = None if not rows else [rows[-1][column.name] for column in key]
+                rows = connection.execute(wanted).all()
+                bearing = sum(_bears(tuple(row), names, tenant_id, traces) for row in rows)
+                last = None if not rows else [rows[-1][names.index(column.name)] for column in key]
                 return bearing, len(rows), last
 
             bearing, count, after = await self._database.read(look)
@@ -57,12 +57,13 @@ def _behind(key: Sequence[Column[Any]], after: Sequence[Any]) -> Any:
     return key[0] > after[0] if len(key) == 1 else tuple_(*key) > tuple_(*after)
 
 
-def _bears(row: Mapping[str, Any], tenant_id: TenantId, traces: Traces) -> bool:
+def _bears(row: Sequence[Any], names: Sequence[str], tenant_id: TenantId, traces: Traces) -> bool:
     # By what is in it, not by what its column is said to be.
-    texts = {name: value for name, value in row.items() if isinstance(value, str) and name not in _WHERE}
-    if _TENANT in row:
-        could_name: Iterable[str] = texts.values() if row[_TENANT] == tenant_id else ()
-    else:
-        # Where nobody says whose a row is, the owner's id counts in columns that are there for people.
-        could_name = [text for name, text in texts.items() if name.endswith(_OF_PEOPLE)]
-    return any(map(traces.of_owner, could_name)) or traces.of_sessions("\n".join(texts.values()))
+    texts = {name: value for name, value in zip(names, row, strict=True) if type(value) is str}
+    of_tenant = texts.get(_TENANT)
+    some = [value for name, value in texts.items() if name not in _WHERE]
+    if _TENANT in names:
+        return traces.in_texts(some, owner_counts=of_tenant == tenant_id)
+    # Where nobody says whose a row is, the owner's id counts in columns that are there for people.
+    of_people = [value for name, value in texts.items() if name.endswith(_OF_PEOPLE)]
+    return traces.in_texts(some, owner_counts=False) or any(map(traces.of_owner, of_people))
