@@ -107,6 +107,7 @@ from subgraph.operations.ticks import Ticker
 from subgraph.operations.tile_changes import TileChangeFeed
 from subgraph.operations.tile_routes import TileRoutes
 from subgraph.operations.tile_rules import TileRules
+from subgraph.operations.unregistering import Unregistering
 from subgraph.settings import Settings
 
 MS_PER_DAY = 86_400_000
@@ -233,6 +234,7 @@ class Process:
                 SqlSessionHierarchy(database, self._session_cache.changing), _now, self._committed
             ),
             partition=partition,
+            unregistering=Unregistering(sessions, coverage, self.view, retirement, self._session_coverage.bring_back),
             label_rules=label_rules,
             owner_erasure=OwnerErasure(
                 sessions,

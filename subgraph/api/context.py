@@ -39,6 +39,7 @@ from subgraph.operations.sessions import Sessions
 from subgraph.operations.tile_changes import TileChangeFeed
 from subgraph.operations.tile_routes import TileRoutes
 from subgraph.operations.tile_rules import TileRules
+from subgraph.operations.unregistering import Unregistering
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Services:
     resolving: SessionResolving
     session_lookup: SessionLookup
     partition: Partition
+    unregistering: Unregistering
     label_rules: LabelRules
     owner_erasure: OwnerErasure
     transfer: SessionTransfer

@@ -117,7 +117,7 @@ class TilePayload:
 
 @strawberry.type(description="Tiles, or why not.")
 class TilesPayload:
-    """Of registerTiles, requireTileLabels, splitTile and mergeTiles."""
+    """Of registerTiles, unregisterTiles, requireTileLabels, splitTile and mergeTiles."""
 
     tiles: list[Tile] = strawberry.field(default_factory=list, description="The tiles in question, as they are now.")
     registered: int = strawberry.field(default=0, description="How many of them are new.")

@@ -69,8 +69,13 @@ class Partition:
         self.label_rules.check_room(template.required, session.required_labels, REQUIRED_PATH)
         # Before there are tiles it holds for; also when the live store was emptied, or forgot its last writes.
         await self.label_rules.note(session)
-        known, entered = await self._enter(session_id, change.added, template, caller.owner_id)
+        known, entered, revision = await self._enter(session_id, change.added, template, caller.owner_id)
         registered = await self._add(session_id, known, entered, caller.tenant_id)
+        if await self.coverage.revision(session_id) != revision:
+            # Who unregistered some of these meanwhile may have looked for their tiles before these came.
+            covered = Coverage((await self.coverage.of_session(session_id)).cells.tolist())
+            gone = [cell for cell in (*entered, *known) if not covered.covers(cell)]
+            await Retirement(self.live, self.view).retire_within(session_id, cell_array(gone))
         # A session that stopped meanwhile had its tiles released before these came.
         if (await self.sessions.get(caller, session_id)).state is not SessionState.ACTIVE:
             await Retirement(self.live, self.view).retire_session(session_id)
@@ -89,11 +94,12 @@ class Partition:
 
     async def _enter(
         self, session_id: SessionId, cells: Sequence[int], template: TileTemplate, actor: str
-    ) -> tuple[dict[int, TileTemplate], dict[int, TileTemplate]]:
+    ) -> tuple[dict[int, TileTemplate], dict[int, TileTemplate], int]:
         """Register cells that have no tile.
 
         Returns:
-            The registered cells that cover them: those that were registered before, and those that are now.
+            The registered cells that cover them: those that were registered before, and those that are now; and at
+            which revision of the coverage.
         """
         for _ in range(ENTER_ATTEMPTS_MAX):
             coverage = await self.coverage.of_session(session_id)
@@ -103,13 +109,15 @@ class Partition:
             total = len(known) + len(change.added)
             if total > TILES_PER_SESSION_MAX:
                 raise QuotaExceeded("tiles a session", TILES_PER_SESSION_MAX, total, ("coverage",))
+            revision = coverage.revision
             if change.added:
                 try:
                     added = RegisteredCells(cell_array(change.added), template)
-                    await self.coverage.add(session_id, added, coverage.revision, actor)
+                    revision = await self.coverage.add(session_id, added, revision, actor)
                 except CoverageChanged:
                     continue
-            return dict(coverage.templates(cell_array(change.covering))), dict.fromkeys(change.added, template)
+            known_cells = dict(coverage.templates(cell_array(change.covering)))
+            return known_cells, dict.fromkeys(change.added, template), revision
         raise Unavailable(f"others keep registering tiles of session {session_id!r}", retry_after_seconds=1.0)
 
     async def _add(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
+from subgraph.domain.coverage.cells import CellArray
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.idempotency import IdempotencyKey
 from subgraph.domain.ids import SessionId, TenantId
@@ -262,12 +263,36 @@ class CoverageRegister(Protocol):
 
     async def add(
         self, session_id: SessionId, cells: RegisteredCells, expected_revision: int, actor: str | None = None
-    ) -> None:
+    ) -> int:
         """Register cells of a session, durably, as long as its coverage is at a revision, and tell the journal who did.
+
+        Returns:
+            The revision from then on.
 
         Raises:
             CoverageChanged: it is at another one by now; nothing was registered.
         """
+        ...
+
+    async def remove(self, session_id: SessionId, cells: CellArray, expected_revision: int, actor: str) -> int:
+        """Take cells out of what is registered of a session, durably, and tell the journal who did.
+
+        Args:
+            session_id: the session.
+            cells: of which none lies inside another. Of a registered cell that contains some, the rest stays.
+            expected_revision: of the coverage that this was decided on.
+            actor: who wants it.
+
+        Returns:
+            The revision from then on; 0 if nothing is left.
+
+        Raises:
+            CoverageChanged: the coverage is at another revision by now; nothing was taken out.
+        """
+        ...
+
+    async def revision(self, session_id: SessionId) -> int:
+        """The revision of a session's coverage, without the coverage."""
         ...
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import h3.api.basic_int as h3
 import pytest
 from sqlalchemy import delete, func, select
 
@@ -122,7 +123,7 @@ async def test_of_registrations_that_saw_the_same_coverage_one_is_taken(
     outcomes = await asyncio.gather(
         *(register.add(session.id, alike([cell]), 0) for cell in CELLS[:8]), return_exceptions=True
     )
-    assert sorted(map(type, outcomes), key=str) == sorted([type(None)] + [CoverageChanged] * 7, key=str)
+    assert sorted(map(type, outcomes), key=str) == sorted([int] + [CoverageChanged] * 7, key=str)
     assert (await register.of_session(session.id)).cells.size == 1
 
 
@@ -197,3 +198,39 @@ async def test_what_is_registered_is_told_in_the_journal_by_whoever_did_and_only
     told = [entry.event for entry in await SqlJournal(database).entries_after(0, 10)][1:]
     payload = {"count": 2, "tiles": [{"tileId": tile_id(session.id, cell)} for cell in CELLS[:2]]}
     assert [(one.type, one.actor, one.payload) for one in told] == [(SessionEventType.TILES_REGISTERED, "eve", payload)]
+
+
+async def test_what_is_taken_out_is_gone_with_its_row_or_leaves_the_rest_of_it(
+    database: Database, store: SqlSessionStore, register: SqlCoverageRegister
+) -> None:
+    session = await new_session(store)
+    await add(register, session, alike(CELLS[:3]), alike(CELLS[3:4], HEAVY), alike(CELLS[4:5]))
+    children = sorted(h3.cell_to_children(CELLS[3]))
+    before = await register.revision(session.id)
+    gone = [CELLS[0], children[2], CELLS[4], CELLS[9]]
+    after = await register.remove(session.id, cell_array(gone), before, "eve")
+    coverage = await register.of_session(session.id)
+    assert after == coverage.revision == await register.revision(session.id) != before
+    left = dict.fromkeys(CELLS[1:3], PLAIN) | dict.fromkeys([*children[:2], *children[3:]], HEAVY)
+    assert dict(coverage.templates(coverage.cells)) == left
+    assert sorted(coverage.cells.tolist()) == sorted(left)
+    told = (await SqlJournal(database).entries_after(0, 10))[-1].event
+    payload = {"count": 4, "tiles": [{"tileId": tile_id(session.id, cell)} for cell in gone]}
+    assert (told.type, told.actor, told.payload) == (SessionEventType.TILES_UNREGISTERED, "eve", payload)
+
+
+async def test_whatever_is_taken_out_no_revision_stands_for_two_coverages(
+    store: SqlSessionStore, register: SqlCoverageRegister
+) -> None:
+    session, seen = await new_session(store), {}
+    await add(register, session, *(alike([cell]) for cell in CELLS[:4]))
+    for cell in (CELLS[3], CELLS[0], CELLS[2]):
+        seen[await register.revision(session.id)] = (await register.of_session(session.id)).cells.tolist()
+        await register.remove(session.id, cell_array([cell]), max(seen), "eve")
+    assert len(seen) == 3
+    assert await register.revision(session.id) > max(seen)
+    with pytest.raises(CoverageChanged):
+        await register.remove(session.id, cell_array([CELLS[1]]), max(seen), "eve")
+    assert (await register.of_session(session.id)).cells.tolist() == [CELLS[1]]
+    assert await register.remove(session.id, cell_array([CELLS[1]]), await register.revision(session.id), "eve") == 0
+    assert (await register.of_session(session.id)).cells.size == 0

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from subgraph.domain.coverage import Coverage, finest_cell, parse_cells, resolve_overlaps
+from subgraph.domain.coverage import (
+    FINEST_RESOLUTION,
+    Coverage,
+    cells_without,
+    finest_cell,
+    parse_cells,
+    resolve_overlaps,
+)
+from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.coverage.tiles import NO_TILE
 from subgraph.domain.errors import InvalidInput
 
@@ -263,3 +271,19 @@ def test_growing_covers_all_that_was_asked_and_nothing_twice(existing: list[int]
     coverage.add(change.added)
     assert all(coverage.covers(cell) for cell in new)
     assert len(coverage) == len(tiles) + len(change.added)
+
+
+@settings(deadline=None)
+@given(cell_lists, cell_lists)
+def test_what_is_left_without_some_cells_covers_the_rest_and_nothing_of_them(cells: list[int], away: list[int]) -> None:
+    tiles, gone = Coverage(disjoint(cells)), Coverage(disjoint(away))
+    left = Coverage(cells_without(cell_array(tiles), gone).tolist())
+    assert not any(left.covers(cell) or left.has_descendant_of(cell) for cell in gone)
+    assert all(tiles.covers(cell) for cell in left)
+    for cell in tiles:
+        taken = sum(size(one) for one in gone.tiles_within(cell)) if not gone.covers(cell) else size(cell)
+        assert sum(size(one) for one in left.tiles_within(cell)) == size(cell) - taken
+
+
+def size(cell: int) -> int:
+    return int(h3.cell_to_children_size(cell, FINEST_RESOLUTION))

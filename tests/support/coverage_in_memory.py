@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from subgraph.domain.coverage.cells import cell_array
+from subgraph.domain.coverage import Coverage, cells_without
+from subgraph.domain.coverage.cells import CellArray, cell_array
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
@@ -30,10 +31,23 @@ class CoverageInMemory:
 
     async def add(
         self, session_id: SessionId, cells: RegisteredCells, expected_revision: int, actor: str | None = None
-    ) -> None:
-        if (await self.of_session(session_id)).revision != expected_revision:
+    ) -> int:
+        if await self.revision(session_id) != expected_revision:
             raise CoverageChanged(session_id)
         self._add(session_id, cells)
+        return expected_revision + 1
+
+    async def remove(self, session_id: SessionId, cells: CellArray, expected_revision: int, actor: str) -> int:
+        if await self.revision(session_id) != expected_revision:
+            raise CoverageChanged(session_id)
+        gone, parts = Coverage(cells.tolist()), (await self.of_session(session_id)).parts
+        left = [RegisteredCells(cells_without(part.cells, gone), part.template) for part in parts]
+        kept = tuple(part for part in left if part.cells.size)
+        self.coverages[session_id] = RegisteredCoverage(expected_revision + 1 if kept else 0, kept)
+        return await self.revision(session_id)
+
+    async def revision(self, session_id: SessionId) -> int:
+        return (await self.of_session(session_id)).revision
 
     async def active_sessions(self) -> list[SessionId]:
         return self.active()

@@ -64,6 +64,7 @@ MEANS: Mapping[str, str] = {
     "RegisterTilesInput.sessionId": "session",
     "RequireTileLabelsInput.tileIds": "tile",
     "TileRefInput.tileId": "tile",
+    "TileRefsInput.tileIds": "tile",
     "MergeTilesInput.sessionId": "session",
     "PlaceTileInput.tileId": "tile",
     "Subscription.sessionStarted.dataSource": "stream",

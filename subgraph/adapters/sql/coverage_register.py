@@ -8,13 +8,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, RowMapping, Select, bindparam, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import write_events
 from subgraph.adapters.sql.rows import session_of
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
+from subgraph.domain.coverage import Coverage, cells_without
+from subgraph.domain.coverage.cells import CellArray
 from subgraph.domain.coverage.packing import pack_cells, unpack_cells
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId, tile_id
@@ -28,8 +30,9 @@ SMALL_ROWS_MAX = 64
 """A session grown cell by cell has at most so many rows of fewer than `SMALL_CELLS` cells that begin alike."""
 SESSIONS_PER_QUERY = 1_000
 TILES_TOLD_MAX = 100
-"""An event counts all tiles that were registered, and names so many."""
+"""An event counts all tiles that were registered or unregistered, and names so many."""
 
+_DELETE_ROW = delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.position == bindparam("at"))
 _decoder = msgspec.json.Decoder(TileTemplate)
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -51,9 +54,9 @@ class SqlCoverageRegister:
 
     async def add(
         self, session_id: SessionId, cells: RegisteredCells, expected_revision: int, actor: str | None = None
-    ) -> None:
-        """Register cells of a session as long as it is at a revision."""
-        await self._database.write(partial(self._add, session_id, cells, expected_revision, actor))
+    ) -> int:
+        """Register cells of a session as long as it is at a revision; returns the next one."""
+        return await self._database.write(partial(self._add, session_id, cells, expected_revision, actor))
 
     def _add(
         self,
@@ -62,15 +65,10 @@ class SqlCoverageRegister:
         expected_revision: int,
         actor: str | None,
         connection: Connection,
-    ) -> None:
+    ) -> int:
         mine = (self._mine, REGISTERED_CELLS.c.session_id == session_id)
         template = _encoder.encode(cells.template).decode()
-        # Who registers for the same session at once waits here, where writers do not take turns anyway.
-        found = connection.execute(select(SESSION).where(SESSION.c.id == session_id).with_for_update(key_share=True))
-        session = found.one_or_none()
-        revision = connection.scalar(select(func.max(REGISTERED_CELLS.c.position)).where(*mine))
-        if (revision or 0) != expected_revision:
-            raise CoverageChanged(session_id)
+        session = self._locked(session_id, expected_revision, connection)
         small = select(REGISTERED_CELLS).where(
             *mine, REGISTERED_CELLS.c.template_json == template, REGISTERED_CELLS.c.cell_count < SMALL_CELLS
         )
@@ -87,9 +85,58 @@ class SqlCoverageRegister:
             "cells": pack_cells(written),
             "template_json": template,
         }
-        connection.execute(insert(REGISTERED_CELLS).values(**row))
+        position = connection.scalars(insert(REGISTERED_CELLS).returning(REGISTERED_CELLS.c.position), [row]).one()
         if session is not None:
-            write_events(connection, [_told_registered(session_of(session), cells, actor)])
+            write_events(connection, [_told(session, SessionEventType.TILES_REGISTERED, cells.cells, actor)])
+        return int(position)
+
+    async def remove(self, session_id: SessionId, cells: CellArray, expected_revision: int, actor: str) -> int:
+        """Take cells out of what is registered of a session as long as it is at a revision; returns the next one."""
+        return await self._database.write(partial(self._remove, session_id, cells, expected_revision, actor))
+
+    def _remove(
+        self, session_id: SessionId, cells: CellArray, expected_revision: int, actor: str, connection: Connection
+    ) -> int:
+        session = self._locked(session_id, expected_revision, connection)
+        mine = (self._mine, REGISTERED_CELLS.c.session_id == session_id)
+        found = connection.execute(select(REGISTERED_CELLS).where(*mine).order_by(REGISTERED_CELLS.c.position))
+        rows = found.mappings().all()
+        gone, replaced, written = Coverage(cells.tolist()), [], []
+        for row in rows:
+            registered = unpack_cells(row["cells"])
+            left = cells_without(registered, gone)
+            if not np.array_equal(left, registered):
+                replaced.append(row)
+                if left.size:
+                    written.append({**_values(row), "cell_count": left.size, "cells": pack_cells(left)})
+        if not written and len(replaced) < len(rows):
+            # What is left must not be at a revision that something else was at.
+            newest = [row for row in rows if row not in replaced][-1]
+            replaced.append(newest)
+            written.append(_values(newest))
+        if replaced:
+            connection.execute(_DELETE_ROW, [{"at": row["position"]} for row in replaced])
+        if written:
+            connection.execute(insert(REGISTERED_CELLS), written)
+        if session is not None:
+            write_events(connection, [_told(session, SessionEventType.TILES_UNREGISTERED, cells, actor)])
+        return connection.scalar(self._revision(session_id)) or 0
+
+    async def revision(self, session_id: SessionId) -> int:
+        """The revision of a session's coverage."""
+        return await self._database.read(lambda connection: connection.scalar(self._revision(session_id)) or 0)
+
+    def _revision(self, session_id: SessionId) -> Select[tuple[int | None]]:
+        mine = (self._mine, REGISTERED_CELLS.c.session_id == session_id)
+        return select(func.max(REGISTERED_CELLS.c.position)).where(*mine)
+
+    def _locked(self, session_id: SessionId, expected_revision: int, connection: Connection) -> Session | None:
+        # Who registers for the same session at once waits here, where writers do not take turns anyway.
+        found = connection.execute(select(SESSION).where(SESSION.c.id == session_id).with_for_update(key_share=True))
+        session = found.one_or_none()
+        if (connection.scalar(self._revision(session_id)) or 0) != expected_revision:
+            raise CoverageChanged(session_id)
+        return session_of(session) if session is not None else None
 
     async def active_sessions(self) -> list[SessionId]:
         """The ACTIVE sessions of which anything is registered."""
@@ -129,10 +176,15 @@ class SqlCoverageRegister:
         }
 
 
-def _told_registered(session: Session, cells: RegisteredCells, actor: str | None) -> SessionEvent:
-    some = [tile_id(session.id, cell) for cell in cells.cells[:TILES_TOLD_MAX].tolist()]
-    payload = {"count": int(cells.cells.size), "tiles": [{"tileId": one} for one in some]}
-    return tell(session, SessionEventType.TILES_REGISTERED, actor, datetime.now(UTC), payload=payload)
+def _told(session: Session, event_type: SessionEventType, cells: CellArray, actor: str | None) -> SessionEvent:
+    some = [tile_id(session.id, cell) for cell in cells[:TILES_TOLD_MAX].tolist()]
+    payload = {"count": int(cells.size), "tiles": [{"tileId": one} for one in some]}
+    return tell(session, event_type, actor, datetime.now(UTC), payload=payload)
+
+
+def _values(row: RowMapping) -> dict[str, Any]:
+    """A row as it is written anew, at the next position."""
+    return {name: value for name, value in row.items() if name != "position"}
 
 
 _IS_ACTIVE = SESSION.c.state == SessionState.ACTIVE.value

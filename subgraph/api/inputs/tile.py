@@ -7,6 +7,7 @@ from subgraph.api.inputs.label import SessionDetailInput
 from subgraph.domain.coverage import parse_cell
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
 from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX
+from subgraph.operations.unregistering import SESSIONS_PER_CALL_MAX
 
 
 @strawberry.input(description="Tiles to register for a session.")
@@ -43,6 +44,15 @@ class TileRefInput:
     """A tile."""
 
     tile_id: strawberry.ID = strawberry.field(description="The tile.")
+
+
+@strawberry.input(description="Tiles, also of several sessions.")
+class TileRefsInput:
+    """Tiles."""
+
+    tile_ids: list[strawberry.ID] = strawberry.field(
+        description=f"The tiles, at most {TILES_PER_COMMIT_MAX:,}, of at most {SESSIONS_PER_CALL_MAX} sessions."
+    )
 
 
 @strawberry.input(description="The tiles of a session that make up a coarser cell.")

@@ -1,10 +1,17 @@
-"""Owns the mutations of tiles: coverage, what each requires of pods, and dividing by hand."""
+"""Owns the mutations of tiles: coverage and its end, what each requires of pods, and dividing by hand."""
 
 import strawberry
 
 from subgraph.api.context import Info
+from subgraph.api.errors import to_error
 from subgraph.api.inputs.label import labels_of
-from subgraph.api.inputs.tile import MergeTilesInput, RegisterTilesInput, RequireTileLabelsInput, TileRefInput
+from subgraph.api.inputs.tile import (
+    MergeTilesInput,
+    RegisterTilesInput,
+    RequireTileLabelsInput,
+    TileRefInput,
+    TileRefsInput,
+)
 from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import TilesPayload
 from subgraph.api.scopes import needs
@@ -33,6 +40,26 @@ class TileMutations:
                 input.coverage.to_template(),
             )
             return await _covering(info, done)
+
+        return await told(TilesPayload, act)
+
+    @strawberry.mutation(
+        description=(
+            "Take tiles out of their sessions' coverage: their pods let go of them, and nobody follows. A tile that "
+            "has split goes with all its parts; of one of which a part is named, the other parts stay. Idempotent; "
+            "tiles are refused one by one, with NOT_FOUND where the caller has no such session. `tiles`: those whose "
+            "pods have not let go yet."
+        )
+    )
+    @needs(Scope.SESSION_WRITE)
+    async def unregister_tiles(self, info: Info, input: TileRefsInput) -> TilesPayload:
+        """Unregister tiles."""
+
+        async def act() -> TilesPayload:
+            tile_ids = [TileId(str(tile_id)) for tile_id in input.tile_ids]
+            refused = await info.context.services.unregistering.unregister(info.context.caller, tile_ids)
+            tiles = [tile for tile in await load_tiles(info, tile_ids) if tile and tile.reading.record.draining]
+            return TilesPayload(tiles=tiles, errors=[to_error(failure) for failure in refused])
 
         return await told(TilesPayload, act)
 

@@ -2,7 +2,13 @@
 
 from subgraph.domain.coverage.cells import COVERAGE_CELLS_MAX, FINEST_RESOLUTION, finest_cell, parse_cell, parse_cells
 from subgraph.domain.coverage.fill import cells_of_polygon
-from subgraph.domain.coverage.tiles import TILES_PER_SESSION_MAX, Coverage, CoverageChange, resolve_overlaps
+from subgraph.domain.coverage.tiles import (
+    TILES_PER_SESSION_MAX,
+    Coverage,
+    CoverageChange,
+    cells_without,
+    resolve_overlaps,
+)
 
 __all__ = [
     "COVERAGE_CELLS_MAX",
@@ -11,6 +17,7 @@ __all__ = [
     "Coverage",
     "CoverageChange",
     "cells_of_polygon",
+    "cells_without",
     "finest_cell",
     "parse_cell",
     "parse_cells",

@@ -1,4 +1,4 @@
-"""Owns a session's coverage: a set of cells of which none contains another, and how more are added to it."""
+"""Owns a session's coverage: a set of cells of which none contains another, how more are added and some taken away."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -174,6 +174,14 @@ def resolve_overlaps(existing: Coverage, new: Sequence[int], path: tuple[str, ..
         covering.update(dict.fromkeys(existing.tiles_within(cell)))
     added = cells[is_added]
     return CoverageChange(tuple(added.tolist()), tuple(cells[~is_added].tolist()), tuple(covering))
+
+
+def cells_without(cells: CellArray, gone: Coverage) -> CellArray:
+    """What is left of cells when others are taken away; of a cell that contains some, the fewest cells of the rest."""
+    kept = cells[gone.tiles_of(cells) == NO_TILE]
+    is_whole = gone.descendants_of(kept) == NO_TILE
+    rests = [cells_without(cell_array(h3.cell_to_children(cell)), gone) for cell in kept[~is_whole].tolist()]
+    return np.concatenate([kept[is_whole], *rests])
 
 
 def _size(cell: int) -> int:
