@@ -1,0 +1,1 @@
+"""What the benchmark of streams loads two servers with, and little else."""
