@@ -15,6 +15,7 @@ from subgraph.domain.new_session import (
     METADATA_BYTES_MAX,
     TEXT_LENGTH_MAX,
 )
+from subgraph.domain.session_document import CELLS_MAX, DOCUMENT_BYTES_MAX, EVENTS_MAX
 from subgraph.domain.sessions.titles import TITLE_LENGTH_MAX
 
 LIMITS: Mapping[str, int] = {
@@ -30,6 +31,9 @@ LIMITS: Mapping[str, int] = {
     "ttlSecondsMax": int(TTL_MAX.total_seconds()),
     "requiredLabels": REQUIRED_LABELS_MAX,
     "tilesPerSession": TILES_PER_SESSION_MAX,
+    "documentBytes": DOCUMENT_BYTES_MAX,
+    "documentCells": CELLS_MAX,
+    "documentEvents": EVENTS_MAX,
 }
 """What callers may ask of a session, by name and unit."""
 

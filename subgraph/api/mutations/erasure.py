@@ -8,6 +8,7 @@ from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import EraseSessionOwnerPayload
 from subgraph.api.scopes import needs
 from subgraph.domain.access import Scope
+from subgraph.operations.owner_erasure import SESSIONS_PER_CALL_MAX
 
 
 @strawberry.type
@@ -18,7 +19,8 @@ class ErasureMutations:
         description=(
             "Erase an owner from the tenant, for good: its sessions are purged, with their journal, tiles, history and "
             "keys, and its id is taken out of what the journal tells of others. Then every store is looked through for "
-            "what still bears a trace. At most 10,000 sessions a call; may be broken off and asked for again."
+            f"what still bears a trace. At most {SESSIONS_PER_CALL_MAX:,} sessions a call; may be broken off and asked "
+            "for again."
         )
     )
     @needs(Scope.TENANT_WRITE)

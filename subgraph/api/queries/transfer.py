@@ -9,6 +9,7 @@ from subgraph.api.context import Info
 from subgraph.api.scopes import needs
 from subgraph.domain.access import Scope
 from subgraph.domain.ids import SessionId
+from subgraph.domain.session_document import CELLS_MAX, DOCUMENT_BYTES_MAX, EVENTS_MAX
 
 
 @strawberry.type
@@ -18,7 +19,8 @@ class TransferQueries:
     @strawberry.field(
         description=(
             "A session as one document, as it is at one moment: its fields, working memory, coverage and journal, and "
-            "the ids of its parents and associates. At most 100,000 cells, 5,000 events and 4 MB."
+            f"the ids of its parents and associates. At most {CELLS_MAX:,} cells, {EVENTS_MAX:,} events and "
+            f"{DOCUMENT_BYTES_MAX:,} bytes."
         )
     )
     @needs(Scope.SESSION_READ)
