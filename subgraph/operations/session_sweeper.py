@@ -18,11 +18,11 @@ from subgraph.operations.ports import Clock, MonotonicClock, SessionSweeps
 
 logger = logging.getLogger(__name__)
 
-BATCH_SECONDS = 0.01
-"""How long a batch is to take, and so how long callers wait for it."""
-BATCH_FIRST, BATCH_MIN, BATCH_MAX = 25, 10, 200
-"""Sessions of a batch. Fewer would not take less time: there is one wait for the disk in each."""
-CLEAN_UP_BATCHES_MAX = 400
+BATCH_SECONDS = 0.03
+"""How long a batch is to take: finding and fencing its sessions, and a time no longer for which others cannot write."""
+BATCH_FIRST, BATCH_MIN, BATCH_MAX = 50, 25, 100
+"""Sessions of a batch. Of fewer most of the time would go to the wait for the disk, of which there is one in each."""
+CLEAN_UP_BATCHES_MAX = 200
 """Batches of each kind that one caller's clean-up carries out; what is left is for the next one."""
 
 

@@ -1,0 +1,1 @@
+"""What the benchmark of sweeps is made of."""
