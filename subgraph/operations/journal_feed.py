@@ -9,12 +9,14 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from secrets import token_bytes
 
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.operations.broadcast import Reader
 from subgraph.operations.journal import Journal
+from subgraph.operations.outbox_relay import announcements_of
 from subgraph.operations.ports import EventBus, SlowConsumer
 from subgraph.operations.supervision import run_together
 
@@ -27,6 +29,9 @@ GAP_SECONDS = 0.004
 """The rest between two reads: what is committed meanwhile comes with the next one."""
 RETRY_SECONDS = 0.5
 ENTRIES_BUFFERED_MAX = 1_000
+
+_HINT = b"look:"
+"""How a message begins that tells of a commit without saying which; then follows whose it is."""
 
 Key = SessionId | tuple[TenantId] | tuple[TenantId, str]
 """Whose entries: of a session, of a tenant, of a tenant's data source."""
@@ -54,6 +59,8 @@ class JournalFeed:
         self._bus = bus
         self._channel = channel
         self._wake = asyncio.Event()
+        self._committed = asyncio.Event()
+        self._hint = _HINT + token_bytes(8)
         self._joining = asyncio.Lock()
         self._position = 0
         self._followers: dict[Key, set[_Follower]] = {}
@@ -64,8 +71,9 @@ class JournalFeed:
         return self._position
 
     def wake(self) -> None:
-        """A hint that something was committed."""
+        """A hint that this process has committed something; the other processes get it, too."""
         self._wake.set()
+        self._committed.set()
 
     @contextlib.asynccontextmanager
     async def follow(self, key: Key, wants: Callable[[JournalEntry], bool]) -> AsyncIterator[Live]:
@@ -91,17 +99,33 @@ class JournalFeed:
 
     async def run(self) -> None:
         """Read until cancelled."""
-        await run_together(self._listen(), self._read())
+        await run_together(self._listen(), self._read(), self._hint_at_commits())
+
+    async def _hint_at_commits(self) -> None:
+        """Have other processes read at once. The relay announces the same, but takes its time."""
+        while True:
+            await self._committed.wait()
+            self._committed.clear()
+            with contextlib.suppress(Unavailable):
+                await self._bus.publish(self._channel, self._hint)
+            await asyncio.sleep(GAP_SECONDS)
 
     async def _listen(self) -> None:
         while True:
             try:
                 async with self._bus.subscribe(self._channel) as messages:
                     self._wake.set()
-                    async for _ in messages:
-                        self._wake.set()
+                    async for message in messages:
+                        if self._is_news(message):
+                            self._wake.set()
             except (Unavailable, SlowConsumer):
                 await asyncio.sleep(RETRY_SECONDS)
+
+    def _is_news(self, message: bytes) -> bool:
+        if message.startswith(_HINT):
+            return message != self._hint
+        # Most of it has been read by the time the relay announces it.
+        return any(one.position > self._position for one in announcements_of(message))
 
     async def _read(self) -> None:
         while True:

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 RELAY_BATCH = 500
 RELAY_POLL_SECONDS = 0.5
-RELAY_REST_SECONDS = 0.02
-"""The rest after a batch: marking is a write of its own, so what is committed meanwhile is marked together."""
+RELAY_REST_SECONDS = 0.1
+"""The rest after a batch: a batch is read, marked and spoken of with Redis, whatever its size. Streams do not wait."""
 
 RELEASES_TILES = frozenset(
     {
