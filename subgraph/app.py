@@ -69,6 +69,7 @@ from subgraph.operations.control_loop import ControlLoop
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.hand_divisions import HandDivisions
 from subgraph.operations.hand_moves import HandMoves
+from subgraph.operations.health_journal import HealthJournal
 from subgraph.operations.history import History
 from subgraph.operations.history_recorder import HistoryRecorder
 from subgraph.operations.history_retention import HistoryRetention
@@ -204,8 +205,10 @@ class Process:
         history = SqlTermHistory(database, settings.fleet)
         term_log = RedisTermLog(redis, settings.fleet)
         self._recent_ends = RecentEnds(self.view)
-        self._history_recorder = HistoryRecorder(
-            term_log, history, self.view, candidacy, time.monotonic, SqlTileJournal(database, settings.fleet)
+        tile_journal = SqlTileJournal(database, settings.fleet)
+        self._history_recorder = HistoryRecorder(term_log, history, self.view, candidacy, time.monotonic, tile_journal)
+        self._health_journal = HealthJournal(
+            self.view, lambda: candidacy.leads, tile_journal, report_ms, settings.cycle_seconds
         )
         self._history_retention = HistoryRetention(
             history, self.view, candidacy, settings.history_retention_days * MS_PER_DAY
@@ -273,6 +276,7 @@ class Process:
         self.supervisor.start("journal-feed", self._journal_feed.run())
         self.supervisor.start("recent-ends", self._recent_ends.collect())
         self.supervisor.start("history-recorder", self._history_recorder.run())
+        self.supervisor.start("health-journal", self._health_journal.run())
         self.supervisor.start("history-retention", self._history_retention.run())
         if self._is_enabled:
             self.supervisor.start("session-sweeper", self._sweeper.run())

@@ -5,8 +5,8 @@ told of it. So a log that is read twice is told once, whoever leads.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from subgraph.domain.ids import SessionId, parse_tile_id
@@ -25,17 +25,23 @@ _TYPE_OF: dict[AssignmentReason | None, SessionEventType] = {
 
 @dataclass(frozen=True, slots=True)
 class TilesTold:
-    """What is told of some tiles of a session. `at_ms`: Redis time of the last of the changes."""
+    """What is told of some tiles of a session. `at_ms`: Redis time of the last of the changes.
+
+    `count`: of how many, where not all of them are named.
+    """
 
     session_id: SessionId
     type: SessionEventType
     at_ms: int
     tiles: tuple[dict[str, object], ...]
+    count: int | None = None
+    further: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def payload(self) -> dict[str, object]:
         """The event's facts."""
-        return {"count": len(self.tiles), "tiles": list(self.tiles)}
+        count = len(self.tiles) if self.count is None else self.count
+        return {"count": count, "tiles": list(self.tiles), **self.further}
 
 
 class TileJournal(Protocol):
@@ -43,6 +49,14 @@ class TileJournal(Protocol):
 
     async def tell(self, changes: Sequence[LoggedChange]) -> None:
         """Tell of changes in the order of the log, of those that were not told yet.
+
+        Raises:
+            Unavailable: SQL does not answer.
+        """
+        ...
+
+    async def tell_apart(self, told: Sequence[TilesTold]) -> None:
+        """Tell what is in no log, in one transaction; of sessions that are gone, nothing.
 
         Raises:
             Unavailable: SQL does not answer.

@@ -30,6 +30,11 @@ class SqlTileJournal:
         if changes:
             await self._database.write(partial(_tell, self._fleet_id, changes))
 
+    async def tell_apart(self, told: Sequence[TilesTold]) -> None:
+        """Tell what is in no log, in one transaction."""
+        if told:
+            await self._database.write(partial(_write_told, told))
+
 
 def _tell(fleet_id: str, changes: Sequence[LoggedChange], connection: Connection) -> None:
     mine = FLEET.c.id == fleet_id
@@ -41,7 +46,12 @@ def _tell(fleet_id: str, changes: Sequence[LoggedChange], connection: Connection
     fresh = [change for change in changes if (change.version, change.entry) > tuple(place)]
     if not fresh:
         return
-    told = list(tiles_told(fresh))
+    _write_told(list(tiles_told(fresh)), connection)
+    last = max((change.version, change.entry) for change in fresh)
+    connection.execute(update(FLEET).where(mine).values(told_version=last[0], told_entry=last[1]))
+
+
+def _write_told(told: Sequence[TilesTold], connection: Connection) -> None:
     ids = list({one.session_id for one in told})
     rows = [
         row
@@ -55,8 +65,6 @@ def _tell(fleet_id: str, changes: Sequence[LoggedChange], connection: Connection
         if one.session_id in session_by_id
     ]
     write_events(connection, events)
-    last = max((change.version, change.entry) for change in fresh)
-    connection.execute(update(FLEET).where(mine).values(told_version=last[0], told_entry=last[1]))
 
 
 def _at(told: TilesTold) -> datetime:
