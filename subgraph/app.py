@@ -75,6 +75,7 @@ from subgraph.operations.history_recorder import HistoryRecorder
 from subgraph.operations.history_retention import HistoryRetention
 from subgraph.operations.idempotency import Idempotency
 from subgraph.operations.journal_feed import JournalFeed
+from subgraph.operations.journal_retention import JournalRetention
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.operator import Operator
@@ -213,6 +214,13 @@ class Process:
         self._history_retention = HistoryRetention(
             history, self.view, candidacy, settings.history_retention_days * MS_PER_DAY
         )
+        self._journal_retention = JournalRetention(
+            journal,
+            lambda: candidacy.leads,
+            _now,
+            time.monotonic,
+            timedelta(days=settings.journal_retention_days),
+        )
         self._ticker = Ticker(ticking, candidacy, _now, self._committed)
         rebalancing = Rebalancing(live, self.view, placement)
         directory = SqlSessionDirectory(database)
@@ -280,6 +288,7 @@ class Process:
         self.supervisor.start("history-retention", self._history_retention.run())
         if self._is_enabled:
             self.supervisor.start("session-sweeper", self._sweeper.run())
+        self.supervisor.start("journal-retention", self._journal_retention.run())
         self.supervisor.start("idempotency-keys", self._idempotency.run())
         self.supervisor.start("ticks", self._ticker.run())
         self.supervisor.start("control-loop", self._control_loop.run())

@@ -108,6 +108,8 @@ class Settings:
     """How many messages a session's working history keeps if its creator says nothing."""
     session_retention_days: float = 30.0
     """How long after its end, expiry or deletion a session is removed for good."""
+    journal_retention_days: float = 30.0
+    """How long the journal keeps what comes by itself: ticks, and what the fleet did to tiles."""
     session_sweep_seconds: float = 5.0
     """How often sessions are looked for that have expired, or that retention ends."""
     session_copies_max: int = 10_000
@@ -155,6 +157,8 @@ class Settings:
         _require(1 <= messages <= MAX_HISTORY_MAX, "session_max_history", f"must lie between 1 and {MAX_HISTORY_MAX}")
         days = self.session_retention_days
         _require(0 < days <= 3_650, "session_retention_days", f"must be above 0 and at most 3650, not {days:g}")
+        days = self.journal_retention_days
+        _require(0 < days <= 3_650, "journal_retention_days", f"must be above 0 and at most 3650, not {days:g}")
         _require(0.05 <= self.session_sweep_seconds <= 3_600, "session_sweep_seconds", "must lie between 0.05 and 3600")
         kept_hours = self.idempotency_hours
         _require(

@@ -58,6 +58,16 @@ class SessionEventType(StrEnum):
     TILES_MERGED = "TILES_MERGED"
 
 
+COME_BY_THEMSELVES = frozenset(
+    {
+        SessionEventType.SESSION_TICK,
+        SessionEventType.TILES_REASSIGNED,
+        SessionEventType.TILE_HEALTH_CHANGED,
+        SessionEventType.TILE_SPLIT,
+        SessionEventType.TILES_MERGED,
+    }
+)
+"""What nobody asks for, and what comes for as long as a session lives: it is kept for a time only."""
 STOPS = frozenset({SessionEventType.SESSION_ENDED, SessionEventType.SESSION_EXPIRED, SessionEventType.SESSION_DELETED})
 """Events that may tell of a stop; `stops` says which do.
 

@@ -1,17 +1,19 @@
 """The journal on every database: numbered within sessions, read by position, and what stays of a purged session."""
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.adapters.sql.tables import CAME_BY_ITSELF
 from subgraph.domain import sessions
 from subgraph.domain.ids import TenantId
-from subgraph.domain.journal import SessionEventType, stops, tell
+from subgraph.domain.journal import COME_BY_THEMSELVES, SessionEventType, stops, tell
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.operations.journal import EntryFilter
@@ -143,3 +145,51 @@ async def test_a_reader_that_is_behind_when_a_stopped_session_is_purged_is_told_
     assert [entry.event for entry in told if stops(entry.event)] == list(stopped.events)
     assert told[-1].event.type is SessionEventType.SESSION_PURGED
     assert await journal.unrelayed(ALL) == told
+
+
+async def test_what_came_by_itself_is_forgotten_by_age_and_what_anybody_did_is_not(
+    store: SqlSessionStore, journal: SqlJournal
+) -> None:
+    session = await new_session(store)
+    for age_days in (40, 35, 10):
+        at = NOW - timedelta(days=age_days)
+        by_themselves = [tell(session, one, None, at) for one in sorted(COME_BY_THEMSELVES)]
+        await journal.append([*by_themselves, tell(session, SessionEventType.TILES_REGISTERED, "ann", at)])
+    kinds = len(COME_BY_THEMSELVES)
+    before = NOW - timedelta(days=30)
+    assert await journal.forget_old(before, ALL) == 0, "nothing is forgotten that was not relayed"
+    await journal.mark_relayed([entry.position for entry in await journal.entries_after(0, ALL)])
+    assert [await journal.forget_old(before, kinds + 1) for _ in range(3)] == [kinds + 1, kinds - 1, 0]
+    left = [entry.event for entry in await journal.entries_after(0, ALL)]
+    assert [one.type for one in left if one.type not in COME_BY_THEMSELVES] == [
+        SessionEventType.SESSION_STARTED,
+        *[SessionEventType.TILES_REGISTERED] * 3,
+    ]
+    assert {one.occurred_at for one in left if one.type in COME_BY_THEMSELVES} == {NOW - timedelta(days=10)}
+
+
+async def test_a_cursor_from_before_what_was_forgotten_goes_on_with_what_is_left_and_no_cursor_gets_ahead(
+    store: SqlSessionStore, journal: SqlJournal
+) -> None:
+    session = await new_session(store)
+    cursor = await journal.newest_position()
+    await journal.append([tell(session, SessionEventType.SESSION_TICK, None, NOW) for _ in range(4)])
+    newest = await journal.newest_position()
+    await journal.mark_relayed([entry.position for entry in await journal.entries_after(0, ALL)])
+    assert await journal.forget_old(NOW + timedelta(days=1), ALL) == 3
+    assert await journal.newest_position() == newest
+    await journal.append([tell(session, SessionEventType.TILES_REGISTERED, "ann", NOW)])
+    left = await journal.entries(EntryFilter(TENANT, [session.id]), cursor, ALL)
+    assert [(entry.sequence, entry.event.type) for entry in left] == [
+        (5, SessionEventType.SESSION_TICK),
+        (6, SessionEventType.TILES_REGISTERED),
+    ]
+
+
+async def test_what_retention_looks_for_is_found_by_an_index(database: Database) -> None:
+    async with database.reading() as connection:
+        if connection.dialect.name != "sqlite":
+            pytest.skip("PostgreSQL reads a table as small as a test's without an index")
+        query = f"SELECT position FROM session_event WHERE {CAME_BY_ITSELF} AND occurred_at < 'x' ORDER BY occurred_at"
+        plan = (await connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))).all()
+    assert "ix_session_event_by_itself" in str(plan)

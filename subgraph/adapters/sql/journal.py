@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from sqlalchemy import Connection, Integer, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Integer, Select, bindparam, delete, func, insert, select, text, update
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import entry_of, event_values
 from subgraph.adapters.sql.session_directory import ids_statement
-from subgraph.adapters.sql.tables import SESSION, SESSION_EVENT
+from subgraph.adapters.sql.tables import CAME_BY_ITSELF, SESSION, SESSION_EVENT
 from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import STOPS, JournalEntry, SessionEvent
 from subgraph.operations.journal import EntryFilter
@@ -44,6 +44,19 @@ _MARK_RELAYED = (
     .where(SESSION_EVENT.c.position.in_(bindparam("positions", expanding=True)))
     .values(relayed_at=bindparam("now"))
 )
+# The newest entry stays: its position is the newest one, which no reader's cursor is ahead of.
+_SELECT_OLD = (
+    select(SESSION_EVENT.c.position)
+    .where(
+        text(CAME_BY_ITSELF),
+        SESSION_EVENT.c.occurred_at < bindparam("before"),
+        SESSION_EVENT.c.relayed_at.is_not(None),
+        SESSION_EVENT.c.position < select(func.max(SESSION_EVENT.c.position)).scalar_subquery(),
+    )
+    .order_by(SESSION_EVENT.c.occurred_at, SESSION_EVENT.c.position)
+    .limit(bindparam("most", type_=Integer))
+)
+_FORGET_OLD = delete(SESSION_EVENT).where(SESSION_EVENT.c.position.in_(_SELECT_OLD))
 
 
 class SqlJournal:
@@ -95,6 +108,14 @@ class SqlJournal:
             marked = {"positions": positions[start : start + POSITIONS_PER_STATEMENT], "now": datetime.now(UTC)}
             # With the others: two relays that mark the same entries must not wait for each other's rows in a circle.
             await self._database.write(partial(_mark, marked))
+
+    async def forget_old(self, before: datetime, limit: int) -> int:
+        """Remove the oldest entries that came by themselves before a moment."""
+        asked = {"before": before, "most": limit}
+        # Mostly there is none, and whoever only looks keeps no writer waiting.
+        if not await self._database.read(lambda connection: connection.execute(_SELECT_OLD, asked).first()):
+            return 0
+        return await self._database.write(lambda connection: connection.execute(_FORGET_OLD, asked).rowcount)
 
     async def _read(self, page: Select[tuple[object, ...]], after: int, limit: int) -> list[JournalEntry]:
         asked = {"after": after, "most": limit}

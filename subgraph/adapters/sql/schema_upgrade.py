@@ -17,7 +17,7 @@ from subgraph.adapters.sql.sqlite_file import upgrade_sqlite_file
 from subgraph.adapters.sql.tables import METADATA
 from subgraph.adapters.sql.urls import SQLITE_DRIVER, masked
 
-HEAD_REVISION = "0010_told_of_fleet"
+HEAD_REVISION = "0011_journal_retention"
 """The newest migration. A test compares it with the folder, so that opening a current database needs no Alembic."""
 
 UPGRADE_SECONDS_MAX = 600.0

@@ -23,6 +23,8 @@ from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
+from subgraph.domain.journal import COME_BY_THEMSELVES
+
 JournalPosition = BigInteger().with_variant(Integer, "sqlite")
 """SQLite hands out rising row ids only to a column declared INTEGER."""
 
@@ -56,6 +58,8 @@ class NameText(TypeDecorator[str]):
 
 
 _NOT_DELETED = "deleted_at IS NULL"
+CAME_BY_ITSELF = f"type IN ({', '.join(repr(one.value) for one in sorted(COME_BY_THEMSELVES))})"
+"""The condition of an index: only who asks with these very words is answered from it."""
 
 
 def _partial(name: str, *columns: str | TextClause, where: str, unique: bool = False) -> Index:
@@ -165,6 +169,7 @@ class SessionEventRow(SqlTable, table=True):
             sqlite_where=text("relayed_at IS NULL"),
             postgresql_where=text("relayed_at IS NULL"),
         ),
+        _partial("ix_session_event_by_itself", "occurred_at", "position", where=CAME_BY_ITSELF),
         # A position is a cursor: it must not come back after the newest entry was purged.
         {"sqlite_autoincrement": True},
     )

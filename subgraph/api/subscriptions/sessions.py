@@ -48,7 +48,10 @@ class SessionSubscriptions:
             "What the journal tells of a session, of a data source, or of all sessions the caller may see; of some "
             "types, or all. Without `after` from now on; with the cursor of an event, from a page or a stream, all "
             "that followed it and then what comes: no gap, no repeat, whichever server is asked, and whatever was "
-            "restarted meanwhile. INVALID_INPUT where the cursor is none of this journal's."
+            "restarted meanwhile. INVALID_INPUT where the cursor is none of this journal's. What comes by itself "
+            "(SESSION_TICK, TILES_REASSIGNED, TILE_HEALTH_CHANGED, TILE_SPLIT, TILES_MERGED) is forgotten after a "
+            "retention, of 30 days by default: a cursor from before goes on with what is left, and a gap in `sequence` "
+            "shows it."
         )
     )
     @needs(Scope.SESSION_READ)

@@ -36,7 +36,12 @@ class SessionEvent:
     """An event."""
 
     id: strawberry.ID = strawberry.field(description="Names it: the session's id and the sequence.")
-    sequence: Long = strawberry.field(description="Counts within the session, from 1, without a gap.")
+    sequence: Long = strawberry.field(
+        description=(
+            "Counts within the session, from 1. A gap shows what is not kept any more: what comes by itself, after its "
+            "retention."
+        )
+    )
     cursor: str = strawberry.field(
         description="Its place in the order of all commits: as `after`, a page or a stream goes on behind it."
     )
