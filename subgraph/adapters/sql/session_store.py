@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from subgraph.adapters.sql.database import Database
+from subgraph.adapters.sql.group_commit import Work
 from subgraph.adapters.sql.idempotency_keys import write_key
 from subgraph.adapters.sql.journal import forget_events, write_events, write_first_events
+from subgraph.adapters.sql.journal_shortening import LongJournal, require_short, shorten
 from subgraph.adapters.sql.rows import is_text, session_of, session_values
 from subgraph.adapters.sql.session_sweeps import remove_sessions
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_ASSOCIATION
@@ -18,6 +20,8 @@ from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.operations.ports import ChangeGuard, MainExists, unguarded
+
+T = TypeVar("T")
 
 IDS_PER_QUERY = 10_000
 # Made once, because making a statement costs as much as carrying it out.
@@ -75,7 +79,7 @@ class SqlSessionStore:
         """Write sessions and events in one transaction, or nothing at all."""
         async with self._guard([(one.tenant_id, one.id) for one in (*change.updated, *change.purged)]):
             try:
-                await self._database.write(partial(write_change, change))
+                await self._write(partial(write_change, change))
             except IntegrityError as error:
                 raise await self._conflict(change, error) from error
 
@@ -96,9 +100,16 @@ class SqlSessionStore:
 
         async with self._guard([(tenant_id, session_id)]):
             try:
-                return await self._database.write(work)
+                return await self._write(work)
             except IntegrityError as error:
                 raise await self._conflict(decided, error) from error
+
+    async def _write(self, work: Work[T]) -> T:
+        while True:
+            try:
+                return await self._database.write(work)
+            except LongJournal as long:
+                await shorten(self._database, long.session_ids)
 
     async def _conflict(self, change: SessionChange, error: IntegrityError) -> Exception:
         """What a unique index refused, found out by asking: databases word their refusals differently."""
@@ -137,6 +148,7 @@ def write_change(change: SessionChange, connection: Connection) -> None:
 
     Raises:
         RevisionConflict, NotFound, IntegrityError: as `SqlSessionStore.commit` tells of them.
+        LongJournal: of what is to be purged.
     """
     if change.key is not None:
         # First of all: of two at once, the later one waits here for the other, and has changed nothing.
@@ -148,6 +160,7 @@ def write_change(change: SessionChange, connection: Connection) -> None:
     if ended:
         # Nothing brings back a session that has ended; what is registered of it has no use any more.
         connection.execute(delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.session_id.in_(ended)))
+    require_short(connection, [session.id for session in change.purged])
     # Of a purged session its stops, and what this change tells, stay in the journal.
     forget_events(connection, [session.id for session in change.purged])
     # An event takes its number from the row of its session, which must be there: still, or by now.

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, selec
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import forget_events, write_events
+from subgraph.adapters.sql.journal_shortening import LongJournal, require_short, shorten
 from subgraph.adapters.sql.rows import session_of
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
 from subgraph.domain import sessions
@@ -71,7 +72,11 @@ class SqlSessionSweeps:
 
         # Of processes that found the same ones, the first to write claims them all; the others find nothing due.
         async with self._guard(found):
-            return await self._database.write(work)
+            while True:
+                try:
+                    return await self._database.write(work)
+                except LongJournal as long:
+                    await shorten(self._database, long.session_ids)
 
 
 def _claimed(connection: Connection, due: ColumnElement[bool]) -> list[Session]:
@@ -89,6 +94,7 @@ def _expire(connection: Connection, due: Sequence[Session], now: datetime) -> No
 
 def _purge(connection: Connection, stopped: Sequence[Session], now: datetime) -> None:
     changes = [sessions.purge(session, actor=None, now=now) for session in stopped]
+    require_short(connection, [session.id for session in stopped])
     # Of a purged session its stops, and what its purge tells, stay in the journal.
     forget_events(connection, [session.id for session in stopped])
     write_events(connection, [event for change in changes for event in change.events])
