@@ -154,7 +154,7 @@ def test_an_expired_session_says_so_until_it_is_extended_and_its_tiles_go_and_co
         subscribed(server.websocket_url, STARTED, source=source) as started,
         subscribed(server.websocket_url, STOPPED, source=source) as stopped,
     ):
-        session_id = new_session(server, disk(1), dataSource=source, ttl="PT2S", expiryPolicy="FIXED")
+        session_id = new_session(server, disk(1), dataSource=source, ttl="PT4S", expiryPolicy="FIXED")
         assert started.next_data("sessionStarted")["sessionKey"] == session_id
         assert server.data(READ, id=session_id)["session"]["tiles"]["totalCount"] == 7
         assert stopped.next_data("sessionStopped")["sessionKey"] == session_id
