@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "api": {"api", "operations", "domain"},
     "client": {"client"},
     "demo": {"demo", "client", "adapters", "domain"},
-    "wiring": {"wiring", "api", "adapters", "operations", "domain", "settings"},
+    "wiring": {"wiring", "api", "adapters", "operations", "domain", "settings", "__version__"},
 }
 """Layer to the layers it may import; the modules beside the layers wire them together, and may import all."""
 
