@@ -316,8 +316,7 @@ async def many(database: Database) -> Database:
         for n in range(ROWS)
     ]
     async with database.writing() as connection:
-        for start in range(0, ROWS, 400):
-            await connection.execute(insert(SESSION).values(rows[start : start + 400]))
+        await connection.execute(insert(SESSION), rows)
     async with database.writing() as connection:
         await connection.execute(text("ANALYZE session" if connection.dialect.name == "postgresql" else "ANALYZE"))
     return database

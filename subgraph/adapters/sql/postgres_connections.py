@@ -39,8 +39,16 @@ class PostgresConnections:
 
     def __init__(self, url: URL, busy_wait_seconds: float, connection_wait_seconds: float) -> None:
         waits = (busy_wait_seconds, connection_wait_seconds)
-        self._readers = postgres_engine(url, *waits, connections_max=READERS_MAX, isolation_level="REPEATABLE READ")
-        self._writer = postgres_engine(url, *waits, connections_max=WRITERS_MAX, isolation_level="READ COMMITTED")
+        self._readers, self._writer = (
+            postgres_engine(
+                url,
+                *waits,
+                connections_max=connections_max,
+                isolation_level=isolation_level,
+                statement_seconds_max=STATEMENT_SECONDS_MAX,
+            )
+            for connections_max, isolation_level in ((READERS_MAX, "REPEATABLE READ"), (WRITERS_MAX, "READ COMMITTED"))
+        )
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -80,7 +88,7 @@ def postgres_engine(
     *,
     connections_max: int,
     isolation_level: str,
-    statement_seconds_max: float = STATEMENT_SECONDS_MAX,
+    statement_seconds_max: float,
 ) -> AsyncEngine:
     """A pool of connections all of whose waits are bounded; one that the server has closed is replaced."""
     engine = create_async_engine(

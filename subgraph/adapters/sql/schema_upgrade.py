@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, inspect, text
+from sqlalchemy import URL, Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from subgraph.adapters.sql.failures import DatabaseTooNew, DatabaseTooOld, DatabaseUnusable, one_line
@@ -19,6 +19,14 @@ from subgraph.adapters.sql.urls import SQLITE_DRIVER, masked
 
 HEAD_REVISION = "0011_journal_retention"
 """The newest migration. A test compares it with the folder, so that opening a current database needs no Alembic."""
+
+_VERSION = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Where Alembic notes the revision."""
 
 UPGRADE_SECONDS_MAX = 600.0
 """How long one statement of an upgrade may take, and how long a process waits for the upgrade of another."""
@@ -96,8 +104,19 @@ def _bring_to_head(connection: Connection, name: str, may_upgrade: bool) -> Sche
             f"the database {name} is {f'at revision {before}' if before else 'empty'}, and this version needs "
             f"{HEAD_REVISION}: run `session-manager migrate`"
         )
-    _upgrade(connection)
+    if before is None:
+        _create(connection)
+    else:
+        _upgrade(connection)
     return SchemaStep(name, before, HEAD_REVISION)
+
+
+def _create(connection: Connection) -> None:
+    """Make what all migrations would make of an empty database; a test compares the two."""
+    METADATA.create_all(connection)
+    if not inspect(connection).has_table(_VERSION.name):
+        _VERSION.create(connection)
+    connection.execute(insert(_VERSION).values(version_num=HEAD_REVISION))
 
 
 # Alembic takes longer to import than a current database takes to open, hence the imports within functions.
