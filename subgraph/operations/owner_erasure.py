@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 SESSIONS_PER_BATCH = 100
 SESSIONS_PER_CALL_MAX = 10_000
-"""Sessions that one call erases; those that are left are residues, and the next call's."""
+"""Sessions that one call purges, and forgets; what is left of others is residues, and the next call's."""
 LOST_RACES_MAX = 100
 WAIT_SECONDS_MAX = 60.0
 """For how long a call waits for pods to drain and for history to be recorded."""
@@ -51,6 +51,8 @@ class OwnerErasure:
     holds_tiles: Callable[[Sequence[SessionId]], bool]
     monotonic: MonotonicClock
     wait_seconds_max: float = WAIT_SECONDS_MAX
+    sessions_per_call_max: int = SESSIONS_PER_CALL_MAX
+    poll_seconds: float = POLL_SECONDS
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def erase(self, caller: Caller, owner_id: str, *, dry_run: bool) -> Erasure:
@@ -76,19 +78,21 @@ class OwnerErasure:
             purged = await self._purge(caller, owner_id)
             traces = await self._traces(caller, owner_id)
             if await self._forgotten(caller, traces):
-                await self.records.forget_journal(caller.tenant_id, owner_id)
+                # Of those alone that every other store has forgotten: of the rest, the journal is all that knows them.
+                await self.records.forget_journal(caller.tenant_id, traces)
             residues = await self._residues(caller, traces)
         # Without the owner's id: a log is a store, too.
         logger.info("an owner was erased: %d sessions purged, %d residues", purged, residues)
         return Erasure(purged, residues)
 
     async def _traces(self, caller: Caller, owner_id: str) -> Traces:
-        return Traces(owner_id, await self.records.known_ids(caller.tenant_id, owner_id, SESSIONS_PER_CALL_MAX))
+        return Traces(owner_id, await self.records.known_ids(caller.tenant_id, owner_id, self.sessions_per_call_max))
 
     async def _purge(self, caller: Caller, owner_id: str) -> int:
         purged = lost = 0
-        while purged < SESSIONS_PER_CALL_MAX:
-            some = await self.records.some_sessions(caller.tenant_id, owner_id, SESSIONS_PER_BATCH)
+        while purged < self.sessions_per_call_max:
+            batch = min(SESSIONS_PER_BATCH, self.sessions_per_call_max - purged)
+            some = await self.records.some_sessions(caller.tenant_id, owner_id, batch)
             if not some:
                 break
             try:
@@ -130,7 +134,7 @@ class OwnerErasure:
             if self.monotonic() >= give_up_at:
                 return False
             # A look through a large store is not repeated at once: half of the time is others'.
-            await asyncio.sleep(max(POLL_SECONDS, self.monotonic() - began))
+            await asyncio.sleep(max(self.poll_seconds, self.monotonic() - began))
 
     async def _residues(self, caller: Caller, traces: Traces) -> int:
         found: Counter[str] = Counter()

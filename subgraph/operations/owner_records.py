@@ -38,8 +38,8 @@ class OwnerRecords(Protocol):
         """Remove all that was the owner's but for its sessions and its journal, and its traces in what is others'."""
         ...
 
-    async def forget_journal(self, tenant_id: TenantId, owner_id: str) -> None:
-        """Remove all that the journal tells of the owner's sessions. From then on nobody knows their ids."""
+    async def forget_journal(self, tenant_id: TenantId, traces: Traces) -> None:
+        """Remove all that the journal tells of these sessions of the owner's. From then on nobody knows their ids."""
         ...
 
 

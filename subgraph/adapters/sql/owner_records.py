@@ -65,7 +65,7 @@ class SqlOwnerRecords:
             return
         keys = IDEMPOTENCY_KEY.c
         mine = (keys.tenant_id == tenant_id, keys.owner_id == traces.owner_id)
-        await self._until_none_left(lambda: select(keys.key, keys.operation).where(*mine), _delete_keys(mine))
+        await self._until_none_left(select(keys.key, keys.operation).where(*mine), _delete_keys(mine))
         for some in _chunks(sorted(traces.session_ids)):
             await self._forget_terms(some)
             copies = (SESSION.c.tenant_id == tenant_id, SESSION.c.copied_from.in_(some))
@@ -74,21 +74,24 @@ class SqlOwnerRecords:
         await self._write(update(SESSION).where(*deleted).values(deleted_by=ERASED))
         await self._clear_others_entries(tenant_id, traces)
 
-    async def forget_journal(self, tenant_id: TenantId, owner_id: str) -> None:
-        """Remove all that the journal tells of the owner's sessions."""
-        if not is_text(owner_id):
+    async def forget_journal(self, tenant_id: TenantId, traces: Traces) -> None:
+        """Remove all that the journal tells of these sessions of the owner's."""
+        if not is_text(traces.owner_id):
             return
-        positions = select(SESSION_EVENT.c.position).where(*_of_owner(SESSION_EVENT, tenant_id, owner_id))
-        await self._until_none_left(
-            lambda: positions, lambda rows: delete(SESSION_EVENT).where(SESSION_EVENT.c.position.in_(_firsts(rows)))
-        )
+        entries = SESSION_EVENT.c
+        for some in _chunks(sorted(traces.session_ids)):
+            of_some = (*_of_owner(SESSION_EVENT, tenant_id, traces.owner_id), entries.session_id.in_(some))
+            positions = select(entries.position).where(*of_some)
+            await self._until_none_left(
+                positions, lambda rows: delete(SESSION_EVENT).where(entries.position.in_(_firsts(rows)))
+            )
 
     async def _forget_terms(self, session_ids: Sequence[str]) -> None:
         terms = ASSIGNMENT_HISTORY.c
         # All fleets, said one by one: the index of a session's terms begins with the fleet.
         of_sessions = (terms.fleet_id.in_(select(FLEET.c.id)), terms.session_id.in_(session_ids))
         await self._until_none_left(
-            lambda: select(terms.epoch).where(*of_sessions),
+            select(terms.epoch).where(*of_sessions),
             lambda rows: delete(ASSIGNMENT_HISTORY).where(*of_sessions, terms.epoch.in_(_firsts(rows))),
         )
 
@@ -109,11 +112,9 @@ class SqlOwnerRecords:
                 return
             after = rows[-1].position
 
-    async def _until_none_left(
-        self, wanted: Callable[[], Select[Any]], removal: Callable[[Sequence[Any]], Delete]
-    ) -> None:
+    async def _until_none_left(self, wanted: Select[Any], removal: Callable[[Sequence[Any]], Delete]) -> None:
         while True:
-            rows = await self._database.read(lambda it: it.execute(wanted().limit(ROWS_PER_WRITE)).all())
+            rows = await self._database.read(lambda it: it.execute(wanted.limit(ROWS_PER_WRITE)).all())
             if rows:
                 await self._write(removal(rows))
             if len(rows) < ROWS_PER_WRITE:
