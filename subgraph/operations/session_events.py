@@ -68,31 +68,42 @@ class SessionEvents:
         """Entries that the caller may see: from now on, or all behind a cursor and then as they come; each once.
 
         Raises:
-            NotFound, InvalidInput: as for `page`.
+            NotFound, InvalidInput: as for `page`; NotFound also where the caller may not see the session any more.
             SlowConsumer: the reader fell behind; it says behind which cursor to go on.
         """
         chosen = await self._filter(caller, wanted)
         position = await self._position(after)
         if after is not None:
             # What is long past comes straight from the journal: nothing needs to wait in memory meanwhile.
-            async for entry in self._replay(chosen, position, None):
+            async for entry in self._replay(caller, wanted, chosen, position, None):
                 yield entry
                 position = entry.position
 
+        def ends_sight(entry: JournalEntry) -> bool:
+            # A tenant's main session is seen by all, and is its owner's alone once it has stopped.
+            by_id = wanted.session_id is not None
+            return by_id and entry.event.type in STOPS and not caller.may_see(entry.event)
+
         def wants(entry: JournalEntry) -> bool:
-            return _is_wanted(entry, wanted) and (wanted.session_id is not None or caller.may_see(entry.event))
+            may_see = wanted.session_id is not None or caller.may_see(entry.event)
+            return (_is_wanted(entry, wanted) and may_see) or ends_sight(entry)
 
         async with self.feed.follow(_key(caller, wanted), wants) as live:
+            # Stops from before are in what is read here; those from here on come by the feed.
+            await self._check_sight(caller, wanted)
             if position < live.behind:
-                async for entry in self._replay(chosen, position, live.behind):
+                async for entry in self._replay(caller, wanted, chosen, position, live.behind):
                     yield entry
                     position = entry.position
             position = max(position, live.behind)
             try:
                 async for entry in live.entries:
                     if entry.position > position:
-                        yield entry
+                        if _is_wanted(entry, wanted):
+                            yield entry
                         position = entry.position
+                        if ends_sight(entry):
+                            await self._check_sight(caller, wanted)
             except SlowConsumer as cut:
                 why = "more happened than this reader took: subscribe again with the cursor given as `after`"
                 raise SlowConsumer(why, encode_position(position)) from cut
@@ -129,6 +140,13 @@ class SessionEvents:
         owner_id = None if session_ids or caller.has(Scope.TENANT_READ) else caller.owner_id
         return EntryFilter(caller.tenant_id, session_ids, owner_id, wanted.data_source, wanted.types)
 
+    async def _check_sight(self, caller: Caller, wanted: EventsWanted) -> None:
+        """Refuse to go on with a session that the caller may not see any more; of one that is gone nothing follows."""
+        if wanted.session_id is not None:
+            found = (await self.store.sessions(caller.tenant_id, [wanted.session_id])).get(wanted.session_id)
+            if found is not None and not caller.may_see(found):
+                raise NotFound("Session", wanted.session_id, ("sessionId",))
+
     async def _page(self, chosen: EntryFilter, first: int, after: str | None) -> Page[JournalEntry]:
         position = 0 if after is None else await self._position(after)
         found = await self.journal.entries(chosen, position, first + 1)
@@ -146,9 +164,13 @@ class SessionEvents:
             )
         return position
 
-    async def _replay(self, chosen: EntryFilter, after: int, up_to: int | None) -> AsyncIterator[JournalEntry]:
+    async def _replay(
+        self, caller: Caller, wanted: EventsWanted, chosen: EntryFilter, after: int, up_to: int | None
+    ) -> AsyncIterator[JournalEntry]:
         while True:
             page = await self.journal.entries(chosen, after, REPLAY_PAGE, up_to)
+            # Who reads a long journal takes its time: what it reads now, it must be allowed to see now.
+            await self._check_sight(caller, wanted)
             for entry in page:
                 yield entry
             if len(page) < REPLAY_PAGE:

@@ -17,7 +17,7 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
 from subgraph.operations.journal_feed import ENTRIES_BUFFERED_MAX
 from subgraph.operations.ports import SlowConsumer
-from subgraph.operations.session_events import EventsWanted
+from subgraph.operations.session_events import REPLAY_PAGE, EventsWanted
 from tests.support.journal_in_memory import JournalInMemory
 from tests.support.journal_world import JournalWorld
 
@@ -98,6 +98,50 @@ async def test_the_stream_of_a_session_one_may_not_see_is_that_of_one_that_is_no
     with pytest.raises(NotFound) as refused:
         await anext(world.process.events.follow(ANN, EventsWanted(session.id), None))
     assert refused.value.message == NotFound("Session", session.id).message
+
+
+@pytest.mark.parametrize("types", [None, frozenset({SessionEventType.SESSION_TICK})])
+async def test_who_sees_a_session_as_the_tenants_main_follows_it_no_further_than_its_stop(
+    world: JournalWorld, types: frozenset[SessionEventType] | None
+) -> None:
+    creation = sessions.create_main(TENANT, "ann", NOW)
+    await world.store.commit(creation)
+    (main,) = creation.created
+    streams = [world.process.events.follow(caller, EventsWanted(main.id, types=types), None) for caller in (ANN, BOB)]
+    following = [asyncio.create_task(first_of(stream, 1)) for stream in streams]
+    await asyncio.sleep(0.05)
+    await ticks(world, main, 1)
+    for told in await asyncio.gather(*following):
+        assert [entry.event.type for entry in told] == [SessionEventType.SESSION_TICK]
+    deletion = sessions.delete(main, actor="ann", now=NOW)
+    await world.store.commit(deletion)
+    restoration = sessions.restore(deletion.updated[0], actor="ann", now=NOW)
+    await world.store.commit(restoration)
+    await ticks(world, restoration.updated[0], 1)
+    of_ann, of_bob = streams
+    stop, restored = [SessionEventType.SESSION_DELETED], [SessionEventType.SESSION_RESTORED]
+    if types is not None:
+        stop = restored = []
+    assert [entry.event.type for entry in await first_of(of_bob, len(stop))] == stop
+    with pytest.raises(NotFound):
+        await first_of(of_bob, 1)
+    seen = [entry.event.type for entry in await first_of(of_ann, len(stop + restored) + 1)]
+    assert seen == [*stop, *restored, SessionEventType.SESSION_TICK]
+
+
+async def test_who_replays_a_long_journal_reads_no_page_of_it_after_it_may_not_see_the_session(
+    world: JournalWorld,
+) -> None:
+    creation = sessions.create_main(TENANT, "ann", NOW)
+    await world.store.commit(creation)
+    (main,) = creation.created
+    await ticks(world, main, 2 * REPLAY_PAGE)
+    stream = world.process.events.follow(BOB, EventsWanted(main.id), encode_position(0))
+    await first_of(stream, 1)
+    await world.store.commit(sessions.delete(main, actor="ann", now=NOW))
+    await first_of(stream, REPLAY_PAGE - 1)
+    with pytest.raises(NotFound):
+        await first_of(stream, 1)
 
 
 async def test_by_id_a_deleted_session_is_one_that_is_not_there_and_the_audit_log_tells_of_it(

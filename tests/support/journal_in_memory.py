@@ -35,8 +35,11 @@ class JournalInMemory:
         for session in change.updated:
             if (current := self._sessions[session.id].revision) != session.revision - 1:
                 raise RevisionConflict(session.id, current)
+        updated = {session.id for session in change.updated}
         for session in change.created:
-            if session.is_main and await self.main_session(session.tenant_id):
+            # A main that stops makes way in the same change.
+            main = await self.main_session(session.tenant_id)
+            if session.is_main and main is not None and main.id not in updated:
                 raise MainExists(session.tenant_id)
         self._sessions |= {session.id: session for session in (*change.created, *change.updated)}
         await self.append(change.events)
