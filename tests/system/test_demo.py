@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from tests.support.polling import eventually
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("failover")]
+pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("failover"), pytest.mark.long]
 
 SECONDS_MAX = 60.0
 

@@ -22,7 +22,7 @@ from tests.support.record_flow import flowing
 from tests.support.server import RunningServer, running_server
 from tests.support.world import disk, new_session
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("failover")]
+pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("failover"), pytest.mark.long]
 
 OWNERS = """query($id: ID!) { session(ref: {id: $id}) { tiles(first: 1000) { edges { node {
   id handoff { id } assignment { podId epoch reason acknowledgedAt } } } } } }"""

@@ -17,7 +17,7 @@ from subgraph.adapters.sql.database import sqlite_url
 from tests.support.server import PATIENT, RunningServer, running_server, until
 from tests.support.world import FakeWork, disk, new_session, until_owned
 
-pytestmark = pytest.mark.xdist_group("history")
+pytestmark = [pytest.mark.xdist_group("history"), pytest.mark.long]
 
 TILES = 7
 HISTORY = """query($session: ID!) { assignmentHistory(sessionId: $session, first: 100) { edges { node {

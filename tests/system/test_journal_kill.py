@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support.server import RunningServer, running_server, until
 from tests.support.subscriber import subscribed
+
+pytestmark = pytest.mark.long
 
 KILLS = 4
 SECONDS_PER_LIFE = 1.0

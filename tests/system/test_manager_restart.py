@@ -23,7 +23,7 @@ from tests.support.record_flow import flowing
 from tests.support.server import RunningServer, running_server
 from tests.support.world import disk, new_session
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("failover")]
+pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("failover"), pytest.mark.long]
 
 PODS = ("a", "b")
 SETTLE_SECONDS_MAX = 30.0

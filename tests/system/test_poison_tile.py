@@ -12,7 +12,7 @@ import pytest
 from tests.support.server import RunningServer, running_server, until
 from tests.support.world import REGISTER_TILES, FakeWork, disk, new_session
 
-pytestmark = pytest.mark.xdist_group("failover")
+pytestmark = [pytest.mark.xdist_group("failover"), pytest.mark.long]
 
 PODS = ("a", "b", "c", "d")
 CELLS = disk(8)

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.databases import empty_postgres
 from tests.support.server import running_server
 from tests.support.world import new_session
+
+pytestmark = pytest.mark.long
 
 QUERY = "query($id: ID!) { session(ref: {id: $id}) { displayName } }"
 

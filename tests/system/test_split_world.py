@@ -18,7 +18,7 @@ from subgraph.client.sink import EpochRefused, SinkRecord
 from subgraph.demo.pod import SINK_NAME
 from subgraph.demo.world import LiveWorld, live_world
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("failover")]
+pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("failover"), pytest.mark.long]
 
 NOON = 12 * 3_600.0
 SETTLE_SECONDS_MAX = 40.0
