@@ -7,7 +7,7 @@ from subgraph.domain.access import Caller, Scope, require_change
 from subgraph.domain.errors import NotFound
 from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session, SessionChange, as_of
-from subgraph.domain.sessions.hierarchy import Family, associate, dissociate
+from subgraph.domain.sessions.hierarchy import Family, associate, check_associates, dissociate
 from subgraph.operations.ports import Clock, Page, SessionHierarchy
 
 
@@ -93,6 +93,8 @@ class SessionFamilies:
         associate_ids: Sequence[SessionId],
         decide: Callable[[Family], SessionChange],
     ) -> Session:
+        # Before the database has them: what waits behind this transaction waits for all of them.
+        check_associates(parent_id, associate_ids)
         parent, change = await self.hierarchy.change_family(caller.tenant_id, parent_id, associate_ids, decide)
         if not change.updated:
             return parent

@@ -224,6 +224,13 @@ async def test_limits_states_and_revisions_are_kept(database: Database, families
         await attempt([b.id])
 
 
+async def test_too_many_associates_are_refused_before_anything_is_looked_for(families: SessionFamilies) -> None:
+    nobody = SessionId("nobody")
+    for change in (families.associate, families.dissociate):
+        with pytest.raises(InvalidInput, match="at most 100 associates"):
+            await change(ANN, nobody, [SessionId(str(number)) for number in range(ASSOCIATES_PER_CALL_MAX + 1)])
+
+
 async def test_a_session_is_created_with_its_associates_or_not_at_all(
     database: Database, families: SessionFamilies
 ) -> None:
