@@ -24,31 +24,33 @@ class Retirement:
     view: FleetView
 
     async def retire_session(self, session_id: SessionId) -> None:
-        """Release the tiles of a session that has stopped: owners drain and nobody follows. Idempotent."""
-        for _ in range(RETIRE_ATTEMPTS_MAX):
-            _, fleet = await self.view.observe(CATCH_UP_SECONDS)
-            rows = fleet.tiles.rows_in_force(session_id).tolist()
-            if not rows:
-                await self.live.require(session_id, None)
-                return
-            await self._retire([fleet.tiles.id_of(row) for row in rows])
+        """Release the tiles of a session that has stopped: owners drain and nobody follows. Idempotent.
+
+        Raises:
+            Unavailable: the live store does not answer, or they kept changing.
+        """
+        await self._retire_all(session_id)
+        await self.live.require(session_id, None)
 
     async def retire_within(self, session_id: SessionId, cells: CellArray) -> None:
         """Release the tiles of a session that are some cells or parts of them. Idempotent.
 
         Raises:
-            Unavailable: the live store does not answer, or they kept splitting and merging.
+            Unavailable: as for `retire_session`.
         """
-        if not cells.size:
-            return
-        outer = Coverage(resolve_overlaps(Coverage(), cells.tolist()).added)
+        if cells.size:
+            await self._retire_all(session_id, Coverage(resolve_overlaps(Coverage(), cells.tolist()).added))
+
+    async def _retire_all(self, session_id: SessionId, outer: Coverage | None = None) -> None:
+        # What is retired may have split or merged since it was looked at.
         for _ in range(RETIRE_ATTEMPTS_MAX):
             _, fleet = await self.view.observe(CATCH_UP_SECONDS)
             rows = fleet.tiles.rows_in_force(session_id)
-            within = rows[outer.tiles_of(fleet.tiles.cell[rows]) != NO_TILE].tolist()
-            if not within:
+            if outer is not None:
+                rows = rows[outer.tiles_of(fleet.tiles.cell[rows]) != NO_TILE]
+            if not rows.size:
                 return
-            await self._retire([fleet.tiles.id_of(row) for row in within])
+            await self._retire([fleet.tiles.id_of(row) for row in rows.tolist()])
         raise Unavailable(f"tiles of session {session_id!r} kept changing; try again", retry_after_seconds=1.0)
 
     async def _retire(self, tile_ids: Sequence[TileId]) -> None:
