@@ -80,6 +80,7 @@ class Partition:
         if (await self.sessions.get(caller, session_id)).state is not SessionState.ACTIVE:
             await Retirement(self.live, self.view).retire_session(session_id)
             require_active(await self.sessions.get(caller, session_id), ("sessionId",))
+            raise Unavailable(f"session {session_id!r} stopped and started meanwhile", retry_after_seconds=1.0)
         return Registration(_ids(session_id, (*entered, *known, *change.covering)), registered)
 
     def check_template(self, template: TileTemplate, of_session: Labels) -> None:

@@ -5,8 +5,8 @@ back, placed anew; a session that has ended comes back never, and what is regist
 """
 
 import asyncio
+import contextlib
 import logging
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 CATCH_UP_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 WAITING_MAX = 100_000
-"""Sessions whose tiles are awaited; of more, those that have none are found at the next start."""
+"""Sessions whose tiles are awaited; of more, those that have none are found at the next look."""
+LOOK_SECONDS = 60.0
 SESSIONS_PER_QUERY = 1_000
 
 
@@ -52,16 +53,10 @@ class SessionCoverage:
         if not stopped:
             return
         beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
-        # While the fleet is being restored, tiles come of which the picture does not know yet.
-        concerned = defaultdict[TenantId, dict[SessionId, None]](dict)
-        for tenant_id, session_id in stopped:
+        for tenant_id, session_id in dict.fromkeys(stopped):
+            # While the fleet is being restored, tiles come of which the picture does not know yet.
             if not beat.is_restored or fleet.knows_session(session_id):
-                concerned[tenant_id][session_id] = None
-        for tenant_id, session_ids in concerned.items():
-            found = await self.store.sessions(tenant_id, list(session_ids))
-            for session_id in session_ids:
-                if session_id not in found or found[session_id].state is not SessionState.ACTIVE:
-                    await self.retire_session(session_id)
+                await self._release(tenant_id, session_id)
 
     async def bring_back(self, tenant_id: TenantId, session_id: SessionId) -> None:
         """Have the tiles of a session that is ACTIVE again come back, as soon as its former ones have gone."""
@@ -70,36 +65,59 @@ class SessionCoverage:
             self._wake.set()
 
     async def run(self) -> None:
-        """Bring tiles back until cancelled. First those that a process was to bring back that was ended before."""
-        has_looked = False
+        """Bring tiles back until cancelled: those asked for, and those that whoever was to bring them back did not."""
+        clock, look_at = asyncio.get_running_loop().time, 0.0
         while True:
             self._wake.clear()
             try:
-                if not has_looked:
+                if clock() >= look_at:
                     await self._find_bare()
-                    has_looked = True
+                    look_at = clock() + LOOK_SECONDS
                 for session_id, tenant_id in list(self._waiting.items()):
-                    if await self._is_back(tenant_id, session_id):
-                        self._waiting.pop(session_id, None)
+                    await self._try(tenant_id, session_id)
             except Unavailable as error:
                 logger.info("tiles of sessions that are active again wait: %s", error)
-            if has_looked and not self._waiting:
-                await self._wake.wait()
-            else:
+            if self._waiting or clock() >= look_at:
                 await asyncio.sleep(RETRY_SECONDS)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(look_at):
+                        await self._wake.wait()
+
+    async def _release(self, tenant_id: TenantId, session_id: SessionId) -> None:
+        # Asked of each just before: to release others' tiles takes its time.
+        if await self._active(tenant_id, session_id) is not None:
+            return
+        try:
+            await self.retire_session(session_id)
+        finally:
+            # It may be ACTIVE again by now, and another process have found all tiles there, just before they went.
+            await self.bring_back(tenant_id, session_id)
 
     async def _find_bare(self) -> None:
-        """Note the ACTIVE sessions of which something is registered, and that have no tile at all."""
+        """Note the ACTIVE sessions of which something is registered, and that have no tile at all, or some that go."""
         registered = await self.standing.active_sessions()
         beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
         if not beat.is_restored:
             raise Unavailable("the fleet is being restored")
-        bare = [one for one in registered if not fleet.tiles.rows_of_session(one).size]
+        # Of those whose tiles go, somebody may have known that they are to come back, and knows it no more.
+        going = {fleet.tiles.session_of(row) for row in fleet.tiles.retiring}
+        bare = [one for one in registered if one in going or not fleet.tiles.rows_of_session(one).size]
         for start in range(0, len(bare), SESSIONS_PER_QUERY):
             standing = await self.standing.standing(bare[start : start + SESSIONS_PER_QUERY])
             for session_id, found in standing.items():
                 if found is not None:
                     await self.bring_back(found.tenant_id, session_id)
+
+    async def _try(self, tenant_id: TenantId, session_id: SessionId) -> None:
+        # Who asks for it from now on, asks for more than is looked at here.
+        self._waiting.pop(session_id, None)
+        is_back = False
+        try:
+            is_back = await self._is_back(tenant_id, session_id)
+        finally:
+            if not is_back:
+                self._waiting.setdefault(session_id, tenant_id)
 
     async def _is_back(self, tenant_id: TenantId, session_id: SessionId) -> bool:
         session = await self._active(tenant_id, session_id)
@@ -129,7 +147,7 @@ class SessionCoverage:
         if await self._active(tenant_id, session_id) is None:
             # It stopped meanwhile: its tiles may have been released before these came.
             await self.retire_session(session_id)
-            return True
+            return await self._active(tenant_id, session_id) is None
         return is_whole
 
     async def _active(self, tenant_id: TenantId, session_id: SessionId) -> Session | None:

@@ -1,7 +1,11 @@
-"""What the fleet is told of sessions that have stopped: tiles are released, and those without any cost nothing."""
+"""What the fleet is told of sessions that stop and start again: whose tiles are released, and whose come back."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 
 import pytest
@@ -10,18 +14,21 @@ from subgraph.domain import sessions
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.requirements import SessionRequirement
-from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.ids import SessionId, TenantId, TileId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.ownership import TileRecord
-from subgraph.domain.sessions import Session
+from subgraph.domain.sessions import Session, SessionState
+from subgraph.operations import retirement as retirement_module
 from subgraph.operations.live_fleet import Beat, LiveFleet, TileWrite
-from subgraph.operations.ports import CoverageRegister, SessionStore, StandingCoverage
+from subgraph.operations.ports import SessionStore
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.session_coverage import SessionCoverage
-from tests.operations.conftest import Starts
+from tests.operations.conftest import MakesPod, Starts
 from tests.support.fleet_process import FleetProcess
-from tests.support.fleets import TENANT, tile_ids
-from tests.support.interrupted_live import InterruptedLive
+from tests.support.fleets import TENANT, A, tile_ids
+from tests.support.interrupted_live import Hook, InterruptedLive
+from tests.support.polling import eventually
+from tests.support.simulated_pod import EVERYTHING
 
 pytestmark = pytest.mark.anyio
 
@@ -30,15 +37,24 @@ OTHER_TENANT = TenantId("another tenant")
 
 
 class StoredSessions:
-    """A session store that knows what a test puts into it, and counts what it is asked."""
+    """A session store that knows what a test puts into it, and counts what it is asked.
+
+    After its n-th answer was found, `meanwhile[n]` happens.
+    """
 
     def __init__(self, *stored: Session) -> None:
         self._stored = {session.id: session for session in stored}
         self.asked: list[tuple[TenantId, list[SessionId]]] = []
+        self.meanwhile: dict[int, Hook] = {}
+
+    def put(self, session: Session) -> None:
+        self._stored[session.id] = session
 
     async def sessions(self, tenant_id: TenantId, session_ids: list[SessionId]) -> dict[SessionId, Session]:
         self.asked.append((tenant_id, session_ids))
         found = {one: self._stored[one] for one in session_ids if one in self._stored}
+        if hook := self.meanwhile.get(len(self.asked)):
+            await hook()
         return {one: session for one, session in found.items() if session.tenant_id == tenant_id}
 
 
@@ -48,22 +64,31 @@ class Stops:
     def __init__(self, process: FleetProcess, *stored: Session) -> None:
         self.store = StoredSessions(*stored)
         self.live = InterruptedLive(process.live)
-        retirement = Retirement(cast(LiveFleet, self.live), process.view)
+        self.retirement = Retirement(cast(LiveFleet, self.live), process.view)
 
         async def note(_: Session) -> None: ...
 
         self.coverage = SessionCoverage(
             cast(SessionStore, self.store),
-            cast(CoverageRegister, None),
-            cast(StandingCoverage, None),
+            process.register.coverage,
+            process.register.coverage,
             cast(LiveFleet, self.live),
             process.view,
-            retirement.retire_session,
+            self.retirement.retire_session,
             note,
         )
 
     async def release(self, *stopped: Session) -> None:
         await self.coverage.release([(one.tenant_id, one.id) for one in stopped])
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        running = asyncio.create_task(self.coverage.run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
 
 
 def made(tenant_id: TenantId = TENANT) -> Session:
@@ -144,3 +169,104 @@ async def test_whoever_does_not_know_the_fleet_passes_no_session_over(
     monkeypatch.setattr(process.view, "observe", lags_behind)
     with pytest.raises(Unavailable):
         await Stops(process, session).release(session)
+
+
+def goes_on(session: Session) -> Session:
+    """A session that had ended, as one that has been revived."""
+    return replace(session, state=SessionState.ACTIVE)
+
+
+async def is_restored(process: FleetProcess) -> bool:
+    beat, _ = await process.view.observe(5.0)
+    return beat.is_restored
+
+
+async def covered(process: FleetProcess, session: Session) -> None:
+    await process.until(lambda fleet: tiles_of(fleet, session) == [False] * 3, "its tiles are back")
+
+
+async def test_a_session_that_is_revived_while_others_are_released_keeps_its_tiles(start: Starts) -> None:
+    process, first, second = await start(), ended(), ended()
+    for session in (first, second):
+        await give_tiles(process, session)
+    stops = Stops(process, first, second)
+
+    async def revive_second() -> None:
+        stops.store.put(goes_on(second))
+
+    stops.live.before["commit"] = revive_second
+    await stops.release(first, second)
+    assert tiles_of(process.view.current(), second) == [False] * 3
+
+
+async def test_a_session_that_is_revived_just_before_its_tiles_go_gets_them_back(start: Starts) -> None:
+    process, session = await start(), ended()
+    process.register.coverage.note(tile_ids(3, session.id))
+    # Nobody finds it by looking for what is missing.
+    process.register.coverage.stopped.add(session.id)
+    await give_tiles(process, session)
+    stops = Stops(process, session)
+
+    async def revive() -> None:
+        stops.store.put(goes_on(session))
+
+    stops.live.before["commit"] = revive
+    async with stops.running():
+        await stops.release(session)
+        assert all(tiles_of(process.view.current(), session))
+        await covered(process, session)
+
+
+async def test_tiles_that_go_while_they_are_looked_at_come_back_when_asked_for_once_more(start: Starts) -> None:
+    process, session = await start(), made()
+    process.register.coverage.note(tile_ids(3, session.id))
+    process.register.coverage.stopped.add(session.id)
+    await give_tiles(process, session)
+    stops = Stops(process, session)
+
+    async def go() -> None:
+        await stops.retirement.retire_session(session.id)
+        await stops.coverage.bring_back(session.tenant_id, session.id)
+
+    await eventually(partial(is_restored, process), "the fleet is as it should be")
+    # All were found there; then it is asked whether the session is still ACTIVE.
+    stops.store.meanwhile[2] = go
+    async with stops.running():
+        await stops.coverage.bring_back(session.tenant_id, session.id)
+        await process.until(lambda fleet: all(tiles_of(fleet, session)), "its tiles go")
+        await covered(process, session)
+
+
+async def test_a_process_that_starts_while_former_tiles_still_drain_brings_them_back(
+    start: Starts, make_pod: MakesPod
+) -> None:
+    process, session = await start(), made()
+    pod = await make_pod(process, A)
+    process.register.coverage.note(tile_ids(3, session.id))
+    await give_tiles(process, session)
+    await process.until(lambda _: len(pod.worked) == 3, "they are worked on")
+    pod.does = ()
+    stops = Stops(process, session)
+    await stops.retirement.retire_session(session.id)
+    async with stops.running():
+        await process.until(lambda _: stops.live.calls["commit"] > 1, "it tries")
+        assert all(tiles_of(process.view.current(), session))
+        pod.does = EVERYTHING
+        await covered(process, session)
+
+
+async def test_tiles_that_keep_changing_are_not_said_to_be_released(
+    start: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, session = await start(), ended()
+    await give_tiles(process, session)
+    monkeypatch.setattr(retirement_module, "RETIRE_ATTEMPTS_MAX", 2)
+    live = InterruptedLive(process.live)
+
+    async def nothing_of_them(_: object) -> dict[TileId, object]:
+        # As if others had replaced all of them since they were looked at.
+        return {}
+
+    monkeypatch.setattr(live, "read_tiles", nothing_of_them, raising=False)
+    with pytest.raises(Unavailable, match="kept changing"):
+        await Retirement(cast(LiveFleet, live), process.view).retire_session(session.id)
