@@ -14,8 +14,6 @@ from strawberry.extensions import (
     SchemaExtension,
     ValidationCache,
 )
-from strawberry.extensions.max_aliases import create_validator as aliases_rule
-from strawberry.extensions.query_depth_limiter import create_validator as depth_rule
 from strawberry.federation.schema import FederationAny
 from strawberry.schema.config import StrawberryConfig
 
@@ -23,6 +21,7 @@ from subgraph.api.context import Info
 from subgraph.api.entities import resolve_entities
 from subgraph.api.errors import ERROR_TYPES, to_graphql_error
 from subgraph.api.mutations import Mutation
+from subgraph.api.operation_size import TOKENS_MAX, OperationSizeRule
 from subgraph.api.queries import Query
 from subgraph.api.scalars import SCALARS
 from subgraph.api.scopes import enforce_scopes, scope_directive
@@ -34,9 +33,6 @@ from subgraph.operations.ports import SlowConsumer
 
 logger = logging.getLogger(__name__)
 
-TOKENS_MAX = 10_000
-ALIASES_MAX = 200
-DEPTH_MAX = 20
 OPERATIONS_CACHED_MAX = 1_000
 OPERATION_CACHED_LENGTH_MAX = 20_000
 
@@ -131,8 +127,6 @@ def make_schema(*, scope_directives: bool = False) -> Schema:
     Args:
         scope_directives: whether the SDL tells gateways the scopes that fields need. Apollo Gateway refuses that.
     """
-    # The same rules for every request: the cache of validations asks for them too.
-    rules: list[Any] = [aliases_rule(ALIASES_MAX), depth_rule(DEPTH_MAX, None)]
     return Schema(
         scope_directives=scope_directives,
         query=Query,
@@ -146,7 +140,7 @@ def make_schema(*, scope_directives: bool = False) -> Schema:
             lambda: _ParserCache(maxsize=OPERATIONS_CACHED_MAX),
             lambda: _ValidationCache(maxsize=OPERATIONS_CACHED_MAX),
             lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
-            lambda: AddValidationRules(rules),
+            lambda: AddValidationRules([OperationSizeRule]),
             _ToldErrors,
         ],
     )

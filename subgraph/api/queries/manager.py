@@ -4,6 +4,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from subgraph.api.context import Info
+from subgraph.api.operation_size import OPERATION_LIMITS
 from subgraph.api.scalars import Duration
 from subgraph.api.scopes import needs
 
@@ -24,7 +25,9 @@ class SessionManagerInfo:
     retention: Duration = strawberry.field(
         description="How long after its end, expiry or deletion a session is removed for good."
     )
-    limits: JSON = strawberry.field(description="What may be asked of a session at most, by name and unit.")
+    limits: JSON = strawberry.field(
+        description="What may be asked of a session, and in one operation, at most, by name and unit."
+    )
 
 
 @strawberry.type
@@ -43,5 +46,5 @@ class ManagerQueries:
             default_ttl=Duration(about.defaults.ttl),
             default_max_history=about.defaults.max_history,
             retention=Duration(about.retention),
-            limits=JSON(about.limits),
+            limits=JSON({**about.limits, **OPERATION_LIMITS}),
         )

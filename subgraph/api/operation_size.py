@@ -1,0 +1,140 @@
+"""Owns how large an operation may be: how deep, of how many fields and aliases, with how many lists within lists.
+
+A fragment counts wherever it is spread, as in execution, but is measured once: what is short to write and huge to
+execute is refused as fast as it is read.
+"""
+
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, NamedTuple
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLList,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionNode,
+    ValidationContext,
+    ValidationRule,
+    get_named_type,
+    get_nullable_type,
+    is_leaf_type,
+)
+
+
+class OperationSize(NamedTuple):
+    """How large an operation is, or a part of one.
+
+    `nesting` counts selections within each other, those of fragments too; `depth` the fields that have some; `lists`
+    those among them whose answer is a list: each multiplies what lies within it.
+    """
+
+    nesting: int = 0
+    depth: int = 0
+    fields: int = 0
+    aliases: int = 0
+    lists: int = 0
+
+
+SIZE_MAX = OperationSize(nesting=100, depth=20, fields=5_000, aliases=200, lists=3)
+TOKENS_MAX = 10_000
+OPERATION_LIMITS: Mapping[str, int] = {
+    "operationTokens": TOKENS_MAX,
+    **{f"operation{name.capitalize()}": most for name, most in SIZE_MAX._asdict().items()},
+}
+"""What may be asked in one operation, by name and unit."""
+
+_UNITS: Mapping[str, str] = {
+    "nesting": "selections within each other, those of fragments counted",
+    "depth": "levels of depth",
+    "fields": "fields, those of a fragment wherever it is spread",
+    "aliases": "aliases",
+    "lists": "lists within each other",
+}
+
+
+_Selecting = OperationDefinitionNode | FragmentDefinitionNode | FieldNode | InlineFragmentNode
+
+
+class OperationSizeRule(ValidationRule):
+    """Refuses documents of which an operation is too large."""
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        self._of_fragments: dict[str, OperationSize] = {}
+
+    def enter_document(self, document: DocumentNode, *_: Any) -> None:
+        """Measure each fragment after those that it spreads, and then the operations."""
+        fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
+        spreads = {name: self._spreads(fragment) for name, fragment in fragments.items()}
+        try:
+            order = tuple(TopologicalSorter(spreads).static_order())
+        except CycleError:
+            return  # GraphQL's own rule tells it
+        types = self.context.schema.type_map
+        for name in order:
+            if fragment := fragments.get(name):
+                self._of_fragments[name] = self._size(fragment, types.get(fragment.type_condition.name.value))
+        for operation in document.definitions:
+            if isinstance(operation, OperationDefinitionNode):
+                self._check(self._size(operation, self.context.schema.get_root_type(operation.operation)))
+
+    def _check(self, size: OperationSize) -> None:
+        for (name, count), most in zip(size._asdict().items(), SIZE_MAX, strict=True):
+            if count > most:
+                # Of fragments that double each other the number may be too long to be told.
+                told = f"{count:,}" if count < 2**63 else "far more"
+                message = f"at most {most:,} {_UNITS[name]} in an operation, not {told}"
+                extensions = {"code": "INVALID_INPUT", "limit": f"{most} {name}"}
+                self.report_error(GraphQLError(message, extensions=extensions))
+
+    def _size(self, node: _Selecting, owner: GraphQLNamedType | None) -> OperationSize:
+        """How large what a node selects of a type is; None: of one that there is not, which another rule tells."""
+        nesting = depth = fields = aliases = lists = 0
+        # The parser bounds how deep a definition is in itself, and so this recursion.
+        for one in node.selection_set.selections if node.selection_set else ():
+            part = self._part(one, owner)
+            nesting, depth, lists = max(nesting, part.nesting), max(depth, part.depth), max(lists, part.lists)
+            fields, aliases = fields + part.fields, aliases + part.aliases
+        return OperationSize(nesting + 1 if node.selection_set else 0, depth, fields, aliases, lists)
+
+    def _part(self, one: SelectionNode, owner: GraphQLNamedType | None) -> OperationSize:
+        if isinstance(one, FragmentSpreadNode):
+            return self._of_fragments.get(one.name.value, OperationSize())
+        if isinstance(one, FieldNode):
+            return self._field(one, owner)
+        assert isinstance(one, InlineFragmentNode)
+        condition = one.type_condition
+        return self._size(one, self.context.schema.type_map.get(condition.name.value) if condition else owner)
+
+    def _field(self, field: FieldNode, owner: GraphQLNamedType | None) -> OperationSize:
+        name = field.name.value
+        known = owner.fields.get(name) if isinstance(owner, GraphQLObjectType | GraphQLInterfaceType) else None
+        within = self._size(field, get_named_type(known.type) if known else None)
+        return within._replace(
+            # How deep introspection goes, GraphQL's own rule bounds.
+            depth=0 if name.startswith("__") or not field.selection_set else within.depth + 1,
+            fields=within.fields + 1,
+            aliases=within.aliases + bool(field.alias),
+            lists=within.lists + bool(known and _multiplies(known)),
+        )
+
+    def _spreads(self, fragment: FragmentDefinitionNode) -> set[str]:
+        return {spread.name.value for spread in self.context.get_fragment_spreads(fragment.selection_set)}
+
+
+def _multiplies(field: GraphQLField) -> bool:
+    """Whether it answers a list of things with parts. Labels and the like end there, and cost little."""
+    answer = get_named_type(field.type)
+    if not isinstance(get_nullable_type(field.type), GraphQLList) or is_leaf_type(answer):
+        return False
+    parts = answer.fields.values() if isinstance(answer, GraphQLObjectType) else ()
+    return not parts or any(not is_leaf_type(get_named_type(part.type)) for part in parts)
