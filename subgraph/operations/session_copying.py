@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from subgraph.domain.access import Caller
 from subgraph.domain.ids import SessionId
 from subgraph.domain.naming import NameConflict
-from subgraph.domain.sessions import Session, SessionChange, SessionState
+from subgraph.domain.sessions import Session, SessionState
 from subgraph.domain.sessions.copying import CopyPart, copy
 from subgraph.operations.partition import Partition
 from subgraph.operations.ports import CoverageRegister
-from subgraph.operations.session_making import NO_KEY, OnceKey, SessionMaking
+from subgraph.operations.session_making import NO_KEY, Decide, OnceKey, SessionMaking
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,18 @@ class SessionCopying:
             NotFound, SessionExpired: the source is absent, or its time has run out.
             InvalidInput, NameTaken, QuotaExceeded, Unavailable: as the rules, the policy on names and the tiles say.
         """
-        source = await self.making.sessions.get(caller, source_id)
+        sessions = self.making.sessions
 
-        def decide(name: str | None) -> SessionChange:
-            now, defaults = self.making.sessions.clock(), self.making.sessions.defaults
-            return copy(source, name or "", include, caller.tenant_id, caller.owner_id, now, defaults)
+        async def prepare() -> Decide:
+            source = await sessions.get(caller, source_id)
+            return lambda name: copy(
+                source, name or "", include, caller.tenant_id, caller.owner_id, sessions.clock(), sessions.defaults
+            )
 
-        made = await self.making.make(caller, "copySession", once, display_name, name_conflict, decide)
-        if CopyPart.TILES in include and made.state is SessionState.ACTIVE:
+        made = await self.making.make(caller, "copySession", once, display_name, name_conflict, prepare)
+        # Of one that was made with the key before, the source may be gone by now, and its tiles with it.
+        takes_tiles = CopyPart.TILES in include and made.state is SessionState.ACTIVE
+        if takes_tiles and await sessions.get_many(caller, [source_id]):
             for part in (await self.coverage.of_session(source_id)).parts:
                 await self.partition.register(caller, made.id, part.cells.tolist(), part.template)
         return made

@@ -1,6 +1,6 @@
 """Owns how a session is made: under the name that the policy comes to, and once per idempotency key."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from subgraph.domain import sessions
@@ -17,6 +17,11 @@ from subgraph.operations.sessions import Sessions
 
 UNNAMED_ATTEMPTS_MAX = 10
 """A made-up name is eight digits of a new id: that it is taken, and again, is rarer than all else that may happen."""
+
+Decide = Callable[[str | None], SessionChange]
+"""What makes the session, under a name."""
+Prepare = Callable[[], Awaitable[Decide]]
+"""Looks whether all is there that the session is made of. It is not asked where the key came before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,6 @@ class SessionMaking:
             InvalidInput, NameTaken: as the rules and the policy on names say.
             NotFound: the caller may not see one of the associates, or what was made with this key is gone by now.
         """
-        await self.sessions.check_associates(caller, wanted.associate_ids)
         await self.sessions.meet(caller)
 
         def decide(name: str | None) -> SessionChange:
@@ -53,7 +57,11 @@ class SessionMaking:
             now, defaults = self.sessions.clock(), self.sessions.defaults
             return sessions.create(named, caller.tenant_id, caller.owner_id, now, defaults)
 
-        return await self.make(caller, "createSession", once, wanted.display_name, wanted.name_conflict, decide)
+        async def prepare() -> Decide:
+            await self.sessions.check_associates(caller, wanted.associate_ids)
+            return decide
+
+        return await self.make(caller, "createSession", once, wanted.display_name, wanted.name_conflict, prepare)
 
     async def make(
         self,
@@ -62,17 +70,19 @@ class SessionMaking:
         once: OnceKey,
         name: str | None,
         name_conflict: NameConflict,
-        decide: Callable[[str | None], SessionChange],
+        prepare: Prepare,
     ) -> Session:
         """The session that is decided on under the name that the policy comes to, once per key of an operation.
 
         Raises:
-            InvalidInput, NameTaken: as `decide`, the rules and the policy on names say.
+            InvalidInput, NameTaken: as `prepare`, what it comes to, the rules and the policy on names say.
             NotFound: what was made with this key is gone by now.
         """
         new: dict[SessionId, Session] = {}
 
         async def make(key: IdempotencyKey | None) -> SessionId:
+            decide = await prepare()
+
             async def attempt(name: str | None, holds_name: bool) -> SessionId:
                 change = decide(name)
                 made = replace(change.created[0], holds_name=holds_name)

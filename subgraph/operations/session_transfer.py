@@ -16,7 +16,7 @@ from subgraph.domain.session_document import EVENTS_MAX, RELATIVES_MAX, SessionD
 from subgraph.domain.session_import import PATH, SESSION_PATH, coverage_of, imported, read_document
 from subgraph.domain.sessions import Session, SessionChange, SessionState, as_of
 from subgraph.operations.partition import Partition
-from subgraph.operations.session_making import NO_KEY, OnceKey, SessionMaking
+from subgraph.operations.session_making import NO_KEY, Decide, OnceKey, SessionMaking
 from subgraph.operations.sessions import Sessions
 
 
@@ -152,10 +152,13 @@ class SessionTransfer:
             now, defaults = self.sessions.clock(), self.sessions.defaults
             return imported(document, name, associate_ids, caller.tenant_id, caller.owner_id, now, defaults)
 
+        async def prepare() -> Decide:
+            return decide
+
         # What is wrong in the document is found before a name is sought.
         decide(display_name)
         name = document.session.display_name if display_name is None else display_name
-        return await self.making.make(caller, "importSession", once, name, name_conflict, decide)
+        return await self.making.make(caller, "importSession", once, name, name_conflict, prepare)
 
     def _check_coverage(self, document: SessionDocument, coverage: Sequence[RegisteredCells]) -> None:
         for index, part in enumerate(coverage):

@@ -242,6 +242,20 @@ def test_who_repeats_a_request_with_its_key_gets_what_it_made(server: RunningSer
 
 
 @pytest.mark.requirement("Idempotency keys on every creating mutation")
+def test_who_repeats_a_request_gets_what_it_made_also_where_what_it_was_made_of_is_gone(server: RunningServer) -> None:
+    source = made(server, CREATE, displayName=a_name(), coverage={"cells": disk(1)})
+    create = {"displayName": a_name(), "associateIds": [source["id"]], "idempotencyKey": str(uuid4())}
+    copy = {"displayName": a_name(), "sourceId": source["id"], "include": ["TILES"], "idempotencyKey": str(uuid4())}
+    asked = ((CREATE, create), (COPY, copy))
+    first = [made(server, mutation, **given)["id"] for mutation, given in asked]
+    server.data(DELETE, input={"id": source["id"], "purge": True})
+    assert [made(server, mutation, **given)["id"] for mutation, given in asked] == first
+    for mutation, given in asked:
+        anew = {**given, "displayName": a_name(), "idempotencyKey": str(uuid4())}
+        assert error(server, mutation, **anew)["code"] == "NOT_FOUND"
+
+
+@pytest.mark.requirement("Idempotency keys on every creating mutation")
 def test_ten_requests_at_once_with_one_key_make_one_session(server: RunningServer) -> None:
     for given in ({"displayName": a_name()}, {}, {"displayName": a_name(), "nameConflict": "SUFFIX"}):
         key = str(uuid4())
