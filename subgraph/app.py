@@ -58,7 +58,7 @@ def create_app(settings: Settings) -> Starlette:
         return JSONResponse({"status": ready, "problems": problems}, 503 if problems else 200)
 
     async def metrics(request: Request) -> Response:
-        admission = await admitted(door, request.headers)
+        admission = await admitted(door, request.headers, settings.gateway_secret_header)
         if isinstance(admission, Response):
             return admission
         if not admission.caller.has(CallerScope.ADMIN):

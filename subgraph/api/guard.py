@@ -39,10 +39,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if not self._door.comes_through_gateway(headers.get(self._gateway_header)):
-            await refused(403, "ask through the gateway", "NOT_ALLOWED")(scope, receive, send)
-            return
-        admission = await admitted(self._door, headers)
+        admission = await admitted(self._door, headers, self._gateway_header)
         if isinstance(admission, JSONResponse):
             await admission(scope, receive, send)
         else:
@@ -70,8 +67,10 @@ class Guard:
         await self._app(scope, replay, send)
 
 
-async def admitted(door: Door, headers: Headers) -> Admission | JSONResponse:
-    """Who was let in, or the answer to whoever was not."""
+async def admitted(door: Door, headers: Headers, gateway_header: str) -> Admission | JSONResponse:
+    """Who was let in, through the gateway where there is one, or the answer to whoever was not."""
+    if not door.comes_through_gateway(headers.get(gateway_header)):
+        return refused(403, "ask through the gateway", "NOT_ALLOWED")
     try:
         return await door.admit(bearer_token(headers.get("authorization")))
     except NotAdmitted as problem:

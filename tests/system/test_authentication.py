@@ -253,6 +253,13 @@ def test_behind_a_gateway_a_token_alone_is_not_enough_nor_is_the_secret(behind_g
     assert status(Authorization=bearer, X_From_Gateway=SECRET) == 200
 
 
+def test_metrics_too_are_for_the_gateway_alone(behind_gateway: RunningServer) -> None:
+    shown = {"Authorization": f"Bearer {ACCESS_TOKEN}"}
+    refused = behind_gateway.http.get("/metrics", headers=shown)
+    assert (refused.status_code, refused.json()["errors"][0]["extensions"]["code"]) == (403, "NOT_ALLOWED")
+    assert behind_gateway.http.get("/metrics", headers=shown | {"X-From-Gateway": SECRET}).status_code == 200
+
+
 def test_a_gateway_shows_its_secret_to_a_socket_as_a_header_or_in_the_first_message(
     behind_gateway: RunningServer,
 ) -> None:
