@@ -17,6 +17,8 @@ DETAILS_MAX = 100
 DETAIL_VALUE_LENGTH_MAX = 1_000
 METADATA_BYTES_MAX = 65_536
 CONTEXT_BYTES_MAX = 262_144
+VERSION_MAX = 2**31 - 1
+"""A version is an Int of GraphQL."""
 TOKEN_BUDGET_MAX = 2**53 - 1
 TICK_INTERVAL_MIN = timedelta(seconds=1)
 TICK_INTERVAL_MAX = timedelta(days=1)
@@ -81,13 +83,13 @@ def check_text(name: str, text: str) -> None:
 
 
 def check_version(version: int) -> None:
-    """Refuse a version that is none.
+    """Refuse a version that is none, or that GraphQL could not tell.
 
     Raises:
         InvalidInput: naming the limit.
     """
-    if version < 1:
-        raise InvalidInput(f"version must be at least 1, not {version}", ("version",), "1")
+    if not 1 <= version <= VERSION_MAX:
+        raise InvalidInput(f"version must lie between 1 and {VERSION_MAX}", ("version",), f"1 to {VERSION_MAX}")
 
 
 def check_utc_offset(utc_offset: timedelta) -> None:

@@ -21,6 +21,7 @@ from subgraph.domain.new_session import (
     METADATA_BYTES_MAX,
     TEXT_LENGTH_MAX,
     UTC_OFFSET_MAX,
+    VERSION_MAX,
     NewSession,
 )
 from subgraph.domain.sessions import (
@@ -140,6 +141,7 @@ def test_what_reaches_a_limit_is_accepted(wanted: NewSession) -> None:
         (NewSession(type=""), ("type",)),
         (NewSession(type="x" * (TEXT_LENGTH_MAX + 1)), ("type",)),
         (NewSession(version=0), ("version",)),
+        (NewSession(version=VERSION_MAX + 1), ("version",)),
         (NewSession(utc_offset=UTC_OFFSET_MAX + timedelta(microseconds=1)), ("utcOffset",)),
         (NewSession(utc_offset=-UTC_OFFSET_MAX - timedelta(microseconds=1)), ("utcOffset",)),
         (NewSession(details=details(DETAILS_MAX + 1)), ("details",)),
