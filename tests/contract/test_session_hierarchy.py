@@ -175,6 +175,18 @@ async def test_relatives_are_those_that_the_caller_may_see(database: Database, f
     assert await names(families, bobs, above=True, caller=BOB) == []
 
 
+async def test_a_tenants_main_session_is_a_relative_that_all_of_the_tenant_see(
+    database: Database, families: SessionFamilies
+) -> None:
+    main = sessions.create_main(TENANT, "ann", NOW)
+    await SqlSessionStore(database).commit(main)
+    above, below = await made(database, "above", "bob"), await made(database, "below", "bob")
+    await families.associate(ADMIN, main.created[0].id, [below.id])
+    await families.associate(ADMIN, above.id, [main.created[0].id])
+    assert await names(families, below, above=True, caller=BOB) == ["main"]
+    assert await names(families, above, caller=BOB) == ["main"]
+
+
 async def test_deleted_relatives_are_hidden_and_restored_ones_back_and_purged_ones_gone(
     database: Database, families: SessionFamilies
 ) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, litera
 from subgraph.adapters.sql.cursors import decode_session_cursor, encode_session_cursor
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import detail_texts, is_text, session_of
+from subgraph.adapters.sql.sight import is_seen_by
 from subgraph.adapters.sql.tables import SESSION
 from subgraph.adapters.sql.text_search import contains
 from subgraph.domain.ids import TenantId
@@ -46,9 +47,9 @@ class SqlSessionDirectory:
         """The undeleted sessions that bear an external id or a name; of an owner and `main`, or of all."""
         if not is_text(text):
             return []
-        wanted = select(SESSION).where(SESSION.c.tenant_id == tenant_id, _COLUMN_OF_REF[kind] == text, _IS_THERE[kind])
-        if owner_id is not None:
-            wanted = wanted.where(or_(SESSION.c.owner_id == owner_id, SESSION.c.is_main))
+        wanted = select(SESSION).where(
+            SESSION.c.tenant_id == tenant_id, _COLUMN_OF_REF[kind] == text, _IS_THERE[kind], is_seen_by(owner_id)
+        )
         async with self._database.reading() as connection:
             rows = await connection.execute(wanted.order_by(SESSION.c.created_at, SESSION.c.id).limit(limit))
             return [session_of(row) for row in rows]

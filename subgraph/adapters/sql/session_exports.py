@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Select, select
 
 from subgraph.adapters.sql.coverage_register import coverage_rows
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import entry_of, is_text, session_of
+from subgraph.adapters.sql.sight import is_seen_by
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_ASSOCIATION, SESSION_EVENT
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionState
@@ -65,8 +66,9 @@ class SqlSessionExports:
 
 def _related(session: Session, owner_id: str | None, ids: Select[tuple[str]]) -> Select[Any]:
     related = select(SESSION).where(
-        SESSION.c.id.in_(ids), SESSION.c.tenant_id == session.tenant_id, SESSION.c.state != SessionState.DELETED.value
+        SESSION.c.id.in_(ids),
+        SESSION.c.tenant_id == session.tenant_id,
+        SESSION.c.state != SessionState.DELETED.value,
+        is_seen_by(owner_id),
     )
-    if owner_id is not None:
-        related = related.where(or_(SESSION.c.owner_id == owner_id, SESSION.c.is_main))
     return related.order_by(SESSION.c.created_at, SESSION.c.id)

@@ -9,6 +9,7 @@ from subgraph.adapters.sql.cursors import decode_session_cursor, encode_session_
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import is_text, session_of
 from subgraph.adapters.sql.session_store import write_change
+from subgraph.adapters.sql.sight import is_seen_by
 from subgraph.adapters.sql.tables import SESSION, SESSION_ASSOCIATION
 from subgraph.domain.errors import NotFound
 from subgraph.domain.ids import SessionId, TenantId
@@ -63,9 +64,8 @@ class SqlSessionHierarchy:
             SESSION.c.id.in_(select(other).where(own == session_id)),
             SESSION.c.tenant_id == tenant_id,
             SESSION.c.state != SessionState.DELETED.value,
+            is_seen_by(owner_id),
         ]
-        if owner_id is not None:
-            wanted.append(SESSION.c.owner_id == owner_id)
         behind = []
         if after is not None:
             behind = [tuple_(SESSION.c.created_at, SESSION.c.id) > tuple_(*decode_session_cursor(_ORDER, after))]
