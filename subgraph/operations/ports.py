@@ -271,6 +271,7 @@ class CoverageRegister(Protocol):
 
         Raises:
             CoverageChanged: it is at another one by now; nothing was registered.
+            NotFound, IllegalState, SessionExpired: the session is absent or not ACTIVE; nothing was registered.
         """
         ...
 

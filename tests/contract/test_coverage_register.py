@@ -16,6 +16,7 @@ from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_EVENT
 from subgraph.domain import sessions
 from subgraph.domain.coverage.cells import cell_array
+from subgraph.domain.errors import IllegalState, NotFound
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId, tile_id
 from subgraph.domain.journal import SessionEventType
@@ -161,9 +162,23 @@ async def test_of_a_session_that_has_ended_nothing_is_active_or_kept(
     standing = await register.standing([ended.id, living.id])
     assert [standing[one.id] is None for one in (ended, living)] == [True, False]
     assert await rows(database) == 1
-    # A registration that was under way meanwhile is written, and counts for nothing.
-    await register.add(ended.id, alike(CELLS[:1]), 0)
-    assert await register.active_sessions() == [living.id]
+
+
+async def test_of_a_session_that_has_stopped_or_is_gone_nothing_is_registered(
+    store: SqlSessionStore, register: SqlCoverageRegister, database: Database
+) -> None:
+    # Their callers read them while they were ACTIVE.
+    ended, deleted = await new_session(store), await new_session(store)
+    await store.commit(sessions.end(ended, actor="ann", now=NOW))
+    await store.commit(sessions.delete(deleted, actor="ann", now=NOW))
+    for session_id, refusal in (
+        (ended.id, IllegalState),
+        (deleted.id, NotFound),
+        (SessionId("unknown"), NotFound),
+    ):
+        with pytest.raises(refusal):
+            await register.add(session_id, alike(CELLS[:1]), 0)
+    assert await rows(database) == 0
 
 
 async def test_what_is_registered_goes_with_a_purged_session(

@@ -18,11 +18,12 @@ from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
 from subgraph.domain.coverage import Coverage, cells_without
 from subgraph.domain.coverage.cells import CellArray
 from subgraph.domain.coverage.packing import pack_cells, unpack_cells
+from subgraph.domain.errors import NotFound
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId, tile_id
 from subgraph.domain.journal import SessionEvent, SessionEventType, tell
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
-from subgraph.domain.sessions import Session, SessionState
+from subgraph.domain.sessions import Session, SessionState, require_active
 from subgraph.operations.ports import ActiveCoverage, CoverageChanged
 
 SMALL_CELLS = 1_000
@@ -55,7 +56,7 @@ class SqlCoverageRegister:
     async def add(
         self, session_id: SessionId, cells: RegisteredCells, expected_revision: int, actor: str | None = None
     ) -> int:
-        """Register cells of a session as long as it is at a revision; returns the next one."""
+        """Register cells of a session as long as it is ACTIVE and at a revision; returns the next one."""
         return await self._database.write(partial(self._add, session_id, cells, expected_revision, actor))
 
     def _add(
@@ -69,6 +70,11 @@ class SqlCoverageRegister:
         mine = (self._mine, REGISTERED_CELLS.c.session_id == session_id)
         template = _encoder.encode(cells.template).decode()
         session = self._locked(session_id, expected_revision, connection)
+        if session is None:
+            raise NotFound("Session", session_id, ("sessionId",))
+        # It may have stopped since the caller read it; locked as it is, it does not any more. (One whose time has run
+        # out, but that was not swept yet, loses its tiles with the sweep.)
+        require_active(session, ("sessionId",))
         small = select(REGISTERED_CELLS).where(
             *mine, REGISTERED_CELLS.c.template_json == template, REGISTERED_CELLS.c.cell_count < SMALL_CELLS
         )
@@ -86,8 +92,7 @@ class SqlCoverageRegister:
             "template_json": template,
         }
         position = connection.scalars(insert(REGISTERED_CELLS).returning(REGISTERED_CELLS.c.position), [row]).one()
-        if session is not None:
-            write_events(connection, [_told(session, SessionEventType.TILES_REGISTERED, cells.cells, actor)])
+        write_events(connection, [_told(session, SessionEventType.TILES_REGISTERED, cells.cells, actor)])
         return int(position)
 
     async def remove(self, session_id: SessionId, cells: CellArray, expected_revision: int, actor: str) -> int:
