@@ -131,8 +131,10 @@ class SessionCache:
             yield
             return
         token = self._new_token()
+        is_told = False
         with contextlib.suppress(Unavailable):
             await self.blobs.fence(keys, token)
+            is_told = True
         self._drop(keys)
         try:
             yield
@@ -145,6 +147,10 @@ class SessionCache:
             # What a load that came in between has read, if the fence could not be set.
             self._drop(keys)
         await self._lift(keys, token)
+        if not is_told:
+            # The fence may stand all the same, so that lifting it announced nothing.
+            with contextlib.suppress(Unavailable):
+                await self.blobs.outdate([Outdated(*key) for key in keys])
 
     async def relay(self, store: SessionRevisions, entries: Sequence[JournalEntry]) -> None:
         """End the copies that are older than what the journal tells of: those of changes made without a fence.

@@ -1,6 +1,6 @@
 """What callers are shown of sessions, on cold and warm copies: their own tenant's, as they may see it, and as it is."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -12,11 +12,13 @@ from subgraph.adapters.redis import event_bus
 from subgraph.adapters.session_metrics import PREFIX, SessionReadsCollector
 from subgraph.domain import sessions
 from subgraph.domain.access import Caller, Scope
+from subgraph.domain.errors import Unavailable
 from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import SessionChange, SessionState
 from subgraph.operations.ports import SessionStore
+from subgraph.operations.session_blobs import SessionKey
 from subgraph.operations.sessions import Sessions
 from tests.support.own_valkey import kill
 from tests.support.polling import eventually
@@ -166,3 +168,26 @@ async def test_without_redis_sql_is_read_and_that_is_counted(truth: Truth, valke
             assert await process.read(session) == session
         assert process.cache.facts.bypassed == 3
     assert len(truth.asked) == 4
+
+
+async def test_a_fence_that_stands_but_was_not_announced_leaves_no_stale_copy_in_another_process(
+    process: Replica, valkey_url: str, fleet_id: str, truth: Truth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = new_session()
+    truth.hold(session)
+    fence = process.blobs.fence
+
+    async def fence_unheard(keys: Sequence[SessionKey], token: str) -> None:
+        with monkeypatch.context() as unheard:
+            unheard.setattr(process.blobs, "_tell", never_answered)
+            await fence(keys, token)
+
+    monkeypatch.setattr(process.blobs, "fence", fence_unheard)
+    async with replica(valkey_url, fleet_id, truth) as other:
+        assert await other.read(session) == session
+        await process.change(next_of(session))
+        assert await other.read(session) == truth.sessions_of[session.id] != session
+
+
+async def never_answered(_: object) -> None:
+    raise Unavailable("the store of copies did not answer in time")
