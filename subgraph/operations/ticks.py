@@ -47,22 +47,29 @@ class Ticker:
         """Tick until cancelled; ticks that cannot be told in time are told as one."""
         while True:
             try:
-                if self.candidacy.leads and await self.tick():
-                    self.committed()
+                if self.candidacy.leads:
+                    await self.tick()
             except Unavailable as error:
                 logger.warning("ticks of sessions wait: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
             await asyncio.sleep(POLL_SECONDS)
 
     async def tick(self) -> int:
-        """Tell all ticks that are due; returns how many.
+        """Tell all ticks that are due, as long as this process leads; returns how many.
+
+        Between two writes it rests for as long as one took: others write, too.
 
         Raises:
             Unavailable: SQL does not answer.
         """
-        told = 0
-        while some := await self.sessions.tick(self.clock(), TICKS_PER_WRITE_MAX):
+        clock, told = asyncio.get_running_loop().time, 0
+        while self.candidacy.leads:
+            began = clock()
+            some = await self.sessions.tick(self.clock(), TICKS_PER_WRITE_MAX)
             told += some
+            if some:
+                self.committed()
             if some < TICKS_PER_WRITE_MAX:
                 break
+            await asyncio.sleep(clock() - began)
         return told
