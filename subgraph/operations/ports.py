@@ -124,7 +124,7 @@ class SessionHierarchy(Protocol):
         first: int,
         after: str | None,
     ) -> Page[Session]:
-        """The undeleted sessions, of an owner or all, right above or below one, oldest first; the count is exact.
+        """The undeleted sessions right above or below one, all or what an owner sees, oldest first; the count is exact.
 
         Raises:
             InvalidInput: `after` is not a cursor of such a list.

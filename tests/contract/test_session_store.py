@@ -1,16 +1,19 @@
 """The session store on every database: whole changes or none, named conflicts, one tenant, pages that hold still."""
 
 import asyncio
+import contextlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.journal import SqlJournal
@@ -319,6 +322,46 @@ async def test_a_main_whose_name_after_its_end_is_taken_stays_and_the_taker_is_n
         await store.commit(ended(first.created[0]))
     assert refused.value.conflicting_id == taker.created[0].id
     assert await store.main_session(TENANT) == first.created[0]
+
+
+class Meanwhile:
+    """A database in which something else is done right before the first look at what stands in a change's way."""
+
+    def __init__(self, database: Database, done: Callable[[], Awaitable[None]]) -> None:
+        self._database, self._done = database, [done]
+        self.read, self.write = database.read, database.write
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        if self._done:
+            await self._done.pop()()
+        async with self._database.reading() as connection:
+            yield connection
+
+
+@pytest.mark.parametrize("gone", ["renamed", "purged"])
+async def test_what_was_refused_for_a_name_that_is_free_by_now_is_written_after_all(
+    store: Store, database: Database, gone: str
+) -> None:
+    other = created("other")
+    await store.commit(other)
+    for name in ("of a new session", "of another session"):
+        holder = created(name)
+        await store.commit(holder)
+        freed = renamed(f"no more {name}", holder.created[0])
+        if gone == "purged":
+            freed = sessions.purge(holder.created[0], actor=None, now=NOW)
+        late = SqlSessionStore(cast("Database", Meanwhile(database, partial(store.commit, freed))))
+        if name == "of a new session":
+            await late.commit(created(name))
+        else:
+            await late.change(TENANT, other.created[0].id, partial(renamed, name))
+        assert name in await current_names(store)
+
+
+def renamed(name: str, session: Session | None) -> SessionChange:
+    assert session is not None
+    return sessions.rename(session, name, actor="ann", now=NOW)
 
 
 # ── All or nothing ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ RETRY_AFTER_SECONDS = 1.0
 # SQLSTATE, PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _LOST_RACES = ("40001", "40P01")
 """Serialisation failure, deadlock: the transaction was undone, and may do better the next time."""
+_DUPLICATE = "23505"
 _NOT_TEXT = "22021"
 """A text that the database's encoding cannot hold: of Unicode, that is the character NUL."""
 _NOT_NOW = ("08", "25", "28", "3D", "40", "53", "55", "57", "58", "XX")
@@ -61,6 +62,15 @@ def told_to_callers() -> Iterator[None]:
 def is_lost_race(error: BaseException) -> bool:
     """Whether the transaction was undone for the sake of another one, so that it is worth trying again."""
     return isinstance(error, DBAPIError) and sqlstate(error) in _LOST_RACES
+
+
+def is_duplicate(error: IntegrityError) -> bool:
+    """Whether a unique index refused a row, and not, say, a column that must not be empty."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return sqlstate(error) == _DUPLICATE or code in (
+        sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+        sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    )
 
 
 def sqlstate(error: DBAPIError) -> str | None:

@@ -9,21 +9,25 @@ from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, sele
 from sqlalchemy.exc import IntegrityError
 
 from subgraph.adapters.sql.database import Database
+from subgraph.adapters.sql.failures import is_duplicate
 from subgraph.adapters.sql.group_commit import Work
 from subgraph.adapters.sql.idempotency_keys import write_key
 from subgraph.adapters.sql.journal import forget_events, write_events, write_first_events
 from subgraph.adapters.sql.journal_shortening import LongJournal, require_short, shorten
 from subgraph.adapters.sql.rows import is_text, session_of, session_values
+from subgraph.adapters.sql.session_conflicts import conflict_of
 from subgraph.adapters.sql.session_sweeps import remove_sessions
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_ASSOCIATION
-from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
+from subgraph.domain.errors import NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionChange, SessionState
-from subgraph.operations.ports import ChangeGuard, MainExists, unguarded
+from subgraph.operations.ports import ChangeGuard, unguarded
 
 T = TypeVar("T")
 
 IDS_PER_QUERY = 10_000
+ATTEMPTS_MAX = 5
+"""For each of them another session must have come and gone; what is refused more often is a mistake of this program."""
 # Made once, because making a statement costs as much as carrying it out.
 _SELECT_SESSION = select(SESSION).where(
     SESSION.c.tenant_id == bindparam("of_tenant"), SESSION.c.id == bindparam("of_session")
@@ -78,10 +82,7 @@ class SqlSessionStore:
     async def commit(self, change: SessionChange) -> None:
         """Write sessions and events in one transaction, or nothing at all."""
         async with self._guard([(one.tenant_id, one.id) for one in (*change.updated, *change.purged)]):
-            try:
-                await self._write(partial(write_change, change))
-            except IntegrityError as error:
-                raise await self._conflict(change, error) from error
+            await self._write(partial(write_change, change), lambda: change)
 
     async def change(
         self, tenant_id: TenantId, session_id: SessionId, decide: Callable[[Session | None], SessionChange]
@@ -99,40 +100,23 @@ class SqlSessionStore:
             return session, decided
 
         async with self._guard([(tenant_id, session_id)]):
-            try:
-                return await self._write(work)
-            except IntegrityError as error:
-                raise await self._conflict(decided, error) from error
+            return await self._write(work, lambda: decided)
 
-    async def _write(self, work: Work[T]) -> T:
+    async def _write(self, work: Work[T], decided: Callable[[], SessionChange]) -> T:
+        attempts = 0
         while True:
             try:
                 return await self._database.write(work)
             except LongJournal as long:
                 await shorten(self._database, long.session_ids)
-
-    async def _conflict(self, change: SessionChange, error: IntegrityError) -> Exception:
-        """What a unique index refused, found out by asking: databases word their refusals differently."""
-        changed = (*change.created, *change.updated)
-        # Nothing of the change was written, so what it changes still stands in its own way.
-        others = SESSION.c.id.not_in([session.id for session in (*changed, *change.purged)])
-        async with self._database.reading() as connection:
-            for session in changed:
-                other = select(SESSION.c.id).where(SESSION.c.tenant_id == session.tenant_id, others)
-                if session.is_main and await connection.scalar(other.where(SESSION.c.is_main)):
-                    return MainExists(session.tenant_id)
-                held = SESSION.c.unique_name == session.display_name
-                if session.holds_name and (holder := await connection.scalar(other.where(held))):
-                    return NameTaken(session.display_name, holder, ("displayName",))
-                owners = other.where(SESSION.c.owner_id == session.owner_id, SESSION.c.deleted_at.is_(None))
-                if session.external_id is not None and (
-                    holder := await connection.scalar(owners.where(SESSION.c.external_id == session.external_id))
-                ):
-                    return NameTaken(session.external_id, holder, ("externalId",))
-            for index, link in enumerate(change.associated):
-                if not await connection.scalar(select(SESSION.c.id).where(SESSION.c.id == link.associate_id)):
-                    return NotFound("Session", link.associate_id, ("associateIds", str(index)))
-        return error
+            except IntegrityError as error:
+                conflict = await conflict_of(decided(), self._database)
+                if conflict is not None:
+                    raise conflict from error
+                attempts += 1
+                # Nothing stands in the way any more: what did was renamed, or is gone.
+                if not is_duplicate(error) or attempts == ATTEMPTS_MAX:
+                    raise
 
 
 def _sessions(select: Select[Any], wanted: Mapping[str, object], connection: Connection) -> list[Session]:
