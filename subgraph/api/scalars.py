@@ -1,9 +1,9 @@
-"""Owns the scalars of the schema beyond GraphQL's own: Duration, Long and JSON; DateTime is Strawberry's."""
+"""Owns the scalars of the schema beyond GraphQL's own: DateTime, Duration, Long and JSON."""
 
 import math
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NewType
 
 import strawberry
@@ -22,6 +22,24 @@ _DURATION = re.compile(
     r"(?P<sign>-)?P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?=\d)(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d{1,6})?)S)?)?"
 )
+
+
+def parse_moment(value: object) -> datetime:
+    """A moment in UTC from ISO 8601 text; without an offset it is UTC.
+
+    Raises:
+        GraphQLError: the text is no such moment, or in UTC it lies outside of the years 1 to 9999.
+    """
+    try:
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise GraphQLError(
+            f"a DateTime is ISO 8601 text such as 2026-03-01T12:00:00Z, not {str(value)[:64]!r}"
+        ) from None
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise GraphQLError("a DateTime lies within the years 1 to 9999, in UTC") from None
 
 
 def parse_duration(value: object) -> timedelta:
@@ -97,6 +115,12 @@ def _check_characters(text: str) -> None:
 
 
 SCALARS: Mapping[object, ScalarDefinition] = {
+    datetime: strawberry.scalar(
+        name="DateTime",
+        description="A moment as ISO 8601 text: 2026-03-01T12:00:00Z. Without an offset it is UTC.",
+        serialize=datetime.isoformat,
+        parse_value=parse_moment,
+    ),
     Duration: strawberry.scalar(
         name="Duration",
         description="A length of time as ISO 8601 text: PT1H, -PT5H30M, P2D. Years and months are not accepted.",

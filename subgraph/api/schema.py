@@ -25,6 +25,7 @@ from subgraph.api.operation_size import TOKENS_MAX, OperationSizeRule
 from subgraph.api.queries import Query
 from subgraph.api.scalars import SCALARS
 from subgraph.api.scopes import enforce_scopes, scope_directive
+from subgraph.api.streams import enforce_streams
 from subgraph.api.subscriptions import Subscription
 from subgraph.api.switch import enforce_switch
 from subgraph.domain.access import Scope
@@ -104,6 +105,7 @@ class Schema(strawberry.federation.Schema):
         super().__init__(**parts)
         enforce_scopes(self._schema, directives=scope_directives)
         enforce_switch(self._schema)
+        enforce_streams(self._schema)
 
     @property
     def schema_directives_in_use(self) -> list[object]:

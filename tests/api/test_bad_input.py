@@ -200,3 +200,23 @@ def test_an_unexpected_error_tells_no_python(server: RunningServer) -> None:
     (error,) = server.ask('{ session(ref: {id: "a", any: "b"}) { id } }')["errors"]
     assert "any" in error["message"]
     assert "Traceback" not in json.dumps(error)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-01:00"])
+def test_a_moment_that_is_out_of_range_in_utc_is_refused(server: RunningServer, moment: str) -> None:
+    query = "query($at: DateTime!) { sessions(filter: {createdAfter: $at}) { edges { node { id } } } }"
+    (error,) = server.ask(query, at=moment)["errors"]
+    assert "years 1 to 9999" in error["message"]
+
+
+def test_a_moment_without_an_offset_is_utc_wherever_it_is_given(server: RunningServer) -> None:
+    pause = 'mutation { pauseRebalancing(input: {until: "0001-01-01T00:00:00", reason: "r"}) { errors { code } } }'
+    assert server.data(pause)["pauseRebalancing"]["errors"] == [{"code": "INVALID_INPUT"}]
+
+
+def test_a_subscription_that_is_asked_for_like_a_query_says_how_to_follow_it(server: RunningServer) -> None:
+    operation = {"query": "subscription { fleetChanges { version } }"}
+    for answer in (server.http.get("/graphql", params=operation), server.http.post("/graphql", json=operation)):
+        (error,) = answer.json()["errors"]
+        assert error["extensions"]["code"] == "INVALID_INPUT"
+        assert "WebSocket" in error["message"]

@@ -94,6 +94,7 @@ def test_every_token_that_is_not_accepted_gets_the_same_answer(deployment: Deplo
         "another issuer": token(KEY, "ES256", "k1", iss="https://evil.example"),
         "no tenant": signed(tenant=None),
         "no owner": signed(sub=None),
+        "an end that is text": signed(exp=str(int(time.time()) + 60)),
         "a public key as a secret": token(pem_of(KEY)[27:-26], "HS256", "k1", iss="https://issuer.example"),
         "no token at all": "x.y.z",
         "half the access token": ACCESS_TOKEN[:-1],

@@ -1,6 +1,6 @@
 """Owns the inputs by which sessions are looked up and listed."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 import strawberry
@@ -95,8 +95,8 @@ class SessionFilter:
             display_name_contains=self.display_name_contains,
             detail=None if self.detail is None else (self.detail.key, self.detail.value),
             active_within=self.active_within,
-            created_after=_in_utc(self.created_after),
-            created_before=_in_utc(self.created_before),
+            created_after=self.created_after,
+            created_before=self.created_before,
             include_deleted=self.include_deleted,
         )
 
@@ -113,7 +113,3 @@ class SessionOrder:
     def to_order(self) -> session_list.SessionOrder:
         """The domain's value."""
         return session_list.SessionOrder(self.field, self.direction is SessionOrderDirection.DESC)
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)

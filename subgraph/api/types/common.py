@@ -72,5 +72,5 @@ def at_ms(milliseconds: int) -> datetime:
 
 
 def to_ms(moment: datetime) -> int:
-    """A time as Redis time in milliseconds; one without a zone is UTC."""
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000)
+    """A time as Redis time in milliseconds."""
+    return round(moment.timestamp() * 1_000)
