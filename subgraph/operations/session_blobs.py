@@ -18,6 +18,9 @@ import msgspec
 from subgraph.domain.ids import ID_LENGTH_MAX, SessionId, TenantId
 from subgraph.domain.sessions import Session
 
+COPY_BYTES_MAX = 32 * 1024
+"""How large a session's own JSON may be for it to be copied: copies are bounded by their number, and so by memory."""
+
 
 class SessionKey(NamedTuple):
     """Whose session it is, and which. A copy is found by both: an id alone opens no other tenant's."""
@@ -103,3 +106,8 @@ class SessionRevisions(Protocol):
 def is_copyable(text: str) -> bool:
     """Whether an id may be part of a key: not endless, and all of it text."""
     return len(text) <= ID_LENGTH_MAX and text.isprintable()
+
+
+def is_small(session: Session) -> bool:
+    """Whether a session may be copied; larger ones are read in SQL every time."""
+    return len(msgspec.json.encode((session.context, session.metadata))) <= COPY_BYTES_MAX

@@ -12,7 +12,7 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session
 from subgraph.operations.ports import SessionStore
-from subgraph.operations.session_blobs import Copies, SessionKey, is_copyable
+from subgraph.operations.session_blobs import Copies, SessionKey, is_copyable, is_small
 from subgraph.operations.session_cache import SessionCache
 
 
@@ -59,7 +59,7 @@ class SessionReads:
             loaded = {**copies.sessions, **await self._stored(standing.run, tenant_id, missing, copies)}
             if is_worth:
                 for one, session in loaded.items():
-                    if one not in copies.fenced:
+                    if one not in copies.fenced and (one in copies.sessions or is_small(session)):
                         load.keep(SessionKey(tenant_id, one), session.revision, session)
         return found | loaded
 
@@ -72,5 +72,6 @@ class SessionReads:
         stored = await self.store.sessions(tenant_id, left)
         # Without the copies for others, they were read all the same.
         with contextlib.suppress(Unavailable), self.cache.noting_absence():
-            await self.cache.blobs.fill(run, tenant_id, copies, stored)
+            small = {one: session for one, session in stored.items() if is_small(session)}
+            await self.cache.blobs.fill(run, tenant_id, copies, small)
         return stored

@@ -1,6 +1,7 @@
 """What callers are shown of sessions, on cold and warm copies: their own tenant's, as they may see it, and as it is."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -18,7 +19,7 @@ from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import SessionChange, SessionState
 from subgraph.operations.ports import SessionStore
-from subgraph.operations.session_blobs import SessionKey
+from subgraph.operations.session_blobs import COPY_BYTES_MAX, SessionKey
 from subgraph.operations.sessions import Sessions
 from tests.support.own_valkey import kill
 from tests.support.polling import eventually
@@ -93,6 +94,15 @@ async def test_many_are_one_load_of_what_is_nowhere_else(process: Replica, truth
     found = await process.reads.sessions(TENANT, [*ids[:30], *ids[:30]])
     assert found == {session.id: session for session in held[:30]}
     assert truth.asked == [ids[:20], ids[20:30]]
+
+
+async def test_a_large_session_is_read_in_sql_every_time_and_takes_no_memory(process: Replica, truth: Truth) -> None:
+    small, large = new_session(), replace(new_session(), context={"said": COPY_BYTES_MAX * "x"})
+    truth.hold(small, large)
+    for _ in range(3):
+        assert await process.reads.sessions(TENANT, [small.id, large.id]) == {small.id: small, large.id: large}
+    assert process.cache.size == 1
+    assert truth.asked == [[small.id, large.id], [large.id], [large.id]]
 
 
 async def test_ids_that_are_none_are_answered_as_absent(process: Replica, truth: Truth) -> None:
