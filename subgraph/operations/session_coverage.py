@@ -10,6 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from subgraph.domain.coverage import Coverage
+from subgraph.domain.coverage.cells import CellArray, cell_array
 from subgraph.domain.coverage.tiles import NO_TILE
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId, tile_id
@@ -38,6 +40,7 @@ class SessionCoverage:
     live: LiveFleet
     view: FleetView
     retire_session: Callable[[SessionId], Awaitable[None]]
+    retire_within: Callable[[SessionId, CellArray], Awaitable[None]]
     note_requirement: Callable[[Session], Awaitable[None]]
     _waiting: dict[SessionId, TenantId] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -144,6 +147,13 @@ class SessionCoverage:
             # A former tile that is still drained keeps its place until its pod lets go of it.
             is_whole = is_whole and not committed.tile_conflicts
             await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
+        if writes and await self.coverage.revision(session_id) != registered.revision:
+            # Who unregistered some of these meanwhile may have looked for their tiles before these came.
+            covered = Coverage((await self.coverage.of_session(session_id)).cells.tolist())
+            await self.retire_within(
+                session_id, cell_array([one for one in missing.tolist() if not covered.covers(one)])
+            )
+            return False
         if await self._active(tenant_id, session_id) is None:
             # It stopped meanwhile: its tiles may have been released before these came.
             await self.retire_session(session_id)

@@ -69,6 +69,7 @@ class SessionParts:
             fleet.live,
             fleet.view,
             fleet.retirement.retire_session,
+            fleet.retirement.retire_within,
             self.label_rules.note,
         )
         self.relay = OutboxRelay(

@@ -11,10 +11,11 @@ from typing import cast
 import pytest
 
 from subgraph.domain import sessions
+from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.requirements import SessionRequirement
-from subgraph.domain.ids import SessionId, TenantId, TileId
+from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.sessions import Session, SessionState
@@ -75,6 +76,7 @@ class Stops:
             cast(LiveFleet, self.live),
             process.view,
             self.retirement.retire_session,
+            self.retirement.retire_within,
             note,
         )
 
@@ -253,6 +255,25 @@ async def test_a_process_that_starts_while_former_tiles_still_drain_brings_them_
         assert all(tiles_of(process.view.current(), session))
         pod.does = EVERYTHING
         await covered(process, session)
+
+
+async def test_a_tile_that_is_unregistered_while_it_comes_back_goes_again(start: Starts) -> None:
+    process, session = await start(), made()
+    await eventually(partial(is_restored, process), "the fleet is as it should be")
+    register, (first, *others) = process.register.coverage, tile_ids(3, session.id)
+    register.note([first, *others])
+    stops = Stops(process, session)
+
+    async def unregister_first() -> None:
+        _, cell = parse_tile_id(first)
+        await register.remove(session.id, cell_array([cell]), await register.revision(session.id), "ann")
+
+    stops.live.before["commit"] = unregister_first
+    async with stops.running():
+        await process.until(
+            lambda fleet: tiles_of(fleet, session) == [False] * 2, "the others are back, and it is gone"
+        )
+    assert process.view.current().tiles.row(first) is None
 
 
 async def test_tiles_that_keep_changing_are_not_said_to_be_released(
