@@ -101,6 +101,28 @@ async def test_both_ends_show_the_association_which_is_told_to_each_once(
     ]
 
 
+async def test_a_journal_names_no_session_that_one_of_its_readers_may_not_see(
+    database: Database, families: SessionFamilies
+) -> None:
+    creation = sessions.create_main(TENANT, "ann", NOW)
+    await SqlSessionStore(database).commit(creation)
+    (main,) = creation.created
+    of_bob, of_ann = await made(database, "bobs", "bob"), await made(database, "anns")
+    for change in (families.associate, families.dissociate):
+        await change(BOB, of_bob.id, [main.id])
+        await change(ADMIN, of_bob.id, [of_ann.id])
+        await change(ANN, main.id, [of_ann.id])
+    entries = await SqlJournal(database).entries_after(0, 100)
+    told = [(entry.event.session_id, entry.event.payload) for entry in entries if "SSOC" in entry.event.type.value]
+    once = [
+        (of_bob.id, {"associateIds": [main.id]}),
+        (of_bob.id, {"associateIds": []}),
+        (main.id, {"associateIds": []}),
+        (of_ann.id, {"parentId": main.id}),
+    ]
+    assert told == [*once, *once]
+
+
 async def test_a_dissociation_takes_away_what_is_given_and_is_told_once(
     database: Database, families: SessionFamilies
 ) -> None:

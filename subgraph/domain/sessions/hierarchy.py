@@ -50,6 +50,8 @@ def associate(
 ) -> SessionChange:
     """Make sessions associates of a parent; those that are already stay so, and are not told of again.
 
+    A journal names only what all of its readers may see: of others it tells neither their parents nor their associates.
+
     Raises:
         IllegalState, SessionExpired, NotFound: the parent is not ACTIVE.
         InvalidInput: one is the parent itself, or above it: there would be a cycle.
@@ -99,8 +101,20 @@ def _told(
     if not associate_ids:
         return SessionChange()
     parent = family.parent
-    of_parent = tell(parent, event_type, actor, now, payload={"associateIds": list(associate_ids)})
+    associates = [family.members[one] for one in associate_ids]
+    named = [one.id for one in associates if _may_be_named(one, parent)]
+    of_parent = tell(parent, event_type, actor, now, payload={"associateIds": named})
     of_associates = (
-        tell(family.members[one], event_type, actor, now, payload={"parentId": parent.id}) for one in associate_ids
+        tell(one, event_type, actor, now, payload={"parentId": parent.id})
+        for one in associates
+        if _may_be_named(parent, one)
     )
     return changed(parent, active(parent, now), now, (of_parent, *of_associates))
+
+
+def _may_be_named(session: Session, told_to: Session) -> bool:
+    """Whether all who read the journal of a session may see another one, which may then be named in it.
+
+    A main session's journal is read by the whole tenant, others by their owner.
+    """
+    return session.is_main or (session.owner_id == told_to.owner_id and not told_to.is_main)
