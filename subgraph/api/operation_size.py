@@ -53,9 +53,9 @@ OPERATION_LIMITS: Mapping[str, int] = {
 """What may be asked in one operation, by name and unit."""
 
 _UNITS: Mapping[str, str] = {
-    "nesting": "selections within each other, those of fragments counted",
+    "nesting": "selections within each other (those of fragments counted)",
     "depth": "levels of depth",
-    "fields": "fields, those of a fragment wherever it is spread",
+    "fields": "fields (those of a fragment wherever it is spread)",
     "aliases": "aliases",
     "lists": "lists within each other",
 }
@@ -92,7 +92,7 @@ class OperationSizeRule(ValidationRule):
             if count > most:
                 # Of fragments that double each other the number may be too long to be told.
                 told = f"{count:,}" if count < 2**63 else "far more"
-                message = f"at most {most:,} {_UNITS[name]} in an operation, not {told}"
+                message = f"an operation has at most {most:,} {_UNITS[name]}, not {told}"
                 extensions = {"code": "INVALID_INPUT", "limit": f"{most} {name}"}
                 self.report_error(GraphQLError(message, extensions=extensions))
 
