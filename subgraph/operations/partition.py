@@ -65,6 +65,10 @@ class Partition:
         check_required(template.required, session.required_labels, REQUIRED_PATH)
         change = resolve_overlaps(self.view.current().tiles.coverage(session_id), cells)
         if not change.added:
+            # Of tiles that went a moment ago this process may not know yet; what is to be added is looked at anew.
+            _, fleet = await self.view.observe(CATCH_UP_SECONDS)
+            change = resolve_overlaps(fleet.tiles.coverage(session_id), cells)
+        if not change.added:
             return Registration(_ids(session_id, change.covering), 0)
         self.label_rules.check_room(template.required, session.required_labels, REQUIRED_PATH)
         # Before there are tiles it holds for; also when the live store was emptied, or forgot its last writes.

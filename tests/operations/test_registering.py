@@ -1,6 +1,7 @@
 """Registering coverage: SQL first, then the live store; whoever races, and whatever is cut short in between."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from subgraph.operations import partition as partition_module
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.partition import Partition
+from subgraph.operations.retirement import Retirement
 from subgraph.operations.sessions import Sessions
 from tests.operations.conftest import Starts
 from tests.support.fleet_process import FleetProcess
@@ -123,6 +125,19 @@ async def test_who_repeats_a_registration_that_was_cut_short_gets_the_tiles_that
     capacities = {one: process.view.current().record(one).capacity for one in done.tile_ids}  # type: ignore[union-attr]
     assert sorted(filter(None, capacities.values())) == [3.0] * 6 + [9.0]
     assert (await interrupted.register(CALLER, session.id, CELLS[:7], TEMPLATE)).registered == 0
+
+
+async def test_tiles_of_which_a_process_does_not_know_yet_that_they_went_do_not_count_as_there(
+    start: Starts, database: Database, session: Session, fleet_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await start()
+    registering = partition(database, process, fleet_id)
+    await registering.register(CALLER, session.id, CELLS[:3], TEMPLATE)
+    before = copy.deepcopy(process.view.current())
+    await Retirement(process.live, process.view).retire_session(session.id)
+    await process.until(lambda fleet: not fleet.tiles.rows_of_session(session.id).size, "its tiles are gone")
+    monkeypatch.setattr(process.view, "current", lambda: before)
+    assert (await registering.register(CALLER, session.id, CELLS[:3], TEMPLATE)).registered == 3
 
 
 async def test_a_session_has_only_so_many_tiles(
