@@ -5,8 +5,9 @@ execute is refused as fast as it is read.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, NamedTuple
+from typing import Any
 
 from graphql import (
     DocumentNode,
@@ -30,7 +31,8 @@ from graphql import (
 )
 
 
-class OperationSize(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OperationSize:
     """How large an operation is, or a part of one.
 
     `nesting` counts selections within each other, those of fragments too; `depth` the fields that have some; `lists`
@@ -48,7 +50,7 @@ SIZE_MAX = OperationSize(nesting=100, depth=20, fields=5_000, aliases=200, lists
 TOKENS_MAX = 10_000
 OPERATION_LIMITS: Mapping[str, int] = {
     "operationTokens": TOKENS_MAX,
-    **{f"operation{name.capitalize()}": most for name, most in SIZE_MAX._asdict().items()},
+    **{f"operation{name.capitalize()}": most for name, most in asdict(SIZE_MAX).items()},
 }
 """What may be asked in one operation, by name and unit."""
 
@@ -88,7 +90,8 @@ class OperationSizeRule(ValidationRule):
                 self._check(self._size(operation, self.context.schema.get_root_type(operation.operation)))
 
     def _check(self, size: OperationSize) -> None:
-        for (name, count), most in zip(size._asdict().items(), SIZE_MAX, strict=True):
+        for name, most in asdict(SIZE_MAX).items():
+            count: int = getattr(size, name)
             if count > most:
                 # Of fragments that double each other the number may be too long to be told.
                 told = f"{count:,}" if count < 2**63 else "far more"
@@ -119,7 +122,8 @@ class OperationSizeRule(ValidationRule):
         name = field.name.value
         known = owner.fields.get(name) if isinstance(owner, GraphQLObjectType | GraphQLInterfaceType) else None
         within = self._size(field, get_named_type(known.type) if known else None)
-        return within._replace(
+        return replace(
+            within,
             # How deep introspection goes, GraphQL's own rule bounds.
             depth=0 if name.startswith("__") or not field.selection_set else within.depth + 1,
             fields=within.fields + 1,
