@@ -112,6 +112,25 @@ async def test_what_the_first_version_wrote_is_there_after_upgrades_of_any_lengt
     await database.close()
 
 
+async def test_of_names_that_become_the_same_by_an_upgrade_the_main_holds_its_own(url: str) -> None:
+    def insert_another(connection: Connection) -> None:
+        insert_old_rows(connection)
+        connection.exec_driver_sql(
+            """INSERT INTO session (id, tenant_id, owner_id, display_name, is_main, state, revision, type, version,
+               utc_offset_microseconds, details_json, metadata_json, created_at, updated_at) VALUES
+               ('s0', 'tenant', 'ann', ' main', false, 'ACTIVE', 1, 'Session', 1, 0, '{}', '{}',
+                '2026-03-01 12:00:00.000000', '2026-03-01 12:00:00.000000')"""
+        )
+
+    await migrate_to(url, FIRST)
+    await execute_in(url, insert_another)
+    database = await open_database(url)
+    found = await SqlSessionStore(database).sessions(TENANT, [SessionId("s0"), SessionId("s1")])
+    named = {one.id: (one.display_name, one.holds_name) for one in found.values()}
+    assert named == {"s0": ("main", False), "s1": ("main", True)}
+    await database.close()
+
+
 async def test_processes_that_start_at_once_upgrade_an_old_database_once(url: str) -> None:
     await migrate_to(url, FIRST)
     await execute_in(url, insert_old_rows)

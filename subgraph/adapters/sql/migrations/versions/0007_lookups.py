@@ -90,13 +90,15 @@ def downgrade() -> None:
 
 def _name_sessions(connection: sa.Connection) -> None:
     session = sa.table("session", *(sa.column(name) for name in ("id", "tenant_id", "display_name", "unique_name")))
-    session.append_column(sa.column("search_name"))
-    session.append_column(sa.column("deleted_at"))
+    for column in ("search_name", "deleted_at", "is_main"):
+        session.append_column(sa.column(column))
     named = sa.update(session).where(session.c.id == sa.bindparam("row_id"))
     named = named.values(
         display_name=sa.bindparam("name"), unique_name=sa.bindparam("held"), search_name=sa.bindparam("sought")
     )
-    held: set[tuple[str, str]] = set()
+    # Mains come first: the successor of a main takes over its name, which nobody else may hold then.
+    mains = sa.select(session.c.tenant_id, session.c.display_name).where(session.c.is_main)
+    held = {(row.tenant_id, row.display_name) for row in connection.execute(mains)}
     last = ""
     while rows := connection.execute(
         sa.select(session).where(session.c.id > last).order_by(session.c.id).limit(ROWS_PER_STEP)
@@ -104,7 +106,7 @@ def _name_sessions(connection: sa.Connection) -> None:
         values = []
         for row in rows:
             name = unicodedata.normalize("NFC", row.display_name).strip() or row.display_name
-            is_held = row.deleted_at is None and (row.tenant_id, name) not in held
+            is_held = row.is_main or (row.deleted_at is None and (row.tenant_id, name) not in held)
             if is_held:
                 held.add((row.tenant_id, name))
             sought = unicodedata.normalize("NFC", name.casefold())
