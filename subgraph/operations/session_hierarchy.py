@@ -94,7 +94,8 @@ class SessionFamilies:
         decide: Callable[[Family], SessionChange],
     ) -> Session:
         # Before the database has them: what waits behind this transaction waits for all of them.
-        check_associates(parent_id, associate_ids)
+        # Only how many: which ones they are is told after the parent was looked up, or strangers would learn of it.
+        check_associates(None, associate_ids)
         parent, change = await self.hierarchy.change_family(caller.tenant_id, parent_id, associate_ids, decide)
         if not change.updated:
             return parent
