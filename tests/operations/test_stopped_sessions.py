@@ -114,6 +114,7 @@ def tiles_of(fleet: Fleet, session: Session) -> list[bool]:
 
 async def test_of_many_stopped_sessions_those_without_tiles_are_passed_over(start: Starts) -> None:
     process = await start()
+    await eventually(lambda: process.view.is_restored, "nothing is being restored")
     bare = [ended(tenant_id) for tenant_id in (TENANT, OTHER_TENANT) * 50]
     tiled = ended(OTHER_TENANT)
     await give_tiles(process, tiled)
