@@ -1,8 +1,8 @@
-"""What the contract tests of the Redis adapters share: clients on the worker's Valkey, a fleet of each test's own."""
+"""What contract tests share: each kind of database, clients on the worker's Valkey, a fleet of each test's own."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +13,8 @@ from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.sql.database import Database, open_database
+from tests.support.databases import DATABASES
 from tests.support.own_valkey import own_valkey
 
 
@@ -66,3 +68,25 @@ async def own_live(valkey: EmbeddedValkey, fleet_id: str) -> AsyncIterator[Redis
     async with listening(client) as bus:
         yield RedisLiveFleet(client, bus, fleet_id)
     await client.aclose()
+
+
+@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the test's own, of each kind in turn."""
+    make_url: Callable[[Path], str] = request.param
+    return make_url(tmp_path)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = await open_database(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def other_database(database: Database, database_url: str) -> AsyncIterator[Database]:
+    """A second process's way to the same database."""
+    opened = await open_database(database_url)
+    yield opened
+    await opened.close()

@@ -1,16 +1,15 @@
 """The coverage register on every database: what is registered is read back, and for as long as its session lives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import h3.api.basic_int as h3
 import pytest
 from sqlalchemy import delete, func, select
 
 from subgraph.adapters.sql.coverage_register import SMALL_CELLS, SMALL_ROWS_MAX, SqlCoverageRegister
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_EVENT
@@ -24,21 +23,12 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
 from subgraph.domain.sessions import Session
 from subgraph.operations.ports import CoverageChanged
-from tests.support.databases import DATABASES
 from tests.support.fleets import CELLS
 
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PLAIN, HEAVY = TileTemplate(), TileTemplate(capacity=2.5, required={"gpu": "yes", "a": "b"})
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    make_url: Callable[[Path], str] = request.param
-    opened = await open_database(make_url(tmp_path))
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """The fleet register on every database: an incarnation only rises and is handed out once, whoever races."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
-from tests.support.databases import DATABASES, python_process
+from tests.support.databases import python_process
 
 pytestmark = pytest.mark.anyio
 
@@ -29,26 +27,6 @@ async def main() -> None:
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def other_database(database: Database, database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
 
 
 async def test_a_fleet_nobody_has_led_is_at_zero_and_each_raise_adds_one(database: Database) -> None:

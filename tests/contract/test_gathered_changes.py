@@ -1,9 +1,8 @@
 """Changes that come at once share a transaction, on every database: who fails fails alone, nobody waits for company."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, func, insert, select, text
@@ -16,25 +15,11 @@ from subgraph.domain import sessions
 from subgraph.domain.errors import InvalidInput, NameTaken, Unavailable
 from subgraph.domain.ids import TenantId
 from subgraph.domain.new_session import NewSession
-from tests.support.databases import DATABASES
 
 pytestmark = pytest.mark.anyio
 
 TENANT = TenantId("tenant")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
 
 
 def put(name: str) -> Callable[[Connection], str]:

@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
@@ -21,26 +19,13 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import SessionChange
 from subgraph.operations.idempotency import Idempotency
 from subgraph.operations.ports import KeyUsed
-from tests.support.databases import DATABASES, python_process
+from tests.support.databases import python_process
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("Idempotency keys on every creating mutation")]
 
 TENANT = TenantId("tenant")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(hours=24)
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
 
 
 def key(text: str = "key", fingerprint: str = "asked", now: datetime = NOW) -> IdempotencyKey:

@@ -1,13 +1,12 @@
 """The journal on every database: numbered within sessions, read by position, and what stays of a purged session."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import CAME_BY_ITSELF
@@ -17,21 +16,12 @@ from subgraph.domain.journal import COME_BY_THEMSELVES, SessionEventType, stops,
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.operations.journal import EntryFilter
-from tests.support.databases import DATABASES
 
 pytestmark = pytest.mark.anyio
 
 TENANT, OTHER_TENANT = TenantId("tenant"), TenantId("other tenant")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ALL = 10_000
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    make_url: Callable[[Path], str] = request.param
-    opened = await open_database(make_url(tmp_path))
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """The journal's positions on every database: in the order of commits, so that a reader that follows misses nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, text
 
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import SESSION_EVENT
@@ -17,7 +15,7 @@ from subgraph.domain.ids import TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
-from tests.support.databases import DATABASES, python_process
+from tests.support.databases import python_process
 
 pytestmark = pytest.mark.anyio
 
@@ -48,26 +46,6 @@ async def main() -> None:
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def other_database(database: Database, database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
 
 
 async def follow(database: Database, until: asyncio.Event) -> list[JournalEntry]:

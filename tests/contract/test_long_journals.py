@@ -1,13 +1,11 @@
 """Purges of sessions with long journals, on every database: bounded transactions, and whole when they are cut short."""
 
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from subgraph.adapters.sql import journal_shortening
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.session_sweeps import SqlSessionSweeps
@@ -17,7 +15,6 @@ from subgraph.domain.ids import TenantId
 from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
-from tests.support.databases import DATABASES
 
 pytestmark = pytest.mark.anyio
 
@@ -27,15 +24,9 @@ T = SessionEventType
 ALL = 10_000
 
 
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-async def database(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Database]:
+@pytest.fixture(autouse=True)
+def _short_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_shortening, "ENTRIES_PER_WRITE_MAX", 3)
-    make_url: Callable[[Path], str] = request.param
-    opened = await open_database(make_url(tmp_path))
-    yield opened
-    await opened.close()
 
 
 async def ticked(database: Database) -> Session:

@@ -1,9 +1,7 @@
 """Changes of one session by many at once, on every database: none is lost, whoever made them, in whichever process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +16,7 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionPatch
 from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.sessions import Sessions
-from tests.support.databases import DATABASES, python_process
+from tests.support.databases import python_process
 
 pytestmark = pytest.mark.anyio
 
@@ -51,19 +49,6 @@ async def main() -> None:
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
 
 
 def changes_on(database: Database) -> SessionChanges:

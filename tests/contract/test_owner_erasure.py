@@ -6,7 +6,7 @@ What the scans find is proven by traces that were planted for them.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,6 @@ from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.sessions import Session
 from subgraph.operations.owner_erasure import Erasure, OwnerErasure
 from subgraph.operations.sessions import Sessions
-from tests.support.databases import DATABASES
 
 pytestmark = [
     pytest.mark.anyio,
@@ -59,18 +58,11 @@ CELL = 0x8428309FFFFFFFF
 RELAY_SECONDS = 0.01
 
 
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
-
-
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    async with relaying(opened):
-        yield opened
-    await opened.close()
+async def database(database: Database) -> AsyncIterator[Database]:
+    """One whose relay runs."""
+    async with relaying(database):
+        yield database
 
 
 @contextlib.asynccontextmanager

@@ -1,14 +1,13 @@
 """The count of ACTIVE sessions on every database, and the gauge it is told by: few labels, and no count too often."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from subgraph.adapters.session_count_metric import COUNT_SECONDS, DATA_SOURCES_MAX, SessionCountCollector
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.session_counts import active_sessions_by_data_source
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain import sessions
@@ -16,19 +15,10 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
-from tests.support.databases import DATABASES
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("Metric `stream_api_sessions_total` (gauge, by data_source)")]
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    make_url: Callable[[Path], str] = request.param
-    opened = await open_database(make_url(tmp_path))
-    yield opened
-    await opened.close()
 
 
 async def made(database: Database, source: str | None, tenant: str = "tenant", hours: int = 720) -> Session:

@@ -1,16 +1,14 @@
 """Sessions found by what they bear, and listed, on every database: from an index, in every order, while others come."""
 
 import re
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, text
 
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import session_values
 from subgraph.adapters.sql.session_directory import SqlSessionDirectory, page_statement
 from subgraph.adapters.sql.session_store import SqlSessionStore
@@ -23,7 +21,6 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.session_list import SessionList, SessionOrder, SessionOrderField
 from subgraph.domain.session_ref import RefKind
 from subgraph.domain.sessions import Session, SessionChange, SessionState
-from tests.support.databases import DATABASES
 from tests.support.explained import plan_of
 
 pytestmark = pytest.mark.anyio
@@ -34,19 +31,6 @@ ACTIVE, ENDED, EXPIRED, DELETED = SessionState
 ALL_STATES = frozenset(SessionState)
 LIMIT = 1_000
 ORDERS = [SessionOrder(field, is_descending) for field in SessionOrderField for is_descending in (True, False)]
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

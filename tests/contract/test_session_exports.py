@@ -1,10 +1,8 @@
 """Exports on every database: one moment, within the tenancy of the caller, and never more than a document may hold."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ import pytest
 from sqlalchemy import insert
 
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_exports import SqlSessionExports
 from subgraph.adapters.sql.session_store import SqlSessionStore
@@ -29,7 +27,6 @@ from subgraph.domain.session_document import CELLS_MAX, EVENTS_MAX, RELATIVES_MA
 from subgraph.domain.sessions import Session
 from subgraph.operations.session_transfer import SessionTransfer
 from subgraph.operations.sessions import Sessions
-from tests.support.databases import DATABASES
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("A journal that is also the audit log; export, import, erase")]
 
@@ -37,14 +34,6 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TENANT, FLEET = TenantId("tenant"), "fleet"
 ANN = Caller(TENANT, "ann", frozenset({Scope.SESSION_WRITE}))
 CELL = 0x8428309FFFFFFFF
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    make_url: Callable[[Path], str] = request.param
-    opened = await open_database(make_url(tmp_path))
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_directory import SqlSessionDirectory
@@ -27,7 +26,6 @@ from subgraph.operations.session_hierarchy import SessionFamilies
 from subgraph.operations.session_making import SessionMaking
 from subgraph.operations.session_names import SessionNames
 from subgraph.operations.sessions import Sessions
-from tests.support.databases import DATABASES
 
 pytestmark = [
     pytest.mark.anyio,
@@ -39,26 +37,6 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANN = Caller(TENANT, "ann", frozenset({Scope.SESSION_WRITE}))
 BOB = Caller(TENANT, "bob", frozenset({Scope.SESSION_WRITE}))
 ADMIN = Caller(TENANT, "root", ALL_SCOPES)
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def replica(database_url: str, database: Database) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
@@ -151,9 +129,9 @@ async def test_a_cycle_of_any_length_is_refused_by_the_entry_that_would_close_it
 
 
 async def test_of_associations_at_once_that_would_close_a_cycle_together_one_is_refused(
-    database: Database, replica: Database
+    database: Database, other_database: Database
 ) -> None:
-    both = families_on(database), families_on(replica)
+    both = families_on(database), families_on(other_database)
     for round_number in range(10):
         ring = [await made(database, f"{round_number}-{name}") for name in "abcd"]
         links = list(zip(ring, [*ring[1:], ring[0]], strict=True))

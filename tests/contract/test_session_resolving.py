@@ -1,18 +1,16 @@
 """Chat clients come by their sessions on every database and a real Redis: one each, whoever else uses the same id."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
 
 from subgraph.adapters.redis.client_sessions import RedisClientSessions
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain.access import Caller, Scope
@@ -22,7 +20,6 @@ from subgraph.domain.sessions import SessionState
 from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.session_resolving import SessionResolving
 from subgraph.operations.sessions import Sessions
-from tests.support.databases import DATABASES
 
 pytestmark = [
     pytest.mark.anyio,
@@ -30,14 +27,6 @@ pytestmark = [
 ]
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    make_url: Callable[[Path], str] = request.param
-    opened = await open_database(make_url(tmp_path))
-    yield opened
-    await opened.close()
 
 
 @dataclass

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -28,7 +27,7 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.session_list import SessionList
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.operations.ports import MainExists, Page
-from tests.support.databases import DATABASES, python_process
+from tests.support.databases import python_process
 
 pytestmark = pytest.mark.anyio
 
@@ -54,19 +53,6 @@ class Store(SqlSessionStore):
         wanted = SessionList(tenant_id, frozenset({SessionState.ACTIVE}), NOW, data_source=data_source)
         page = await self.directory.page(wanted, first, after)
         return replace(page, total_count=await self.directory.count(wanted, LIMIT))
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """The sweeps on every database: what is due and nothing else, once by whoever comes first, all of it or nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.session_sweeps import SqlSessionSweeps
@@ -20,7 +19,6 @@ from subgraph.domain.ids import TenantId
 from subgraph.domain.journal import SessionEventType
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange, SessionState
-from tests.support.databases import DATABASES
 
 pytestmark = pytest.mark.anyio
 
@@ -29,27 +27,6 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 T = SessionEventType
 ENTRIES_MAX = 10_000
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def replica(database_url: str, database: Database) -> AsyncIterator[Database]:
-    """A second process's way to the same database."""
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
 
 
 async def stored(database: Database, change: SessionChange) -> Session:
@@ -127,7 +104,9 @@ async def test_retention_removes_what_stopped_before_it_and_the_journal_keeps_it
 
 
 @pytest.mark.requirement("TTL (default 720 h), per session. Policy SLIDING (default")
-async def test_replicas_that_sweep_at_once_expire_each_session_once(database: Database, replica: Database) -> None:
+async def test_replicas_that_sweep_at_once_expire_each_session_once(
+    database: Database, other_database: Database
+) -> None:
     made_sessions = [await stored(database, made(f"s{number}")) for number in range(60)]
 
     async def sweep(of: Database) -> int:
@@ -136,17 +115,17 @@ async def test_replicas_that_sweep_at_once_expire_each_session_once(database: Da
             swept += count
         return swept
 
-    assert sum(await asyncio.gather(*(sweep(of) for of in (database, replica) * 3))) == len(made_sessions)
+    assert sum(await asyncio.gather(*(sweep(of) for of in (database, other_database) * 3))) == len(made_sessions)
     expired = await told(database, T.SESSION_EXPIRED)
     assert sorted(session_id for session_id, _ in expired) == sorted(session.id for session in made_sessions)
 
 
 async def test_a_session_that_is_extended_while_sweeps_run_is_expired_or_extended_and_never_lost(
-    database: Database, replica: Database
+    database: Database, other_database: Database
 ) -> None:
     now = NOW + HOUR
     made_sessions = [await stored(database, made(f"s{number}")) for number in range(30)]
-    store = SqlSessionStore(replica)
+    store = SqlSessionStore(other_database)
 
     async def extend(session: Session) -> bool:
         try:
@@ -189,12 +168,12 @@ async def test_a_purge_removes_the_row_and_leaves_its_own_tale(database: Databas
 @pytest.mark.requirement("A tenant always has a `main`: made on its first contact")
 @pytest.mark.parametrize("decision", [sessions.end, sessions.delete, sessions.purge])
 async def test_of_replicas_that_stop_main_at_once_one_does_and_one_main_follows(
-    database: Database, replica: Database, decision: Callable[..., SessionChange]
+    database: Database, other_database: Database, decision: Callable[..., SessionChange]
 ) -> None:
     main = await stored(database, sessions.create_main(TENANT, "ann", NOW))
     changes = [decision(main, actor=actor, now=NOW + HOUR) for actor in ("bob", "cid")]
     outcomes = await asyncio.gather(
-        *(SqlSessionStore(of).commit(change) for of, change in zip((database, replica), changes, strict=True)),
+        *(SqlSessionStore(of).commit(change) for of, change in zip((database, other_database), changes, strict=True)),
         return_exceptions=True,
     )
     assert sorted(type(outcome).__name__ for outcome in outcomes if outcome) in (["RevisionConflict"], ["NotFound"])

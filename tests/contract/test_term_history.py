@@ -1,9 +1,7 @@
 """The history of ownership on every database: the later account counts, pages neither skip nor repeat, bounds hold."""
 
 import random
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +13,6 @@ from subgraph.domain.ids import PodId, SessionId, TenantId, TileId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term
 from subgraph.operations.ports import Page
 from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, Churn, TermFilter, TermHistory
-from tests.support.databases import DATABASES
 from tests.support.fleets import SESSION, T1, T2, TENANT, A, B, tile_ids
 
 pytestmark = pytest.mark.anyio
@@ -23,19 +20,6 @@ pytestmark = pytest.mark.anyio
 OTHER_SESSION, OTHER_TENANT = SessionId("other"), TenantId("another")
 ACTIVE, DRAINING, PREPARING = AssignmentState.ACTIVE, AssignmentState.DRAINING, AssignmentState.PREPARING
 RELEASED, LOST, ABORTED = AssignmentState.RELEASED, AssignmentState.LOST, AssignmentState.ABORTED
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """Sessions that tick, on every database: each tick once, missed ones as one, whoever leads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.ticking_sessions import SqlTickingSessions
@@ -16,21 +14,12 @@ from subgraph.domain.ids import TenantId
 from subgraph.domain.journal import SessionEventType
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
-from tests.support.databases import DATABASES
 
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MOST = 100
-
-
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    make_url: Callable[[Path], str] = request.param
-    opened = await open_database(make_url(tmp_path))
-    yield opened
-    await opened.close()
 
 
 async def ticking(database: Database, interval: timedelta | None = 10 * SECOND) -> Session:

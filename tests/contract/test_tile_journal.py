@@ -1,13 +1,11 @@
 """What the journal tells of tiles, on every database: each change of owner once, however often the log is read."""
 
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import h3.api.basic_int as h3
 import pytest
 
-from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
@@ -19,7 +17,6 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
 from subgraph.operations.term_history import LoggedChange
 from subgraph.operations.tile_journal import TILES_PER_EVENT_MAX
-from tests.support.databases import DATABASES
 
 pytestmark = pytest.mark.anyio
 
@@ -29,13 +26,11 @@ CELLS = sorted(h3.grid_disk(h3.latlng_to_cell(47.0, 8.0, 6), 9))
 A, B = PodId("a"), PodId("b")
 
 
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    make_url: Callable[[Path], str] = request.param
-    opened = await open_database(make_url(tmp_path))
-    await SqlFleetRegister(opened).raise_incarnation("fleet")
-    yield opened
-    await opened.close()
+@pytest.fixture
+async def database(database: Database) -> Database:
+    """One whose fleet has been led."""
+    await SqlFleetRegister(database).raise_incarnation("fleet")
+    return database
 
 
 async def new_session(database: Database) -> SessionId:
