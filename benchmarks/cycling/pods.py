@@ -25,7 +25,7 @@ from subgraph.domain.load_report import FLOAT, INTEGER, LoadReport
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentReason, AssignmentState, Term, TileRecord
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, PodLease, TileWrite
+from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, PodLease, TileWrite
 from subgraph.operations.pods import Acknowledgement, NewPod, Pods
 from subgraph.operations.ports import SlowConsumer
 

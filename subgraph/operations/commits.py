@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from subgraph.domain.fleet.carrying_out import CarriedOut, Records
 from subgraph.domain.ids import PodId, TileId
-from subgraph.operations.live_fleet import TileWrite
+from subgraph.operations.fleet_writes import TileWrite
 
 
 def commits_of(

@@ -29,8 +29,9 @@ from subgraph.domain.pods import PodStatus
 from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
 from subgraph.operations.commits import commits_of
 from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, NotLeading, PodWrite
 from subgraph.operations.leadership import Candidacy, Term
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, NotLeading, PodWrite
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.planning import planned
 from subgraph.operations.ports import MonotonicClock, SlowConsumer
 from subgraph.operations.rebalancing import RebalanceAnswer, RebalanceRequest, staleness, with_max_churn

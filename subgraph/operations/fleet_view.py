@@ -18,7 +18,8 @@ from subgraph.domain.fleet.picture import Effects, Fleet, GapInChanges
 from subgraph.domain.ids import PodId
 from subgraph.domain.loads import LoadMetric
 from subgraph.operations.broadcast import Broadcast
-from subgraph.operations.live_fleet import Beat, LiveFleet, LoadReading
+from subgraph.operations.fleet_pulse import Beat, LoadReading
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.ports import MonotonicClock, SlowConsumer
 from subgraph.operations.supervision import run_together
 

@@ -10,7 +10,8 @@ from subgraph.domain.access import Caller
 from subgraph.domain.errors import SessionManagerFailure, Unavailable
 from subgraph.domain.idempotency import KEPT_FOR, IdempotencyKey, check_key, check_same
 from subgraph.domain.ids import SessionId
-from subgraph.operations.ports import Clock, IdempotencyKeyStore, KeyUsed
+from subgraph.operations.ports import Clock
+from subgraph.operations.session_ports import IdempotencyKeyStore, KeyUsed
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,9 @@ from subgraph.domain.labels import Labels, check_required
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, TileWrite
-from subgraph.operations.ports import SessionStore
+from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, TileWrite
+from subgraph.operations.live_fleet import LiveFleet
+from subgraph.operations.session_ports import SessionStore
 from subgraph.operations.sessions import Sessions
 
 CATCH_UP_SECONDS = 2.0

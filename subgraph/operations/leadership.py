@@ -4,8 +4,10 @@ import logging
 from dataclasses import dataclass, field
 
 from subgraph.domain.ids import incarnation_of
+from subgraph.operations.fleet_pulse import Beat
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import Beat, IncarnationBehind, Leadership, LiveFleet, NotLeading
+from subgraph.operations.fleet_writes import IncarnationBehind, Leadership, NotLeading
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.ports import FleetRegister, NewToken
 
 logger = logging.getLogger(__name__)

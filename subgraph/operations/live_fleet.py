@@ -4,143 +4,17 @@ Every write is one atomic step that compares what it was decided on. Times are t
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Protocol
 
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
 from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
-from subgraph.domain.ids import PodId, SessionId, TileId, version_of
-from subgraph.domain.load_report import LoadColumns, LoadReport
+from subgraph.domain.ids import PodId, SessionId, TileId
+from subgraph.domain.load_report import LoadReport
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
-
-TILES_PER_COMMIT_MAX = 1_000
-"""More in one script would block the store for long (300,000 do for a second)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leadership:
-    """Proof of leading: the term (an incarnation) and the random token that holds the lease."""
-
-    incarnation: int
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
-class PodLease:
-    """Proof of being the one running instance of a pod."""
-
-    pod_id: PodId
-    token: str
-
-
-Guard = Leadership | PodLease | None
-"""Who writes. A leader's and a pod's writes fail once they are deposed; None: an operator's or a router's."""
-
-
-@dataclass(frozen=True, slots=True)
-class TileWrite:
-    """Replace a tile's record if it is still of version `expected` (0: it must be absent). None removes it.
-
-    `lost_owner`: whom it takes the tile from as lost. Should an instance of that pod run again, it may hold the tile,
-    which is then left to it.
-    """
-
-    tile_id: TileId
-    expected: int
-    record: TileRecord | None
-    lost_owner: PodId | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PodWrite:
-    """Replace a pod's record if it is still of version `expected` and, with `if_lease_ended`, its lease has ended."""
-
-    pod_id: PodId
-    expected: int
-    record: PodRecord | None
-    if_lease_ended: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """The version of the change (0: nothing was left to write), and what was not written.
-
-    That had changed underneath; or a tile of the same group had, which none of the group outlives.
-    """
-
-    version: int
-    tile_conflicts: frozenset[TileId] = frozenset()
-    pod_conflicts: frozenset[PodId] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """The pulse of the live store: its time, who leads, the newest change, and every pod's lease.
-
-    `is_adopted`: a leader has begun a term since the store was restarted, replaced or emptied; until then nothing is
-    written. `era`: the incarnation that began after the store last forgot writes. `is_restored`: what was lost before
-    the era is restored. `pods_with_claims`: pods whose claims to what they held before it are not decided.
-    `unrecorded_changes` wait for history to record them; `dropped_changes` were too many, and it never will.
-    """
-
-    now_ms: int
-    incarnation: int
-    published_version: int
-    leader: str | None
-    leases: Mapping[PodId, int] = field(default_factory=dict)
-    applied: Mapping[PodId, int] = field(default_factory=dict)
-    last_cycle: CycleReport | None = None
-    pause: Pause | None = None
-    is_adopted: bool = True
-    era: int = 0
-    is_restored: bool = True
-    pods_with_claims: int = 0
-    unrecorded_changes: int = 0
-    dropped_changes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PodClaims:
-    """What a pod said when it registered that it still held: tiles, each at an epoch that the store does not vouch for.
-
-    `version`: of the registration that made the claims.
-    """
-
-    pod_id: PodId
-    version: int
-    held: Mapping[TileId, int]
-
-
-NOTHING_HELD: Mapping[TileId, int] = MappingProxyType({})
-
-
-def claims_among(held: Mapping[TileId, int], beat: Beat) -> dict[TileId, int]:
-    """What a pod that registers holds at epochs from before the era, or that the store has never given out."""
-    era_began = version_of(beat.era, 0)
-    return {one: epoch for one, epoch in held.items() if not era_began <= epoch <= beat.published_version}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadReading:
-    """Reports as they were read in one go, and how many more were malformed and set aside."""
-
-    columns: LoadColumns
-    malformed: int = 0
-
-
-class NotLeading(Exception):
-    """The lease is held by somebody else, or a newer incarnation is in force: whatever was decided is void."""
-
-
-class IncarnationBehind(Exception):
-    """The store knows a higher incarnation than the one that was to begin: SQL was put back to an earlier state."""
-
-    def __init__(self, incarnation: int) -> None:
-        super().__init__(f"incarnation {incarnation} is in force in the live store")
-        self.incarnation = incarnation
+from subgraph.operations.fleet_pulse import NOTHING_HELD, Beat, LoadReading, PodClaims
+from subgraph.operations.fleet_writes import Committed, Guard, Leadership, PodLease, PodWrite, TileWrite
 
 
 class LiveFleet(Protocol):
@@ -198,8 +72,6 @@ class LiveFleet(Protocol):
 
         Returns:
             The version of the change; 0 if there was nothing to write.
-
-        Raises:
         """
         ...
 

@@ -7,7 +7,8 @@ from subgraph.domain.fleet.changes import Pause
 from subgraph.domain.ids import PodId
 from subgraph.domain.pods import PodRecord, PodStatus
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import LiveFleet, PodWrite
+from subgraph.operations.fleet_writes import PodWrite
+from subgraph.operations.live_fleet import LiveFleet
 
 COMMIT_ATTEMPTS_MAX = 10
 CATCH_UP_SECONDS = 2.0

@@ -18,7 +18,8 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.domain.sessions.creation import create_main
 from subgraph.operations.owner_records import LiveResidues, OwnerRecords, ResidueScan
-from subgraph.operations.ports import MainExists, MonotonicClock
+from subgraph.operations.ports import MonotonicClock
+from subgraph.operations.session_ports import MainExists
 from subgraph.operations.sessions import Sessions
 
 logger = logging.getLogger(__name__)

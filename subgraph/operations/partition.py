@@ -12,10 +12,11 @@ from subgraph.domain.ids import SessionId, TenantId, TileId, tile_id
 from subgraph.domain.labels import Labels, check_required
 from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.sessions import SessionState, require_active
+from subgraph.operations.coverage_ports import CoverageChanged, CoverageRegister
 from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, TileWrite
 from subgraph.operations.label_rules import LabelRules
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, TileWrite
-from subgraph.operations.ports import CoverageChanged, CoverageRegister
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.sessions import Sessions
 

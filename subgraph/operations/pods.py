@@ -16,7 +16,8 @@ from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState, TileRe
 from subgraph.domain.pods import PodRecord, PodStatus, check_registration
 from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, PodLease, TileWrite
+from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, PodLease, TileWrite
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.ports import NewToken
 
 ACKNOWLEDGEMENTS_MAX = 10_000

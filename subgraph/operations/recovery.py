@@ -16,10 +16,12 @@ from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id, vers
 from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.ownership import Term as OwnershipTerm
 from subgraph.domain.registration import RegisteredCoverage
+from subgraph.operations.coverage_ports import ActiveCoverage, StandingCoverage
+from subgraph.operations.fleet_pulse import Beat, PodClaims
 from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, NotLeading, TileWrite
 from subgraph.operations.leadership import Candidacy, Term
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, Beat, LiveFleet, NotLeading, PodClaims, TileWrite
-from subgraph.operations.ports import ActiveCoverage, StandingCoverage
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.retirement import Retirement
 
 logger = logging.getLogger(__name__)

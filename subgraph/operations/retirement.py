@@ -10,7 +10,8 @@ from subgraph.domain.coverage.tiles import NO_TILE
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TileId
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, TileWrite
+from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, TileWrite
+from subgraph.operations.live_fleet import LiveFleet
 
 CATCH_UP_SECONDS = 2.0
 RETIRE_ATTEMPTS_MAX = 10

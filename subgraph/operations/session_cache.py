@@ -16,7 +16,7 @@ from subgraph.domain.errors import SessionManagerFailure, Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.domain.sessions import Session
-from subgraph.operations.ports import EventBus, KeyUsed, MainExists, MonotonicClock, NewToken, SlowConsumer
+from subgraph.operations.ports import EventBus, MonotonicClock, NewToken, SlowConsumer
 from subgraph.operations.recently_used import Load, RecentlyUsed
 from subgraph.operations.session_blobs import (
     Announcement,
@@ -27,6 +27,7 @@ from subgraph.operations.session_blobs import (
     Standing,
     is_copyable,
 )
+from subgraph.operations.session_ports import KeyUsed, MainExists
 from subgraph.operations.supervision import run_together
 
 logger = logging.getLogger(__name__)

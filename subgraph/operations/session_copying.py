@@ -8,8 +8,8 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.naming import NameConflict
 from subgraph.domain.sessions import Session, SessionState
 from subgraph.domain.sessions.copying import CopyPart, copy
+from subgraph.operations.coverage_ports import CoverageRegister
 from subgraph.operations.partition import Partition
-from subgraph.operations.ports import CoverageRegister
 from subgraph.operations.session_making import NO_KEY, Decide, OnceKey, SessionMaking
 
 

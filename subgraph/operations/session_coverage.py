@@ -16,9 +16,11 @@ from subgraph.domain.coverage.tiles import NO_TILE
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId, tile_id
 from subgraph.domain.sessions import Session, SessionState
+from subgraph.operations.coverage_ports import CoverageRegister, StandingCoverage
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX, LiveFleet, TileWrite
-from subgraph.operations.ports import CoverageRegister, SessionStore, StandingCoverage
+from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, TileWrite
+from subgraph.operations.live_fleet import LiveFleet
+from subgraph.operations.session_ports import SessionStore
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from subgraph.domain.session_list import SessionFilter, SessionOrder, list_for
 from subgraph.domain.sessions import SessionState
 from subgraph.operations.journal import EntryFilter, Journal
 from subgraph.operations.journal_feed import JournalFeed, Key
-from subgraph.operations.ports import Clock, Page, SessionStore, SlowConsumer
+from subgraph.operations.ports import Clock, Page, SlowConsumer
+from subgraph.operations.session_ports import SessionStore
 
 REPLAY_PAGE = 500
 STARTS = frozenset(

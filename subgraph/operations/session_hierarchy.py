@@ -8,7 +8,8 @@ from subgraph.domain.errors import NotFound
 from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session, SessionChange, as_of
 from subgraph.domain.sessions.hierarchy import Family, associate, check_associates, dissociate
-from subgraph.operations.ports import Clock, Page, SessionHierarchy
+from subgraph.operations.ports import Clock, Page
+from subgraph.operations.session_ports import SessionHierarchy
 
 
 @dataclass(frozen=True, slots=True)

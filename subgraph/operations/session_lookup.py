@@ -10,7 +10,8 @@ from subgraph.domain.naming import normal_name
 from subgraph.domain.session_list import COUNTED_MAX, SessionFilter, SessionList, SessionOrder, list_for
 from subgraph.domain.session_ref import CANDIDATES_MAX, RefKind, SessionRef, own_first, the_one
 from subgraph.domain.sessions import Session, SessionState, as_of
-from subgraph.operations.ports import Clock, Page, SessionDirectory
+from subgraph.operations.ports import Clock, Page
+from subgraph.operations.session_ports import SessionDirectory
 from subgraph.operations.sessions import Sessions
 
 

@@ -10,7 +10,7 @@ from subgraph.domain.errors import NameTaken
 from subgraph.domain.ids import SessionId
 from subgraph.domain.naming import NameConflict, check_name, normal_name, numbered
 from subgraph.domain.session_ref import RefKind
-from subgraph.operations.ports import SessionDirectory, SessionStore
+from subgraph.operations.session_ports import SessionDirectory, SessionStore
 
 ATTEMPTS_MAX = 100
 """So many others may take a number first: each attempt that fails is one that another caller won."""

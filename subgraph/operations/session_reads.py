@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session
-from subgraph.operations.ports import SessionStore
 from subgraph.operations.session_blobs import Copies, SessionKey, is_copyable, is_small
 from subgraph.operations.session_cache import SessionCache
+from subgraph.operations.session_ports import SessionStore
 
 
 @dataclass(frozen=True, slots=True)

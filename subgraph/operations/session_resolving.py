@@ -24,7 +24,7 @@ from subgraph.domain.prompt_session import (
 )
 from subgraph.domain.session_ref import CANDIDATES_MAX, RefKind
 from subgraph.domain.sessions import Session, SessionState, as_of
-from subgraph.operations.ports import ClientSessions, SessionDirectory
+from subgraph.operations.session_ports import ClientSessions, SessionDirectory
 from subgraph.operations.sessions import Sessions
 
 ATTEMPTS_MAX = 20

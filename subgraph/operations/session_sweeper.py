@@ -14,7 +14,8 @@ from typing import Protocol
 from subgraph.domain.access import Caller
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import TenantId
-from subgraph.operations.ports import Clock, MonotonicClock, SessionSweeps
+from subgraph.operations.ports import Clock, MonotonicClock
+from subgraph.operations.session_ports import SessionSweeps
 
 logger = logging.getLogger(__name__)
 

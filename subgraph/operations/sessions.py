@@ -10,7 +10,8 @@ from subgraph.domain.expiry import DEFAULTS, SessionDefaults
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.domain.sessions.hierarchy import check_associates
-from subgraph.operations.ports import Clock, MainExists, SessionStore
+from subgraph.operations.ports import Clock
+from subgraph.operations.session_ports import MainExists, SessionStore
 from subgraph.operations.session_reads import SessionReads
 
 TENANTS_MET_MAX = 10_000

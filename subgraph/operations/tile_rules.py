@@ -12,7 +12,8 @@ from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.tile_rules import TILES_WITH_FORBIDDEN_PODS_MAX
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import LiveFleet, TileWrite
+from subgraph.operations.fleet_writes import TileWrite
+from subgraph.operations.live_fleet import LiveFleet
 
 CATCH_UP_SECONDS = 2.0
 COMMIT_ATTEMPTS_MAX = 10

@@ -11,9 +11,9 @@ from subgraph.domain.coverage.tiles import NO_TILE
 from subgraph.domain.errors import InvalidInput, NotFound, SessionManagerFailure, Unavailable
 from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id, tile_id
 from subgraph.domain.sessions import Session, require_active
+from subgraph.operations.coverage_ports import CoverageChanged, CoverageRegister
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX
-from subgraph.operations.ports import CoverageChanged, CoverageRegister
+from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.sessions import Sessions
 

@@ -18,7 +18,7 @@ from subgraph.domain.ids import TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import SessionChange
 from subgraph.operations.idempotency import Idempotency
-from subgraph.operations.ports import KeyUsed
+from subgraph.operations.session_ports import KeyUsed
 from tests.support.databases import python_process
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("Idempotency keys on every creating mutation")]

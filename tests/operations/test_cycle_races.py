@@ -9,7 +9,8 @@ import pytest
 from subgraph.domain.ids import SessionId, TileId
 from subgraph.domain.ownership import AssignmentState, TileRecord
 from subgraph.operations import control_loop
-from subgraph.operations.live_fleet import LiveFleet, TileWrite
+from subgraph.operations.fleet_writes import TileWrite
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.operator import Operator
 from subgraph.operations.pods import NewPod, Pods
 from subgraph.operations.rebalancing import Rebalancing

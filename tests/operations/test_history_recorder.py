@@ -18,8 +18,8 @@ from subgraph.domain.fleet.terms import TermChange, living_terms
 from subgraph.domain.ids import PodId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState
 from subgraph.operations import history_recorder
+from subgraph.operations.fleet_writes import TileWrite
 from subgraph.operations.history_recorder import HistoryRecorder
-from subgraph.operations.live_fleet import TileWrite
 from subgraph.operations.operator import Operator
 from subgraph.operations.term_history import TermFilter, TermHistory
 from tests.operations.conftest import MakesPod, Starts, add_tiles

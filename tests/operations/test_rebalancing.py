@@ -10,7 +10,7 @@ from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason
 from subgraph.operations import rebalancing
-from subgraph.operations.live_fleet import TileWrite
+from subgraph.operations.fleet_writes import TileWrite
 from subgraph.operations.operator import Operator
 from subgraph.operations.rebalancing import Rebalancing
 from tests.operations.conftest import MakesPod, Starts, add_tiles

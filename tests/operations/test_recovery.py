@@ -13,7 +13,8 @@ from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import PodId, SessionId, TileId, tile_id
 from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.registration import TileTemplate
-from subgraph.operations.live_fleet import LiveFleet, TileWrite
+from subgraph.operations.fleet_writes import TileWrite
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.pods import NewPod
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import Pace

@@ -9,7 +9,7 @@ from subgraph.domain.fleet.fleet_plan import FleetMove, FleetPlan, Outcome
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentReason
-from subgraph.operations.live_fleet import PodLease
+from subgraph.operations.fleet_writes import PodLease
 from subgraph.operations.pods import Acknowledgement, NewPod
 from subgraph.operations.rebalancing import Rebalancing
 from tests.support.fleets import A, B

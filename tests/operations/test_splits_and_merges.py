@@ -15,7 +15,8 @@ from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, TileRecord
 from subgraph.domain.planning.resolution import ResolutionPolicy
 from subgraph.domain.succession import children_of
-from subgraph.operations.live_fleet import LiveFleet, TileWrite
+from subgraph.operations.fleet_writes import TileWrite
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.retirement import Retirement
 from tests.operations.conftest import MakesPod, Starts, add_tiles

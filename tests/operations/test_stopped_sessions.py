@@ -20,10 +20,12 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations import retirement as retirement_module
-from subgraph.operations.live_fleet import Beat, LiveFleet, TileWrite
-from subgraph.operations.ports import SessionStore
+from subgraph.operations.fleet_pulse import Beat
+from subgraph.operations.fleet_writes import TileWrite
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.session_coverage import SessionCoverage
+from subgraph.operations.session_ports import SessionStore
 from tests.operations.conftest import MakesPod, Starts
 from tests.support.fleet_process import FleetProcess
 from tests.support.fleets import TENANT, A, tile_ids

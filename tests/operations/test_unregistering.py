@@ -21,8 +21,9 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.sessions import Session, create
 from subgraph.domain.succession import children_of, merge, split
+from subgraph.operations.fleet_writes import TileWrite
 from subgraph.operations.label_rules import LabelRules
-from subgraph.operations.live_fleet import LiveFleet, TileWrite
+from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.partition import Partition
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.session_lifecycle import SessionLifecycle

@@ -20,7 +20,7 @@ from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase
-from subgraph.operations.live_fleet import PodLease
+from subgraph.operations.fleet_writes import PodLease
 from subgraph.operations.pod_assignments import AssignmentStep
 from subgraph.operations.pods import Acknowledgement, NewPod
 from subgraph.operations.ports import SlowConsumer

@@ -15,12 +15,12 @@ from subgraph.domain.loads import LoadMetric
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.suspicion import QuarantinePolicy
 from subgraph.operations.control_loop import ControlLoop, CycleFacts
+from subgraph.operations.coverage_ports import ActiveCoverage
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.operator import Operator
 from subgraph.operations.pod_assignments import PodAssignments
 from subgraph.operations.pods import Pods
-from subgraph.operations.ports import ActiveCoverage
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.recovery import Recovery
 from tests.simulation.network import Network, Stream, Unanswered

@@ -10,7 +10,7 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.operations.control_loop import CycleFacts
-from subgraph.operations.live_fleet import TileWrite
+from subgraph.operations.fleet_writes import TileWrite
 from subgraph.operations.retirement import Retirement
 from tests.simulation.checker import Checker
 from tests.simulation.network import Network, Unanswered

@@ -13,7 +13,7 @@ from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, SessionId, parse_tile_id
 from subgraph.domain.pods import PodStatus
 from subgraph.domain.succession import children_of, parent_of
-from subgraph.operations.live_fleet import TileWrite
+from subgraph.operations.fleet_writes import TileWrite
 from subgraph.operations.operator import Operator
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.retirement import Retirement

@@ -8,7 +8,7 @@ from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import JournalEntry, SessionEvent
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.operations.journal import EntryFilter
-from subgraph.operations.ports import MainExists
+from subgraph.operations.session_ports import MainExists
 
 
 class JournalInMemory:

@@ -25,8 +25,8 @@ from subgraph.domain.sessions import Session
 from subgraph.operations.journal import Journal
 from subgraph.operations.journal_feed import JournalFeed
 from subgraph.operations.outbox_relay import OutboxRelay
-from subgraph.operations.ports import SessionStore
 from subgraph.operations.session_events import EventsWanted, SessionEvents
+from subgraph.operations.session_ports import SessionStore
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import run_together
 from tests.support.journal_in_memory import JournalInMemory

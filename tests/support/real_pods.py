@@ -25,7 +25,7 @@ from subgraph.domain.errors import LeaseLost, NotFound, Unavailable
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase
-from subgraph.operations.live_fleet import PodLease
+from subgraph.operations.fleet_writes import PodLease
 from subgraph.operations.pod_assignments import PodAssignments
 from subgraph.operations.pods import Acknowledgement, NewPod
 from tests.support.fleet_process import FleetProcess

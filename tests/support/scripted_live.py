@@ -6,7 +6,8 @@ from typing import cast
 
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot
-from subgraph.operations.live_fleet import Beat, LiveFleet, LoadReading
+from subgraph.operations.fleet_pulse import Beat, LoadReading
+from subgraph.operations.live_fleet import LiveFleet
 from tests.support.fleets import snapshot
 
 

@@ -8,7 +8,7 @@ from subgraph.domain.errors import LeaseLost, NotFound, Unavailable
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState
-from subgraph.operations.live_fleet import PodLease
+from subgraph.operations.fleet_writes import PodLease
 from subgraph.operations.pods import Acknowledgement, NewPod, Registered
 from tests.support.fleet_process import FleetProcess
 from tests.support.model_sink import ModelSink

@@ -17,15 +17,13 @@ from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadReport
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
-from subgraph.operations.live_fleet import (
-    NOTHING_HELD,
-    Beat,
+from subgraph.operations.fleet_pulse import NOTHING_HELD, Beat, PodClaims
+from subgraph.operations.fleet_writes import (
     Committed,
     Guard,
     IncarnationBehind,
     Leadership,
     NotLeading,
-    PodClaims,
     PodLease,
     PodWrite,
     TileWrite,

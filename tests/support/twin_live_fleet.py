@@ -16,20 +16,16 @@ from subgraph.domain.load_report import LoadReport, join_reports
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
 from subgraph.operations.broadcast import Broadcast
-from subgraph.operations.live_fleet import (
-    NOTHING_HELD,
+from subgraph.operations.fleet_pulse import NOTHING_HELD, Beat, LoadReading, PodClaims, claims_among
+from subgraph.operations.fleet_writes import (
     TILES_PER_COMMIT_MAX,
-    Beat,
     Committed,
     Guard,
     Leadership,
-    LoadReading,
     NotLeading,
-    PodClaims,
     PodLease,
     PodWrite,
     TileWrite,
-    claims_among,
 )
 from tests.support.store_twin import Hears, StoreTwin, Told
 

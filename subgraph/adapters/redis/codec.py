@@ -13,7 +13,7 @@ from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId, parse_tile_id
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
-from subgraph.operations.live_fleet import Beat
+from subgraph.operations.fleet_pulse import Beat
 from subgraph.operations.term_history import LoggedChange
 
 _encoder = msgspec.json.Encoder()

@@ -25,21 +25,17 @@ from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadReport
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
-from subgraph.operations.live_fleet import (
-    NOTHING_HELD,
+from subgraph.operations.fleet_pulse import NOTHING_HELD, Beat, LoadReading, PodClaims, claims_among
+from subgraph.operations.fleet_writes import (
     TILES_PER_COMMIT_MAX,
-    Beat,
     Committed,
     Guard,
     IncarnationBehind,
     Leadership,
-    LoadReading,
     NotLeading,
-    PodClaims,
     PodLease,
     PodWrite,
     TileWrite,
-    claims_among,
 )
 
 logger = logging.getLogger(__name__)

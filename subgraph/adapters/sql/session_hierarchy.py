@@ -16,7 +16,8 @@ from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.session_list import SessionOrder
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.domain.sessions.hierarchy import Family
-from subgraph.operations.ports import ChangeGuard, Page, unguarded
+from subgraph.operations.ports import Page
+from subgraph.operations.session_ports import ChangeGuard, unguarded
 
 _ORDER = SessionOrder(is_descending=False)
 

@@ -14,7 +14,7 @@ from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
 from subgraph.domain import sessions
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionState
-from subgraph.operations.ports import ChangeGuard, unguarded
+from subgraph.operations.session_ports import ChangeGuard, unguarded
 
 _EXPIRE = (
     update(SESSION)

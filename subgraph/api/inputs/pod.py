@@ -7,7 +7,7 @@ from subgraph.api.scalars import Duration, Long
 from subgraph.domain.ids import AssignmentId, PodId, TileId, parse_assignment_id, parse_tile_id
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase
-from subgraph.operations.live_fleet import PodLease
+from subgraph.operations.fleet_writes import PodLease
 from subgraph.operations.pods import Acknowledgement, NewPod
 
 strawberry.enum(

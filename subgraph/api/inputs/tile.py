@@ -6,7 +6,7 @@ from subgraph.api.inputs.coverage import TileCoverageInput
 from subgraph.api.inputs.label import SessionDetailInput
 from subgraph.domain.coverage import parse_cell
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
-from subgraph.operations.live_fleet import TILES_PER_COMMIT_MAX
+from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX
 from subgraph.operations.unregistering import SESSIONS_PER_CALL_MAX
 
 
