@@ -64,7 +64,7 @@ class Connection:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.close_async()  # type: ignore[no-untyped-call]
+        await self._http.close_async()  # type: ignore[no-untyped-call]  # as above
 
     async def register(self, registration: dict[str, Any]) -> tuple[str, ChangeTold]:
         """Register; returns the lease token and what the pod is to do."""

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
+from redis.typing import KeyT, StreamIdT
 
 from subgraph.client.sink import SinkRecord
 
@@ -64,8 +65,8 @@ class TileChannel:
 
     async def read(self, positions: Mapping[str, int]) -> dict[str, list[SinkRecord]]:
         """The records after a sequence, per tile; waits a moment where there are none at all."""
-        wanted = {stream_of(tile_id): f"{sequence}-0" for tile_id, sequence in positions.items()}
-        answer: Any = await self._redis.xread(wanted, READ_COUNT, READ_BLOCK_MS)  # type: ignore[arg-type]
+        wanted: dict[KeyT, StreamIdT] = {stream_of(one): f"{sequence}-0" for one, sequence in positions.items()}
+        answer: Any = await self._redis.xread(wanted, READ_COUNT, READ_BLOCK_MS)
         streams = answer.items() if isinstance(answer, dict) else answer or ()
         found: dict[str, list[SinkRecord]] = {}
         for stream, entries in streams:

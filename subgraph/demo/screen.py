@@ -89,8 +89,8 @@ def _day(moment: Moment) -> RenderableType:
 
 def _pods(world: World, moment: Moment) -> RenderableType:
     table = Table(expand=True, box=None, pad_edge=False)
-    for name, justify in (("pod", "left"), ("process", "right"), ("status", "left"), ("load", "left"), ("", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("pod", "process", "status", "load", ""):
+        table.add_column(name, justify="right" if name in ("process", "") else "left")
     table.add_column("tiles", justify="right")
     for pod in world.pods:
         used = pod["utilization"]

@@ -67,10 +67,10 @@ def assignments(worker: Worker, said: list[tuple[str, list[OwnedTerm]]]) -> Assi
     return worker.assignments
 
 
-async def cut_short(assignments: Assignments, worker: Worker, name: str, told: object) -> None:
+async def cut_short(assignments: Assignments, worker: Worker, name: str, told: ChangeTold) -> None:
     """Apply a change, and be cancelled in the middle of a call, as when the lease is refused meanwhile."""
     worker.hangs_in = name
-    task = asyncio.create_task(assignments.apply(told))  # type: ignore[arg-type]
+    task = asyncio.create_task(assignments.apply(told))
     while not (worker.calls and worker.calls[-1][0] == name):
         await asyncio.sleep(0)
     task.cancel()

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+from redis.typing import EncodableT, FieldT
 
 from subgraph.client.audit import AuditFindings, AuditInterrupted, SinkAudit
 from subgraph.client.redis_connection import connect
@@ -34,8 +35,14 @@ def records(*sequences: int) -> list[SinkRecord]:
 
 
 async def plant(redis: Redis, name: str, tile_id: str, first: int, count: int, epoch: int) -> None:
-    entry: dict[str, str | int] = {"tile": tile_id, "first": first, "count": count, "epoch": epoch, "writer": "planted"}
-    await redis.xadd(sink_key(name, "accepted"), entry)  # type: ignore[arg-type]
+    entry: dict[FieldT, EncodableT] = {
+        "tile": tile_id,
+        "first": first,
+        "count": count,
+        "epoch": epoch,
+        "writer": "planted",
+    }
+    await redis.xadd(sink_key(name, "accepted"), entry)
 
 
 async def audited(redis: Redis, name: str) -> AuditFindings:

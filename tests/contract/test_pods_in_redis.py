@@ -167,7 +167,8 @@ async def test_the_rights_that_are_documented_are_enough(
     keys = [f"~session-manager:{{{fleet_id}}}:{name}" for name in written] + [f"%R~session-manager:{{{fleet_id}}}:meta"]
     commands = ["+eval", "+evalsha", "+script|load", "+client|setinfo", "+hello", "+time", "+info"]
     commands += ["+hget", "+hmget", "+hset", "+zadd", "+xadd"]
-    await redis.execute_command("ACL", "SETUSER", fleet_id, "on", ">secret", *keys, *commands)  # type: ignore[no-untyped-call]
+    rights = (*keys, *commands)
+    await redis.execute_command("ACL", "SETUSER", fleet_id, "on", ">secret", *rights)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
     async with FleetRedis(valkey_url.replace("unix://", f"unix://{fleet_id}:secret@"), fleet_id) as link:
         assert await link.report(A, "t", 1, LOADS)
         await link.renew(A, "t", 1)

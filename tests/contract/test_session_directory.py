@@ -43,12 +43,12 @@ def directory(database: Database) -> SqlSessionDirectory:
     return SqlSessionDirectory(database)
 
 
-def session(number: int, name: str | None = None, **changes: object) -> Session:
+def session(number: int, name: str | None = None, **changes: Any) -> Session:
     """A session whose id ends in the number, created so many minutes ago."""
     wanted = NewSession(display_name=name or f"session {number}")
     (made,) = sessions.create(wanted, TENANT, "ann", NOW - timedelta(minutes=number)).created
     made = replace(made, id=SessionId(f"00000000-0000-4000-8000-{number:012}"))
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 async def write(store: SqlSessionStore, *written: Session) -> None:
@@ -59,8 +59,8 @@ async def names(directory: SqlSessionDirectory, wanted: SessionList) -> list[str
     return [one.display_name for one in (await directory.page(wanted, LIMIT, None)).items]
 
 
-def listed(**conditions: object) -> SessionList:
-    return replace(SessionList(TENANT, ALL_STATES, NOW), **conditions)  # type: ignore[arg-type]
+def listed(**conditions: Any) -> SessionList:
+    return replace(SessionList(TENANT, ALL_STATES, NOW), **conditions)
 
 
 # ── By what they bear ─────────────────────────────────────────────────────────────────────────────────────────────

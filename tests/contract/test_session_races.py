@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from redis.asyncio import Redis
@@ -56,8 +57,8 @@ async def test_no_order_of_a_read_and_a_change_leaves_an_old_copy_or_shows_one(
         change = next_of(before)
         if warm != "cold":
             await (other if warm == "held" else one).read(before)
-        reader = Actor(lambda session=before: other.read(session))  # type: ignore[misc]
-        writer = Actor(lambda change=change: one.change(change))  # type: ignore[misc]
+        reader = Actor(partial(other.read, before))
+        writer = Actor(partial(one.change, change))
         for step in order:
             await (reader if step == "R" else writer).step()
             if is_asked_meanwhile:
@@ -170,7 +171,7 @@ async def test_what_changed_while_redis_was_away_is_shown_at_once_when_it_is_bac
         # The old copy is still in what Redis kept on its disk.
         assert [await process.read(session) for process in (one, other)] == [again.updated[0]] * 2
         for process in (one, other):
-            await eventually(lambda process=process: hears(process), "it listens again")  # type: ignore[misc]
+            await eventually(partial(hears, process), "it listens again")
         assert [await process.read(session) for process in (one, other)] == [again.updated[0]] * 2
 
 

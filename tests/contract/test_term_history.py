@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -198,8 +199,8 @@ async def test_every_restriction_applies(history: TermHistory) -> None:
         ]
     )
 
-    async def found(**wanted: object) -> list[int]:
-        return epochs(await everything(history, TermFilter(**wanted), first=1))  # type: ignore[arg-type]
+    async def found(**wanted: Any) -> list[int]:
+        return epochs(await everything(history, TermFilter(**wanted), first=1))
 
     assert await found() == [4, 3, 2, 1]
     assert await found(session_id=SESSION) == [3, 2, 1]

@@ -82,7 +82,7 @@ def test_what_is_no_cell_is_named_with_its_place(text: str) -> None:
 
 def test_a_value_that_is_no_text_is_refused() -> None:
     with pytest.raises(InvalidInput) as refused:
-        parse_cells([SAN_FRANCISCO])  # type: ignore[list-item]
+        parse_cells([SAN_FRANCISCO])  # type: ignore[list-item]  # a caller's mistake
     assert refused.value.path == ("coverage", "cells", "0")
 
 

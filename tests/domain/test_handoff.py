@@ -36,8 +36,8 @@ def records() -> Iterator[TileRecord]:
         yield tile(draining=draining, retiring=True, last_epoch=7)
 
 
-def _leads(dead: frozenset[str], others_receive: bool) -> Change:
-    return lambda record: settle_tile(record, NOW_MS, dead, POLICY, others_receive=others_receive)  # type: ignore[arg-type]
+def _leads(dead: frozenset[PodId], others_receive: bool) -> Change:
+    return lambda record: settle_tile(record, NOW_MS, dead, POLICY, others_receive=others_receive)
 
 
 def _given(step: Callable[[TileRecord, Term], TileRecord]) -> Change:
@@ -58,8 +58,8 @@ def _part_of_a_split(record: TileRecord) -> TileRecord | None:
     return succession.split(T1, record, 20, NOW_MS)[part]
 
 
-def _says(pod: str, epoch: int, phase: AcknowledgedPhase) -> Change:
-    return lambda record: ownership.acknowledge(T1, record, pod, epoch, phase, NOW_MS)  # type: ignore[arg-type]
+def _says(pod: PodId, epoch: int, phase: AcknowledgedPhase) -> Change:
+    return lambda record: ownership.acknowledge(T1, record, pod, epoch, phase, NOW_MS)
 
 
 def _registers_anew(slot: str, step: Change) -> Change:

@@ -8,7 +8,7 @@ import pytest
 from subgraph.domain.coverage import Coverage
 from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.fleet.recovery import Claim, LostSession, Regained, regain_claimed, regain_rest, tiling
-from subgraph.domain.ids import TileId, tile_id, version_of
+from subgraph.domain.ids import PodId, TileId, tile_id, version_of
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
 from tests.support.fleets import CELLS, SESSION, TENANT, A, B, C, fleet_of, held, pod, term, tile, tile_ids
@@ -38,9 +38,9 @@ def merged(regained: list[Regained]) -> Regained:
 
 
 def claimed(
-    session: LostSession, stored: Mapping[TileId, TileRecord], claims: Mapping[int, tuple[str, int]]
+    session: LostSession, stored: Mapping[TileId, TileRecord], claims: Mapping[int, tuple[PodId, int]]
 ) -> Regained:
-    wanted = {cell: Claim(pod_id, epoch) for cell, (pod_id, epoch) in claims.items()}  # type: ignore[arg-type]
+    wanted = {cell: Claim(pod_id, epoch) for cell, (pod_id, epoch) in claims.items()}
     return merged(list(regain_claimed(session, fleet_of(stored, {A: pod(), B: pod()}), wanted)))
 
 

@@ -1,11 +1,13 @@
 """The control loop on a real Valkey: tiles are placed, moved make-before-break, and taken from pods that are lost."""
 
+from typing import Any
+
 import pytest
 
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
-from subgraph.domain.ownership import AssignmentReason, AssignmentState, TileRecord
+from subgraph.domain.ownership import AssignmentReason, AssignmentState
 from subgraph.domain.pods import PodStatus
 from subgraph.operations.operator import Operator
 from subgraph.operations.retirement import Retirement
@@ -14,6 +16,7 @@ from tests.support.fleet_process import FleetProcess, Pace
 from tests.support.fleets import SESSION, A, B, C
 from tests.support.ownership_history import OwnershipHistory
 from tests.support.polling import eventually
+from tests.support.records import owner_in, record_in
 from tests.support.simulated_pod import SimulatedPod
 
 pytestmark = pytest.mark.anyio
@@ -40,12 +43,6 @@ def statuses(fleet: Fleet) -> dict[PodId, PodStatus]:
     return {pod.id: pod.record.status for pod in fleet.pods}
 
 
-def record_of(process: FleetProcess, tile_id: TileId) -> TileRecord:
-    record = process.view.current().record(tile_id)
-    assert record is not None
-    return record
-
-
 async def owned_by_all(process: FleetProcess, ids: list[TileId], *pods: SimulatedPod) -> Fleet:
     """The fleet once these pods, and no others, own these tiles, and nothing is under way."""
 
@@ -65,7 +62,7 @@ async def test_tiles_are_spread_over_the_pods_that_are_ready(
     ids = await add_tiles(process, 20)
     fleet = await owned_by_all(process, ids, a, b)
     assert {len(fleet.terms_of_pod(pod.id)) for pod in (a, b)} == {10}
-    assert {record_of(process, one).owner.reason for one in ids} == {AssignmentReason.INITIAL}  # type: ignore[union-attr]
+    assert {owner_in(fleet, one).reason for one in ids} == {AssignmentReason.INITIAL}
 
 
 async def test_tiles_wait_for_the_first_pod(start: Starts, make_pod: MakesPod, history: OwnershipHistory) -> None:
@@ -123,12 +120,12 @@ async def test_a_drain_moves_each_tile_make_before_break(
     # However long B takes, A works on at its epoch.
     cycles = len(process.cycles)
     await eventually(lambda: len(process.cycles) > cycles + 3, "more cycles")
-    assert record_of(process, tile).owner == old
+    assert record_in(process.view.current(), tile).owner == old
 
     a.does = ()
     await b.acknowledge(PREPARING)
     await process.until(lambda fleet: fleet.tiles.draining, "the cut-over")
-    record = record_of(process, tile)
+    record = record_in(process.view.current(), tile)
     assert record.owner is not None
     assert (record.owner.pod_id, record.owner.epoch) == (B, preparing.term.epoch)
     assert record.draining is not None
@@ -159,9 +156,9 @@ def _states(history: OwnershipHistory, tile: TileId) -> list[str]:
     return told
 
 
-async def preparing(start: Starts, make_pod: MakesPod, **pace: object) -> tuple[FleetProcess, TileId, SimulatedPod]:
+async def preparing(start: Starts, make_pod: MakesPod, **pace: Any) -> tuple[FleetProcess, TileId, SimulatedPod]:
     """A tile that drains from A, while the next owner, B, does not get ready."""
-    process = await start(pace=Pace(**pace))  # type: ignore[arg-type]
+    process = await start(pace=Pace(**pace))
     (tile,) = await add_tiles(process, 1)
     a = await make_pod(process, A)
     await owned_by_all(process, [tile], a)
@@ -188,9 +185,9 @@ async def test_a_next_owner_that_takes_too_long_is_given_up(
     start: Starts, make_pod: MakesPod, history: OwnershipHistory
 ) -> None:
     process, tile, _ = await preparing(start, make_pod, handoff=HandoffPolicy(prepare_timeout_ms=300))
-    first = record_of(process, tile).next
+    first = record_in(process.view.current(), tile).next
     await process.until(
-        lambda fleet: fleet.record(tile) and fleet.tiles.next and fleet.record(tile).next != first,  # type: ignore[union-attr]
+        lambda fleet: fleet.tiles.next and record_in(fleet, tile).next != first,
         "B is asked again",
     )
     assert _states(history, tile)[-3:] == ["A* next B", "A*", "A* next B"]
@@ -212,8 +209,8 @@ async def test_a_live_pod_that_never_takes_over_is_told_again_and_then_loses_its
     await process.until(told_again, "it is told again")
     b = await make_pod(process, B)
     fleet = await owned_by_all(process, ids, b)
-    assert {record_of(process, one).owner.reason for one in ids} == {AssignmentReason.NOT_TAKEN_OVER}  # type: ignore[union-attr]
-    assert {record_of(process, one).suspicion for one in ids} == {None}
+    assert {owner_in(fleet, one).reason for one in ids} == {AssignmentReason.NOT_TAKEN_OVER}
+    assert {record_in(fleet, one).suspicion for one in ids} == {None}
     slow = fleet.pods.get(A)
     assert slow is not None
     assert slow.record.status is PodStatus.READY

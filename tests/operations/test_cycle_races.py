@@ -21,6 +21,7 @@ from tests.support.fleets import SESSION, TENANT, A, B, C, tile_ids
 from tests.support.interrupted_live import Hook, InterruptedLive
 from tests.support.ownership_history import OwnershipHistory
 from tests.support.polling import eventually
+from tests.support.records import record_in
 from tests.support.simulated_pod import SimulatedPod
 
 pytestmark = pytest.mark.anyio
@@ -72,12 +73,11 @@ def _is_working(process: FleetProcess, tile: TileId, pod: SimulatedPod) -> bool:
 
 async def cut_over_and_place(process: FleetProcess, tile: TileId) -> None:
     """One change after which a cycle has both to cut over the tile and to place another one."""
-    record = process.view.current().record(tile)
-    assert record is not None
+    record = record_in(process.view.current(), tile)
     assert record.next is not None
     ready = msgspec.structs.replace(record, next=msgspec.structs.replace(record.next, ready=True))
     await write(process, tiles={tile: ready, OTHER_TILE: TileRecord(TENANT)})
-    await process.until(lambda fleet: fleet.record(OTHER_TILE).owner, "the other tile is placed")  # type: ignore[union-attr]
+    await process.until(lambda fleet: record_in(fleet, OTHER_TILE).owner, "the other tile is placed")
 
 
 async def test_a_session_that_stops_while_its_tile_is_cut_over_stays_stopped(
@@ -86,8 +86,7 @@ async def test_a_session_that_stops_while_its_tile_is_cut_over_stays_stopped(
     process, live, tile = await about_to_cut_over(start, make_pod)
     live.before["reserve_versions"] = lambda: _retire(process)
     await cut_over_and_place(process, tile)
-    record = process.view.current().record(tile)
-    assert record is not None
+    record = record_in(process.view.current(), tile)
     assert record.retiring
     assert record.draining is not None
     assert (record.owner, record.draining.pod_id) == (None, A)
@@ -97,8 +96,7 @@ async def test_a_change_that_comes_while_others_are_placed_is_kept(
     start: Starts, make_pod: MakesPod, history: OwnershipHistory
 ) -> None:
     process, live, tile = await about_to_cut_over(start, make_pod)
-    record = process.view.current().record(tile)
-    assert record is not None
+    record = record_in(process.view.current(), tile)
 
     async def change() -> None:
         await write(process, tiles={tile: msgspec.structs.replace(record, next=None, capacity=7.0)})
@@ -219,7 +217,6 @@ async def test_a_tile_is_not_taken_from_a_lost_pod_that_is_back_with_it(
     await eventually(lambda: not live.before, "A is lost, and comes back while its tile is given away")
     cycles = len(process.cycles)
     await eventually(lambda: len(process.cycles) > cycles + 1, "the loop goes on")
-    record = process.view.current().record(tile)
-    assert record is not None
+    record = record_in(process.view.current(), tile)
     assert record.owner is not None
     assert (record.owner.pod_id, record.owner.epoch) == (A, term.term.epoch)

@@ -63,6 +63,18 @@ def given(live: ScriptedLive) -> int:
     return live.snapshots_given
 
 
+async def another_pulse(live: ScriptedLive) -> None:
+    heard = live.beats_given
+    await eventually(lambda: live.beats_given > heard, "another pulse")
+
+
+async def begun_anew(live: ScriptedLive, failure: Exception) -> None:
+    """Following has failed, and a snapshot was given after it."""
+    before = given(live)
+    live.tell(failure)
+    await eventually(lambda: given(live) > before, "a new snapshot")
+
+
 async def test_nothing_is_answered_before_the_first_snapshot(live: ScriptedLive) -> None:
     live.snapshot_waits.clear()
     async with following(live) as view:
@@ -148,8 +160,7 @@ async def test_a_process_that_reads_slowly_but_gets_further_reads_on(live: Scrip
     live.published_version = 100
     for version in range(10, 14):
         live.arrive(FleetChange(version, version + 1, {T1: tile(last_epoch=version)}))
-        heard = live.beats_given
-        await eventually(lambda heard=heard: live.beats_given > heard, "another pulse")  # type: ignore[misc]
+        await another_pulse(live)
     assert given(live) == 1
 
 
@@ -187,9 +198,7 @@ async def test_what_a_store_holds_that_no_leader_has_taken_over_is_not_shown(
 
 async def test_every_failure_of_following_begins_anew(live: ScriptedLive, view: FleetView) -> None:
     for failure in (Unavailable("cut"), SlowConsumer("slow")):
-        before = given(live)
-        live.tell(failure)
-        await eventually(lambda before=before: given(live) > before, "a new snapshot")  # type: ignore[misc]
+        await begun_anew(live, failure)
         await current(view)
 
 

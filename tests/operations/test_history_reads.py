@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -21,6 +22,7 @@ from subgraph.operations.churn import KEPT_SECONDS, WINDOW_MS_MAX, WINDOWS_KEPT_
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.history import History
 from subgraph.operations.history_retention import HistoryRetention
+from subgraph.operations.leadership import Candidacy
 from subgraph.operations.recent_ends import RecentEnds
 from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, Churn, TermFilter
 from tests.support.fleets import SESSION, T1, T2, TENANT, A, B, held, pod, snapshot, term, tile
@@ -274,6 +276,9 @@ class Leader:
     leads = True
 
 
+LEADER = cast(Candidacy, Leader())
+
+
 async def test_terms_that_ended_longer_ago_than_the_retention_are_swept_in_batches_and_living_ones_stay(
     recorded: SqlTermHistory, live: ScriptedLive, view: FleetView
 ) -> None:
@@ -283,7 +288,7 @@ async def test_terms_that_ended_longer_ago_than_the_retention_are_swept_in_batch
     old, count = live.now_ms - 30 * day_ms - 1, 2 * TERMS_PER_WRITE_MAX + 1
     await recorded.record([fact(epoch, LOST, ended_at_ms=old) for epoch in range(100, 100 + count)])
     await recorded.record([fact(1, LOST, ended_at_ms=live.now_ms - 29 * day_ms), fact(2, ACTIVE, at_ms=1)])
-    retention = HistoryRetention(recorded, view, Leader(), 30 * day_ms)  # type: ignore[arg-type]
+    retention = HistoryRetention(recorded, view, LEADER, 30 * day_ms)
     assert await retention.sweep() == count
     assert await retention.sweep() == 0
     page = await recorded.page(TermFilter(), 10, None)
@@ -294,5 +299,5 @@ async def test_nothing_is_swept_while_the_time_is_not_known(recorded: SqlTermHis
     ignorant = FleetView(live.as_port(), LEASE_MS, LoadMetric.RECORDS, Clock())
     await recorded.record([fact(1, LOST, ended_at_ms=1)])
     with pytest.raises(Unavailable):
-        await HistoryRetention(recorded, ignorant, Leader(), 1).sweep()  # type: ignore[arg-type]
+        await HistoryRetention(recorded, ignorant, LEADER, 1).sweep()
     assert len((await recorded.page(TermFilter(), 10, None)).items) == 1

@@ -114,7 +114,7 @@ async def test_a_new_leader_loses_no_pod_for_one_lease_and_then_those_that_are_s
     assert term is not None
     beat = await other.live.beat()
     assert term.grace_ends_at_ms >= beat.now_ms
-    await other.until(lambda fleet: fleet.pods.get(A).record.status is PodStatus.LOST, "the pod is lost")  # type: ignore[union-attr]
+    await other.until(lambda fleet: {pod.record.status for pod in fleet.pods} == {PodStatus.LOST}, "the pod is lost")
     status_at_ms = next(iter(other.view.current().pods)).record.status_at_ms
     assert status_at_ms >= term.grace_ends_at_ms
     heir = await make_pod(other, B)

@@ -11,6 +11,7 @@ from subgraph.operations.pods import NewPod, Pods
 from tests.operations.conftest import Starts, add_tiles
 from tests.support.fleets import A
 from tests.support.interrupted_live import InterruptedLive
+from tests.support.records import owner_in
 
 pytestmark = pytest.mark.anyio
 
@@ -31,4 +32,4 @@ async def test_a_registration_that_is_overtaken_is_told_of_no_term_of_the_other_
         await slow.register(NewPod(A, "test", 100.0))
     assert refused.value.superseded
     assert process.view.current().instance_of(A) == registered[0].lease_token
-    assert process.view.current().record(tile).owner.pod_id == A  # type: ignore[union-attr]
+    assert owner_in(process.view.current(), tile).pod_id == A

@@ -9,7 +9,6 @@ import pytest
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.fleet.quarantine import quarantined_rows
 from subgraph.domain.ids import PodId, TileId
-from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodStatus
 from subgraph.domain.suspicion import QuarantinePolicy
 from subgraph.operations.hand_moves import HandMoves
@@ -20,6 +19,7 @@ from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
 from tests.support.fleets import TENANT
 from tests.support.polling import eventually
+from tests.support.records import record_in
 from tests.support.simulated_pod import SimulatedPod
 
 pytestmark = pytest.mark.anyio
@@ -51,12 +51,6 @@ async def deadly(process: FleetProcess, poison: TileId, pods: Sequence[Simulated
         await asyncio.wait([task])
 
 
-def record_of(process: FleetProcess, tile_id: TileId) -> TileRecord:
-    record = process.view.current().record(tile_id)
-    assert record is not None
-    return record
-
-
 def is_quarantined(process: FleetProcess, tile_id: TileId) -> Callable[[], bool]:
     def look() -> bool:
         fleet = process.view.current()
@@ -74,7 +68,7 @@ async def killed_three(
     async with deadly(process, poison, pods) as died:
         await eventually(is_quarantined(process, poison), "the tile is quarantined")
         assert len(died) == 3
-    suspicion = record_of(process, poison).suspicion
+    suspicion = record_in(process.view.current(), poison).suspicion
     assert suspicion is not None
     assert [loss.pod_id for loss in suspicion.losses] == died
     return poison, [pod for pod in pods if pod.id not in died], others
@@ -103,7 +97,7 @@ async def test_after_its_time_it_is_placed_again_and_the_next_loss_doubles_the_w
     async with deadly(process, poison, fourth) as died:
         await eventually(lambda: died == [fourth[0].id], "it kills the fourth")
         await eventually(is_quarantined(process, poison), "it is quarantined again")
-    suspicion = record_of(process, poison).suspicion
+    suspicion = record_in(process.view.current(), poison).suspicion
     assert suspicion is not None
     assert (suspicion.quarantines, suspicion.in_a_row) == (2, 4)
     assert 1_900 <= suspicion.quarantined_until_ms - suspicion.losses[-1].at_ms <= 4_000
@@ -125,7 +119,7 @@ async def test_a_release_places_the_tile_at_once(start: Starts, make_pod: MakesP
     poison, (fourth,), _ = await killed_three(process, make_pod)
     await TileRules(process.live, process.view).release(CALLER, poison)
     await process.until(lambda fleet: fleet.terms_of_pod(fourth.id), "it is placed")
-    assert record_of(process, poison).suspicion is None
+    assert record_in(process.view.current(), poison).suspicion is None
 
 
 async def test_a_move_by_hand_frees_the_tile(start: Starts, make_pod: MakesPod) -> None:
@@ -134,7 +128,7 @@ async def test_a_move_by_hand_frees_the_tile(start: Starts, make_pod: MakesPod) 
     rebalancing = Rebalancing(process.live, process.view, WITHOUT_COOL_DOWN)
     moved = await HandMoves(process.live, process.view, rebalancing).move(CALLER, poison, fourth.id)
     assert moved.term.pod_id == fourth.id
-    assert record_of(process, poison).suspicion is None
+    assert record_in(process.view.current(), poison).suspicion is None
 
 
 async def test_a_process_that_crashes_and_starts_again_under_its_name_counts_one_that_left_does_not(
@@ -146,12 +140,12 @@ async def test_a_process_that_crashes_and_starts_again_under_its_name_counts_one
     async def losses_after_restart(*, leaves: bool) -> int:
         pod = await make_pod(process, PODS[0])
         await process.until(lambda fleet: fleet.terms_of_pod(pod.id), "it has the tile")
-        before = record_of(process, tile_id).suspicion
+        before = record_in(process.view.current(), tile_id).suspicion
         await pod.die()
         if leaves:
             await process.pods.deregister(pod.lease)
         await process.pods.register(NewPod(PODS[0], "test", 100.0))
-        after = record_of(process, tile_id).suspicion
+        after = record_in(process.view.current(), tile_id).suspicion
         return (after.in_a_row if after else 0) - (before.in_a_row if before else 0)
 
     assert await losses_after_restart(leaves=False) == 1
@@ -168,4 +162,4 @@ async def test_a_process_that_still_holds_its_tile_is_not_suspected_of_having_di
     await process.until(lambda fleet: fleet.terms_of_pod(pod.id), "it has the tile")
     held = {one.tile_id: one.term.epoch for one in pod.terms()}
     await pod.register(held=held)
-    assert record_of(process, tile_id).suspicion is None
+    assert record_in(process.view.current(), tile_id).suspicion is None

@@ -35,6 +35,7 @@ from tests.support.lossy_world import (
 )
 from tests.support.polling import eventually
 from tests.support.real_pods import by_pod
+from tests.support.records import owner_in, record_in
 
 pytestmark = pytest.mark.anyio
 
@@ -115,11 +116,8 @@ async def test_what_nobody_claims_waits_for_one_lease_and_comes_back_as_it_was_r
     fleet = await world.fleet()
     orphans = [*by_pod(before)[leaver.id], *ids]
     for one in orphans:
-        record = fleet.record(one)
-        assert record is not None
-        assert record.owner is not None
-        assert record.owner.assigned_at_ms >= flushed_at_ms + PACE.pod_lease_ms
-    assert [fleet.record(one).capacity for one in ids] == [7.0, 7.0]  # type: ignore[union-attr]
+        assert owner_in(fleet, one).assigned_at_ms >= flushed_at_ms + PACE.pod_lease_ms
+    assert [record_in(fleet, one).capacity for one in ids] == [7.0, 7.0]
     assert_kept({one: owner for one, owner in before.items() if one not in orphans}, after)
 
 
@@ -164,11 +162,9 @@ async def test_a_claim_that_comes_while_the_rest_is_restored_is_decided_before_a
     async with Redis.from_url(valkey.url) as client:
         await client.flushall()
     fleet = await process.until(lambda fleet: is_owned(fleet, tile), "the tile has an owner again")
-    record = fleet.record(tile)
-    assert record is not None
-    assert record.owner is not None
-    assert (record.owner.pod_id, record.owner.reason) == (A, AssignmentReason.RECOVERED)
-    assert record.owner.epoch > epoch
+    owner = owner_in(fleet, tile)
+    assert (owner.pod_id, owner.reason) == (A, AssignmentReason.RECOVERED)
+    assert owner.epoch > epoch
 
 
 def is_owned(fleet: Fleet, tile: TileId) -> bool:

@@ -30,6 +30,12 @@ def register() -> Register:
     return _SqlAway()
 
 
+async def leading(start: Starts, valkey: EmbeddedValkey) -> FleetProcess:
+    process = await start(valkey.url)
+    await eventually(lambda: process.candidacy.leads, "it leads")
+    return process
+
+
 async def test_sql_put_back_behind_the_live_store_is_raised_above_it(world: World, fleet_id: str) -> None:
     before = await world.settled()
     for _ in range(2):
@@ -45,12 +51,9 @@ async def test_sql_behind_a_store_that_this_process_has_not_seen_is_said_and_hea
     start: Starts, valkey: EmbeddedValkey, register: Register, fleet_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
-        process = await start(valkey.url)
-        await eventually(lambda process=process: process.candidacy.leads, "it leads")  # type: ignore[misc]
-        await process.stop()
+        await (await leading(start, valkey)).stop()
     incarnation, register.incarnations[fleet_id] = register.incarnations[fleet_id], 1
-    process = await start(valkey.url)
-    await eventually(lambda: process.candidacy.leads, "it leads")
+    await leading(start, valkey)
     assert register.incarnations[fleet_id] == incarnation + 1
     assert "SQL is behind the live store" in caplog.text
 

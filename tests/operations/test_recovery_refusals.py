@@ -14,6 +14,7 @@ from subgraph.operations.pods import Acknowledgement, NewPod
 from subgraph.operations.rebalancing import Rebalancing
 from tests.support.fleets import A, B
 from tests.support.lossy_world import AS_PLACED, World, emptied, restarted, versions
+from tests.support.records import owner_in
 from tests.support.simulated_pod import SimulatedPod
 
 pytestmark = pytest.mark.anyio
@@ -25,14 +26,10 @@ async def kept_plan(world: World, tile_id: TileId, target: PodId) -> FleetPlan:
     """A plan of one move, as a dry run leaves it behind."""
     process = world.process
     fleet, now_ms = await world.fleet(), (await process.live.beat()).now_ms
-    record, pod = fleet.record(tile_id), fleet.pods.get(target)
-    assert record is not None
-    assert record.owner is not None
+    owner, pod = owner_in(fleet, tile_id), fleet.pods.get(target)
     assert pod is not None
     [(_, version)] = await versions(world, [tile_id])
-    move = FleetMove(
-        tile_id, record.owner.pod_id, target, AssignmentReason.MANUAL, 1.0, 0.0, int(version), pod.changed_at
-    )
+    move = FleetMove(tile_id, owner.pod_id, target, AssignmentReason.MANUAL, 1.0, 0.0, int(version), pod.changed_at)
     even = Outcome(1.0, 0.5, 0)
     plan = FleetPlan(uuid4().hex, fleet.version, now_ms, now_ms + 60_000, [move], [], None, even, even, 1.0, 0.0, 0.1)
     await process.live.keep_plan(plan)

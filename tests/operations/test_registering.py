@@ -31,6 +31,7 @@ from tests.operations.conftest import Starts
 from tests.support.fleet_process import FleetProcess
 from tests.support.fleets import CELLS, TENANT
 from tests.support.interrupted_live import InterruptedLive
+from tests.support.records import record_in
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +123,7 @@ async def test_who_repeats_a_registration_that_was_cut_short_gets_the_tiles_that
     done = await interrupted.register(CALLER, session.id, CELLS[:7], TileTemplate(capacity=9.0))
     assert done.registered == 5
     assert covered(process, session.id) == CELLS[:7]
-    capacities = {one: process.view.current().record(one).capacity for one in done.tile_ids}  # type: ignore[union-attr]
+    capacities = {one: record_in(process.view.current(), one).capacity for one in done.tile_ids}
     assert sorted(filter(None, capacities.values())) == [3.0] * 6 + [9.0]
     assert (await interrupted.register(CALLER, session.id, CELLS[:7], TEMPLATE)).registered == 0
 

@@ -1,5 +1,7 @@
 """A session's tiles as one: which match a query, and their sums."""
 
+from typing import Any
+
 import h3.api.basic_int as h3
 import pytest
 
@@ -42,9 +44,9 @@ def fleet() -> Fleet:
     return fleet
 
 
-def found(fleet: Fleet, **query: object) -> set[TileId]:
+def found(fleet: Fleet, **query: Any) -> set[TileId]:
     rows = session_rows(fleet, TENANT, SESSION)
-    matches = matching(fleet, rows, TileQuery(**query), NOW_MS, INTERVAL_MS)  # type: ignore[arg-type]
+    matches = matching(fleet, rows, TileQuery(**query), NOW_MS, INTERVAL_MS)
     return {fleet.tiles.id_of(row) for row in matches.tolist()}
 
 

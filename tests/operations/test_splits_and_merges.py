@@ -26,6 +26,7 @@ from tests.support.interrupted_live import InterruptedLive
 from tests.support.model_sink import ModelSink
 from tests.support.ownership_history import OwnershipHistory
 from tests.support.polling import eventually
+from tests.support.records import owner_in, record_in
 from tests.support.simulated_pod import SimulatedPod
 
 pytestmark = pytest.mark.anyio
@@ -97,7 +98,8 @@ async def test_a_hot_tile_splits_and_its_parts_spread_over_the_pods(
     assert fleet.pod_loads().sum() == pytest.approx(140.0, rel=0.01)
     splits = sum(cycle.splits for cycle in process.cycles)
     assert splits == 1
-    reasons = {moment.record.owner.reason for part in parts for moment in history.of(part) if moment.record.owner}  # type: ignore[union-attr]
+    told = [moment.record for part in parts for moment in history.of(part)]
+    reasons = {record.owner.reason for record in told if record and record.owner}
     assert AssignmentReason.TILE_SPLIT in reasons
     # What carries the same load as before stays split.
     cycles = len(process.cycles)
@@ -115,10 +117,8 @@ async def test_cold_siblings_on_one_pod_merge_again(
     await process.until(lambda fleet: working(fleet).keys() == set(children_of(tile)), "the tile has split")
     load.load_of = lambda _: 0.1
     fleet = await process.until(lambda fleet: working(fleet).keys() == {tile}, "the parts have merged")
-    record = fleet.record(tile)
-    assert record is not None
-    assert record.owner is not None
-    assert (record.owner.reason, record.replaces) == (AssignmentReason.TILE_MERGED, ())
+    assert owner_in(fleet, tile).reason is AssignmentReason.TILE_MERGED
+    assert record_in(fleet, tile).replaces == ()
     assert sum(cycle.merges for cycle in process.cycles) == 1
 
 

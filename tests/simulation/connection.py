@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from subgraph.client.manager import (
@@ -111,7 +112,7 @@ class PodConnection:
             try:
                 async for step in server.assignments.follow(PodId(pod_id), token, after_version):
                     told = _change(step)
-                    stream.tell(lambda told=told: inbox.put_nowait(told))  # type: ignore[misc]
+                    stream.tell(partial(inbox.put_nowait, told))
             except (SessionManagerFailure, SlowConsumer) as failure:
                 ended = self._as_client_sees_it(failure)
                 stream.tell(lambda: inbox.put_nowait(ended))

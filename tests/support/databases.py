@@ -6,10 +6,10 @@ import contextlib
 import functools
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -107,10 +107,10 @@ async def execute_in(url: str, work: Callable[[Connection], T]) -> T:
         await engine.dispose()
 
 
-def _run(main: Callable[[], object]) -> None:
+def _run(main: Callable[[], Coroutine[Any, Any, object]]) -> None:
     # In a thread, because a test's event loop may run in this one.
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(lambda: asyncio.run(main())).result()  # type: ignore[arg-type]
+        thread.submit(lambda: asyncio.run(main())).result()
 
 
 def python_process(program: str, *arguments: str) -> subprocess.Popen[str]:

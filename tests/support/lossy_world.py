@@ -7,7 +7,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from subgraph.adapters.embedded_valkey import EmbeddedValkey
-from subgraph.client.audit import SinkAudit
+from subgraph.client.audit import AuditFindings, SinkAudit
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.ids import PodId, TileId
@@ -57,7 +57,7 @@ class World:
         """The fleet as the process sees it, once it is in touch with the store."""
         return await self.process.until(lambda fleet: fleet.version, "the process is in touch")
 
-    async def _audited(self, audit: SinkAudit):  # type: ignore[no-untyped-def]
+    async def _audited(self, audit: SinkAudit) -> AuditFindings:
         while await audit.follow():
             pass
         return audit.findings

@@ -11,6 +11,7 @@ A transcript is a story in `#` lines, the fleet, and after `plan` what the plann
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Scene:
     tiles: dict[str, list[str]] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
     beside: set[frozenset[str]] = field(default_factory=set)
-    policy: dict[str, float] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
 
     def put(self, section: str, words: list[str]) -> None:
         """Take in a line of a section."""
@@ -120,5 +121,5 @@ def transcribe(text: str) -> str:
             scene.put(section, line.split())
         else:
             raise ValueError(f"line {number} belongs to no section: {line!r}")
-    plan = plan_rebalance(scene.columns(), BalancePolicy(**scene.policy))  # type: ignore[arg-type]  # by field name
+    plan = plan_rebalance(scene.columns(), BalancePolicy(**scene.policy))
     return told + "\nplan\n" + "".join(f"  {line}\n" for line in scene.told(plan))

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +58,10 @@ class Demo:
         )
         return int(children.stdout.split()[0]) if children.stdout else None
 
-    async def _until(self, condition: object, what: str) -> None:
+    async def _until(self, condition: Callable[[], object], what: str) -> None:
         def holds() -> bool:
             assert self.process.poll() is None, self.printed_at.read_text()
-            return bool(condition())  # type: ignore[operator]
+            return bool(condition())
 
         await eventually(holds, what, SECONDS_MAX)
 

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+from redis.typing import EncodableT, FieldT
 
 from subgraph.adapters.redis import codec
 from subgraph.adapters.redis.connection import told_as_unavailable
@@ -101,16 +102,14 @@ class RedisLoadReports:
     async def _put_aside(self, entry_id: str, fields: Mapping[bytes, bytes], why: str) -> None:
         # Whoever else writes into the stream must not end every process that reads it.
         logger.warning("load report %s of pod %r is passed over: %s", entry_id, fields.get(b"pod"), why)
-        kept: dict[bytes, bytes] = {name[:64]: value[:SET_ASIDE_BYTES_MAX] for name, value in [*fields.items()][:20]}
+        kept: dict[FieldT, EncodableT] = {
+            name[:64]: value[:SET_ASIDE_BYTES_MAX] for name, value in [*fields.items()][:20]
+        }
         try:
             with told_as_unavailable():
                 # Under its own id, which a stream takes once: every process that reads the report sets it aside.
                 await self._redis.xadd(
-                    self._set_aside,
-                    {**kept, b"why": why.encode()},  # type: ignore[dict-item]
-                    entry_id,
-                    SET_ASIDE_MAX,
-                    approximate=True,
+                    self._set_aside, {**kept, b"why": why.encode()}, entry_id, SET_ASIDE_MAX, approximate=True
                 )
         except ResponseError as error:
             if "equal or smaller" not in str(error):

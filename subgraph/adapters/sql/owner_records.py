@@ -103,7 +103,7 @@ class SqlOwnerRecords:
         )
         while True:
             page = told.where(entries.position > after).order_by(entries.position).limit(ENTRIES_PER_READ)
-            rows = await self._database.read(lambda it, page=page: it.execute(page).all())  # type: ignore[misc]
+            rows = await self._read(page)
             cleared = [values for row in rows if (values := _cleared(row, traces)) is not None]
             if cleared:
                 # They tell nothing new, so they keep their positions and are not announced again.
@@ -114,11 +114,14 @@ class SqlOwnerRecords:
 
     async def _until_none_left(self, wanted: Select[Any], removal: Callable[[Sequence[Any]], Delete]) -> None:
         while True:
-            rows = await self._database.read(lambda it: it.execute(wanted.limit(ROWS_PER_WRITE)).all())
+            rows = await self._read(wanted.limit(ROWS_PER_WRITE))
             if rows:
                 await self._write(removal(rows))
             if len(rows) < ROWS_PER_WRITE:
                 return
+
+    async def _read(self, query: Select[Any]) -> Sequence[Any]:
+        return await self._database.read(lambda it: it.execute(query).all())
 
     async def _write(self, statement: Delete | Update, values: list[dict[str, Any]] | None = None) -> None:
         await self._database.write(partial(_execute, statement, values))

@@ -1,6 +1,7 @@
 """Owns the search for a few tiles that cover a need: of all sets of up to four, the one that costs least."""
 
 from functools import cache
+from typing import Literal
 
 import numpy as np
 
@@ -63,13 +64,13 @@ def _sets(load: Loads, cost: Loads, need: Loads) -> tuple[Loads, Loads]:
     return np.minimum(set_load, SUM_MAX), set_cost
 
 
-def _places(sums: Loads, wanted: Loads, side: str) -> Positions:
+def _places(sums: Loads, wanted: Loads, side: Literal["left", "right"]) -> Positions:
     """Return, row by row, where the wanted sums would stand among these, which are sorted."""
     rows, width = sums.shape
     # All rows are searched at once: each is lifted above the one before.
     lift = 2 * SUM_MAX * np.arange(rows)[:, None]
     within = np.clip(wanted, -0.5 * SUM_MAX, 1.5 * SUM_MAX) + lift
-    found = np.searchsorted((sums + lift).ravel(), within.ravel(), side=side)  # type: ignore[call-overload]  # by name
+    found = np.searchsorted((sums + lift).ravel(), within.ravel(), side=side)
     places: Positions = found.reshape(rows, -1) - width * np.arange(rows)[:, None]
     return places
 
