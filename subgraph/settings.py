@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from subgraph import title_settings, token_settings
+from subgraph.addresses import is_loopback
 from subgraph.domain.claims import ClaimNames
 from subgraph.domain.expiry import MAX_HISTORY_MAX, TTL_MAX, TTL_MIN
 from subgraph.domain.loads import LoadMetric
-from subgraph.token_settings import is_loopback, problems
 
 PREFIX = "SESSION_MANAGER_"
 
@@ -114,6 +115,12 @@ class Settings:
     """How often sessions are looked for that have expired, or that retention ends."""
     session_copies_max: int = 10_000
     """Copies of sessions that a process keeps to read them from; what it was not asked for goes first."""
+    title_provider_url: str | None = None
+    """Who makes titles of queries ([titles.md](titles.md)); without it they are the queries' first lines."""
+    title_provider_token: str | None = field(default=None, repr=False)
+    """The secret that is shown to the title provider as a bearer token."""
+    title_provider_seconds: float = 10.0
+    """How long a title may take before it is the query's first line."""
     idempotency_hours: float = 24.0
     """How long an idempotency key is remembered."""
     metrics: bool = True
@@ -164,7 +171,7 @@ class Settings:
         _require(
             0.01 <= kept_hours <= 8_760, "idempotency_hours", f"must lie between 0.01 and 8760, not {kept_hours:g}"
         )
-        for name, why in problems(self):
+        for name, why in (*token_settings.problems(self), *title_settings.problems(self)):
             _require(False, name, why)
         _require(
             self.is_loopback or self.tells_callers or self.allow_open_access,

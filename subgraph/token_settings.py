@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from subgraph.addresses import is_private_url
 from subgraph.domain.claims import TENANT_PATTERN
 
 if TYPE_CHECKING:
@@ -18,14 +17,6 @@ LEEWAY_SECONDS_MAX = 300
 BYTES_OF_SECRET = {"HS256": 32, "HS384": 48, "HS512": 64}
 """The least a shared secret must have, by RFC 7518: as much as the algorithm's hash."""
 PUBLIC_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a host."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def algorithms_of(settings: "Settings") -> tuple[str, ...]:
@@ -66,15 +57,5 @@ def _problems_of_keys(settings: "Settings") -> Iterator[tuple[str, str]]:
         least = max(BYTES_OF_SECRET[one] for one in algorithms_of(settings))
         if len(settings.jwt_secret.encode()) < least:
             yield "jwt_secret", f"must have at least {least} bytes for {' and '.join(algorithms_of(settings))}"
-    if settings.jwt_jwks_url is not None:
-        try:
-            url = urlsplit(settings.jwt_jwks_url)
-            is_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
-            is_url = is_safe and bool(url.hostname) and url.username is None
-        except ValueError:
-            is_url = False
-        if not is_url:
-            yield (
-                "jwt_jwks_url",
-                "must be an https URL (http only on this machine): keys could be changed on the way",
-            )
+    if settings.jwt_jwks_url is not None and not is_private_url(settings.jwt_jwks_url):
+        yield "jwt_jwks_url", "must be an https URL (http only on this machine): keys could be changed on the way"

@@ -147,7 +147,10 @@ def test_readme_opens_with_the_two_commands() -> None:
         "CHANGELOG.md",
         "docs/architecture.md",
         "docs/authentication.md",
+        "docs/settings.md",
         "docs/simulation.md",
+        "docs/titles.md",
+        "docs/transfer.md",
     ],
 )
 def test_pages_link_to_files_that_exist(page: str) -> None:

@@ -12,6 +12,7 @@ from subgraph.token_settings import algorithms_of
 PAGE = (Path(__file__).parent.parent / "docs" / "authentication.md").read_text()
 SECRET = "s" * 32
 JWKS = "https://issuer.example/jwks.json"
+TITLES = "https://titles.example/v1/title"
 OF_CALLERS = {
     one.name
     for one in fields(Settings)
@@ -45,8 +46,10 @@ def test_a_key_file_is_told_to_workers_too() -> None:
 
 
 def test_secrets_do_not_show_where_settings_are_printed() -> None:
-    shown = repr(read(access_token="a-secret-token", jwt_secret=SECRET, gateway_secret="another-secret"))
-    assert not any(secret in shown for secret in ("a-secret-token", SECRET, "another-secret"))
+    given = {"access_token": "a-secret-token", "jwt_secret": SECRET, "gateway_secret": "another-secret"}
+    shown = repr(read(**given, title_provider_url=TITLES, title_provider_token="a-providers-token"))
+    assert TITLES in shown
+    assert not any(secret in shown for secret in (*given.values(), "a-providers-token"))
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,7 @@ def test_the_algorithms_go_with_the_kind_of_key() -> None:
         ({"jwt_jwks_url": "https://user:pass@issuer.example/"}, "JWT_JWKS_URL"),
         ({"jwt_jwks_url": "https://"}, "JWT_JWKS_URL"),
         ({"jwt_jwks_url": "https://[broken/"}, "JWT_JWKS_URL"),
+        ({"jwt_jwks_url": "https://issuer.example:99999/"}, "JWT_JWKS_URL"),
         ({"jwt_jwks_url": JWKS, "jwt_leeway_seconds": "301"}, "JWT_LEEWAY_SECONDS"),
         ({"jwt_jwks_url": JWKS, "jwt_leeway_seconds": "-1"}, "JWT_LEEWAY_SECONDS"),
         ({"jwt_jwks_url": JWKS, "jwt_tenant_claims": ","}, "JWT_TENANT_CLAIMS"),
@@ -112,3 +116,31 @@ def test_what_could_not_be_verified_or_what_anybody_could_make_is_refused(given:
 def test_keys_may_be_published_on_this_machine_without_https() -> None:
     for host in ("127.0.0.1:8080", "localhost", "[::1]:8080"):
         assert read(jwt_jwks_url=f"http://{host}/jwks.json")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"title_provider_url": "titles.example"}, "TITLE_PROVIDER_URL"),
+        ({"title_provider_url": "http://titles.example/"}, "TITLE_PROVIDER_URL"),
+        ({"title_provider_url": "https://titles.example/a path"}, "TITLE_PROVIDER_URL"),
+        ({"title_provider_url": "https://titles.example:port/"}, "TITLE_PROVIDER_URL"),
+        ({"title_provider_url": "https://user:pass@titles.example/"}, "TITLE_PROVIDER_URL"),
+        ({"title_provider_url": f"{TITLES}?key=hush"}, "TITLE_PROVIDER_URL"),
+        ({"title_provider_token": "a-providers-token"}, "TITLE_PROVIDER_TOKEN"),
+        ({"title_provider_url": TITLES, "title_provider_token": "short"}, "TITLE_PROVIDER_TOKEN"),
+        ({"title_provider_url": TITLES, "title_provider_token": "a token\r\nof lines"}, "TITLE_PROVIDER_TOKEN"),
+        ({"title_provider_url": TITLES, "title_provider_seconds": "0"}, "TITLE_PROVIDER_SECONDS"),
+        ({"title_provider_seconds": "nan"}, "TITLE_PROVIDER_SECONDS"),
+    ],
+)
+def test_a_provider_of_titles_that_could_not_be_asked_safely_is_refused(given: dict[str, str], named: str) -> None:
+    with pytest.raises(BadSetting, match=f"^{PREFIX}{named} ") as refused:
+        read(**given)
+    assert not any(secret in str(refused.value) for secret in ("user:pass", "hush", "lines"))
+
+
+def test_a_provider_of_titles_may_be_on_this_machine_and_is_told_to_workers() -> None:
+    settings = read(title_provider_url="http://127.0.0.1:8080/title", title_provider_token="a-providers-token")
+    assert settings.title_provider_seconds == 10
+    assert Settings.from_environment(settings.to_environment()) == settings

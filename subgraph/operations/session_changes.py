@@ -1,32 +1,23 @@
 """Owns the use cases that change a running session: its fields, its name and its title."""
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from subgraph.domain import sessions
-from subgraph.domain.access import Caller
+from subgraph.domain.access import Caller, require_change
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session, SessionChange, SessionPatch
-from subgraph.domain.sessions.titles import TitleSource, entitle, title_by_hand, title_of_query, title_provided
+from subgraph.domain.sessions.titles import TitleSource, entitle, title_by_hand, title_of_query
 from subgraph.operations.sessions import Sessions
-
-logger = logging.getLogger(__name__)
-
-TITLE_WAIT_SECONDS = 10.0
-
-TitleProvider = Callable[[str], Awaitable[str]]
-"""Makes a title of a query, or says why not in other words; may take long or fail."""
+from subgraph.operations.title_making import TitleMaking
 
 
 @dataclass(frozen=True, slots=True)
 class SessionChanges:
-    """Changes of the sessions of one store; without a title provider, titles are made of queries' first lines."""
+    """Changes of the sessions of one store."""
 
     sessions: Sessions
-    provide_title: TitleProvider | None = None
+    titles: TitleMaking = field(default_factory=TitleMaking)
 
     async def update(
         self, caller: Caller, session_id: SessionId, patch: SessionPatch, expected_revision: int | None = None
@@ -95,10 +86,7 @@ class SessionChanges:
             wanted, source = title_by_hand(title), TitleSource.USER
         else:
             assert query is not None
-            if (await self.sessions.get(caller, session_id)).title is not None:
-                wanted, source = "", TitleSource.EXISTING
-            else:
-                wanted, source = await self._title_of(query)
+            wanted, source = await self._title_made(caller, session_id, query, expected_revision)
 
         def decide(session: Session) -> SessionChange:
             now = self.sessions.clock()
@@ -109,15 +97,14 @@ class SessionChanges:
         is_other = not change.updated and source is not TitleSource.USER
         return session, TitleSource.EXISTING if is_other else source
 
-    async def _title_of(self, query: str) -> tuple[str, TitleSource]:
-        fallback = title_of_query(query)
-        if self.provide_title is None:
-            return fallback, TitleSource.FALLBACK
-        try:
-            async with asyncio.timeout(TITLE_WAIT_SECONDS):
-                title = title_provided(await self.provide_title(query))
-        except Exception as error:
-            # Whatever a provider fails with: a session does not go without a title for it.
-            logger.warning("the title provider failed: %s", error)
-            title = None
-        return (fallback, TitleSource.FALLBACK) if title is None else (title, TitleSource.PROVIDER)
+    async def _title_made(
+        self, caller: Caller, session_id: SessionId, query: str, expected_revision: int | None
+    ) -> tuple[str, TitleSource]:
+        session = await self.sessions.get(caller, session_id)
+        if session.title is not None:
+            return session.title, TitleSource.EXISTING
+        # Decided for once with the title that needs no provider: what is refused anyway is shown to none.
+        require_change(caller, session, session_id)
+        fallback, source, now = title_of_query(query), TitleSource.FALLBACK, self.sessions.clock()
+        entitle(session, fallback, source, actor=caller.owner_id, now=now, expected_revision=expected_revision)
+        return await self.titles.title_of(query)

@@ -87,6 +87,7 @@ class Process:
     async def stop(self) -> None:
         """Stop what runs in the background."""
         await self.supervisor.stop()
+        await self._sessions.aclose()
         await self._bus.aclose()
 
 
@@ -97,7 +98,7 @@ def services_of(
     live, view, sessions, store = fleet.live, fleet.view, parts.sessions, parts.store
     directory = SqlSessionDirectory(database)
     names = SessionNames(store, directory)
-    lifecycle, changes = SessionLifecycle(sessions), SessionChanges(sessions)
+    lifecycle, changes = SessionLifecycle(sessions), SessionChanges(sessions, parts.titles)
     making = SessionMaking(sessions, names, parts.idempotency)
     partition = Partition(sessions, fleet.coverage, live, view, parts.label_rules)
     return Services(

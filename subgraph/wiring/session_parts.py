@@ -6,6 +6,7 @@ from functools import partial
 
 from redis.asyncio import Redis
 
+from subgraph.adapters.http_titles import HttpTitles
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import JOURNAL_CHANNEL
 from subgraph.adapters.redis.session_blobs import RedisSessionBlobs
@@ -18,6 +19,7 @@ from subgraph.adapters.sql.session_counts import active_sessions_by_data_source
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.session_sweeps import SqlSessionSweeps
 from subgraph.adapters.sql.ticking_sessions import SqlTickingSessions
+from subgraph.adapters.title_metrics import TitleCollector
 from subgraph.domain.expiry import SessionDefaults
 from subgraph.operations.idempotency import Idempotency
 from subgraph.operations.journal_feed import JournalFeed
@@ -31,6 +33,7 @@ from subgraph.operations.session_sweeper import SessionSweeper
 from subgraph.operations.sessions import Sessions
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.ticks import Ticker
+from subgraph.operations.title_making import TitleMaking
 from subgraph.settings import Settings
 from subgraph.wiring.fleet_parts import FleetParts
 from subgraph.wiring.units import new_token, now
@@ -95,6 +98,11 @@ class SessionParts:
         )
         fleet.metrics.add(SessionReadsCollector(settings.fleet, fleet.name, self.cache))
         fleet.metrics.add(self.counts)
+        url, token = settings.title_provider_url, settings.title_provider_token
+        self._provider = None if url is None else HttpTitles(url, token, settings.title_provider_seconds)
+        self.titles = TitleMaking(self._provider)
+        if self._provider is not None:
+            fleet.metrics.add(TitleCollector(settings.fleet, fleet.name, self.titles))
 
     def committed(self) -> None:
         """Hear that something was committed: the streams of this process do not wait for what the relay says to all."""
@@ -112,3 +120,8 @@ class SessionParts:
         supervisor.start("journal-retention", self.journal_retention.run())
         supervisor.start("idempotency-keys", self.idempotency.run())
         supervisor.start("ticks", self.ticker.run())
+
+    async def aclose(self) -> None:
+        """Let go of the connections that are the sessions' alone."""
+        if self._provider is not None:
+            await self._provider.aclose()

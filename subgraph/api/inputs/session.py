@@ -217,7 +217,9 @@ class TitleSessionInput:
         description=f"1 to {TITLE_LENGTH_MAX} characters after trimming; what cannot be seen is left out.",
     )
     query: str | None = strawberry.field(
-        default=None, description="What was asked first. A session that has a title keeps it."
+        default=None,
+        description="What was asked first; a title provider, if one is set, is shown its beginning; else the title is "
+        "its first line. A session that has a title keeps it.",
     )
     expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
 

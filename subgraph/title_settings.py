@@ -1,0 +1,30 @@
+"""Owns what is refused of the settings about a provider of titles: queries of users go there, and a secret."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from subgraph.addresses import is_private_url
+from subgraph.token_settings import SECRET_PATTERN
+
+if TYPE_CHECKING:
+    from subgraph.settings import Settings
+
+SECONDS_MIN, SECONDS_MAX = 0.1, 60.0
+
+
+def problems(settings: "Settings") -> Iterator[tuple[str, str]]:
+    """What is wrong: the setting, and why it is refused."""
+    url, token = settings.title_provider_url, settings.title_provider_token
+    if url is not None and not is_private_url(url):
+        yield "title_provider_url", "must be an https URL (http only on this machine): users' queries are sent there"
+    elif url is not None and ("?" in url or "#" in url):
+        yield (
+            "title_provider_url",
+            "has no query: a log may show it, and secrets belong in title_provider_token",
+        )
+    if token is not None and url is None:
+        yield "title_provider_token", "needs title_provider_url: without it nobody is shown a token"
+    elif token is not None and not SECRET_PATTERN.fullmatch(token):
+        yield "title_provider_token", "must have 8 to 1,000 printable ASCII characters without spaces"
+    if not SECONDS_MIN <= settings.title_provider_seconds <= SECONDS_MAX:
+        yield "title_provider_seconds", f"must lie between {SECONDS_MIN:g} and {SECONDS_MAX:g}"
