@@ -38,7 +38,14 @@ class Journal(Protocol):
         ...
 
     async def newest_position(self) -> int:
-        """The position of the newest entry; 0 before the first."""
+        """The position of the newest entry that is there; 0 if there is none."""
+        ...
+
+    async def highest_position(self) -> int:
+        """The highest position that was ever handed out, whatever became of its entry; 0 before the first.
+
+        No cursor of this journal is above it. Of what is being committed at this moment it may be ahead.
+        """
         ...
 
     async def entries_after(self, position: int, limit: int) -> list[JournalEntry]:

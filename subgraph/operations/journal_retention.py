@@ -25,7 +25,7 @@ class OldEntries(Protocol):
     """The journal's entries that came by themselves, in SQL."""
 
     async def forget_old(self, before: datetime, limit: int) -> int:
-        """Remove the oldest entries of these kinds from before a moment, relayed ones, but never the newest of all.
+        """Remove the oldest entries of these kinds from before a moment, relayed ones alone.
 
         Returns:
             How many they were, at most `limit`.

@@ -1,6 +1,6 @@
 """Owns what callers read of the journal: pages and streams, by the same cursor, each within its tenancy."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from subgraph.domain import journal
@@ -10,7 +10,7 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import STOPS, JournalEntry, SessionEvent, SessionEventType
 from subgraph.domain.journal_cursor import decode_position, encode_position
 from subgraph.domain.session_list import SessionFilter, SessionOrder, list_for
-from subgraph.domain.sessions import SessionState
+from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.journal import EntryFilter, Journal
 from subgraph.operations.journal_feed import JournalFeed, Key
 from subgraph.operations.ports import Clock, Page, SlowConsumer
@@ -73,12 +73,15 @@ class SessionEvents:
             SlowConsumer: the reader fell behind; it says behind which cursor to go on.
         """
         chosen = await self._filter(caller, wanted)
-        position = await self._position(after)
-        if after is not None:
+        if after is None:
+            position = await self.journal.newest_position()
+        else:
+            position = await self._position(after)
             # What is long past comes straight from the journal: nothing needs to wait in memory meanwhile.
-            async for entry in self._replay(caller, wanted, chosen, position, None):
-                yield entry
-                position = entry.position
+            while (newest := await self.journal.newest_position()) > position + REPLAY_PAGE:
+                async for entry in self._replay(caller, wanted, chosen, position, newest):
+                    yield entry
+                position = newest
 
         def ends_sight(entry: JournalEntry) -> bool:
             # A tenant's main session is seen by all, and is its owner's alone once it has stopped.
@@ -95,8 +98,7 @@ class SessionEvents:
             if position < live.behind:
                 async for entry in self._replay(caller, wanted, chosen, position, live.behind):
                     yield entry
-                    position = entry.position
-            position = max(position, live.behind)
+                position = live.behind
             try:
                 async for entry in live.entries:
                     if entry.position > position:
@@ -132,7 +134,7 @@ class SessionEvents:
     async def _filter(self, caller: Caller, wanted: EventsWanted) -> EntryFilter:
         session_ids = None
         if wanted.session_id is not None:
-            found = (await self.store.sessions(caller.tenant_id, [wanted.session_id])).get(wanted.session_id)
+            found = await self._session(caller, wanted.session_id)
             # Of one that is deleted the audit log tells, which asks for no id.
             if found is None or found.state is SessionState.DELETED or not caller.may_see(found):
                 raise NotFound("Session", wanted.session_id, ("sessionId",))
@@ -144,9 +146,12 @@ class SessionEvents:
     async def _check_sight(self, caller: Caller, wanted: EventsWanted) -> None:
         """Refuse to go on with a session that the caller may not see any more; of one that is gone nothing follows."""
         if wanted.session_id is not None:
-            found = (await self.store.sessions(caller.tenant_id, [wanted.session_id])).get(wanted.session_id)
+            found = await self._session(caller, wanted.session_id)
             if found is not None and not caller.may_see(found):
                 raise NotFound("Session", wanted.session_id, ("sessionId",))
+
+    async def _session(self, caller: Caller, session_id: SessionId) -> Session | None:
+        return (await self.store.sessions(caller.tenant_id, [session_id])).get(session_id)
 
     async def _page(self, chosen: EntryFilter, first: int, after: str | None) -> Page[JournalEntry]:
         position = 0 if after is None else await self._position(after)
@@ -154,10 +159,9 @@ class SessionEvents:
         items = tuple(found[:first])
         return Page(items, tuple(encode_position(entry.position) for entry in items), len(found) > first, None)
 
-    async def _position(self, after: str | None) -> int:
-        newest = await self.journal.newest_position()
-        position = newest if after is None else decode_position(after)
-        if position > newest:
+    async def _position(self, after: str) -> int:
+        position = decode_position(after)
+        if position > await self.journal.highest_position():
             raise InvalidInput(
                 "the cursor is ahead of this journal, so it is another one's, or of a time before it was put back: "
                 "read anew, without `after`",
@@ -166,7 +170,7 @@ class SessionEvents:
         return position
 
     async def _replay(
-        self, caller: Caller, wanted: EventsWanted, chosen: EntryFilter, after: int, up_to: int | None
+        self, caller: Caller, wanted: EventsWanted, chosen: EntryFilter, after: int, up_to: int
     ) -> AsyncIterator[JournalEntry]:
         while True:
             page = await self.journal.entries(chosen, after, REPLAY_PAGE, up_to)
@@ -186,5 +190,7 @@ def _key(caller: Caller, wanted: EventsWanted) -> Key:
 
 
 def _is_wanted(entry: JournalEntry, wanted: EventsWanted) -> bool:
-    types: Collection[SessionEventType] | None = wanted.types
-    return (types is None or entry.event.type in types) and wanted.data_source in (None, entry.event.data_source)
+    return (wanted.types is None or entry.event.type in wanted.types) and wanted.data_source in (
+        None,
+        entry.event.data_source,
+    )

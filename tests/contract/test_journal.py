@@ -158,22 +158,17 @@ async def test_what_came_by_itself_is_forgotten_by_age_and_what_anybody_did_is_n
     assert {one.occurred_at for one in left if one.type in COME_BY_THEMSELVES} == {NOW - timedelta(days=10)}
 
 
-async def test_a_cursor_from_before_what_was_forgotten_goes_on_with_what_is_left_and_no_cursor_gets_ahead(
+async def test_a_cursor_from_before_what_was_forgotten_goes_on_with_what_is_left(
     store: SqlSessionStore, journal: SqlJournal
 ) -> None:
     session = await new_session(store)
     cursor = await journal.newest_position()
     await journal.append([tell(session, SessionEventType.SESSION_TICK, None, NOW) for _ in range(4)])
-    newest = await journal.newest_position()
     await journal.mark_relayed([entry.position for entry in await journal.entries_after(0, ALL)])
-    assert await journal.forget_old(NOW + timedelta(days=1), ALL) == 3
-    assert await journal.newest_position() == newest
+    assert await journal.forget_old(NOW + timedelta(days=1), ALL) == 4
     await journal.append([tell(session, SessionEventType.TILES_REGISTERED, "ann", NOW)])
     left = await journal.entries(EntryFilter(TENANT, [session.id]), cursor, ALL)
-    assert [(entry.sequence, entry.event.type) for entry in left] == [
-        (5, SessionEventType.SESSION_TICK),
-        (6, SessionEventType.TILES_REGISTERED),
-    ]
+    assert [(entry.sequence, entry.event.type) for entry in left] == [(6, SessionEventType.TILES_REGISTERED)]
 
 
 async def test_what_retention_looks_for_is_found_by_an_index(database: Database) -> None:

@@ -1,22 +1,26 @@
 """Owns a store of sessions with its journal in memory, as far as who follows the journal needs it."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
+from subgraph.domain.erasure import Traces
 from subgraph.domain.errors import RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import JournalEntry, SessionEvent
+from subgraph.domain.journal import COME_BY_THEMSELVES, JournalEntry, SessionEvent
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.operations.journal import EntryFilter
 from subgraph.operations.session_ports import MainExists
 
 
 class JournalInMemory:
-    """Both ports in one: positions are places in a list."""
+    """Both ports in one, with what retention and erasure ask of them. Entries are in the order of their positions."""
 
     def __init__(self) -> None:
         self._sessions: dict[SessionId, Session] = {}
         self._entries: list[JournalEntry] = []
+        self._highest_position = 0
         self._sequences: Counter[SessionId] = Counter()
         self._unrelayed: dict[int, JournalEntry] = {}
 
@@ -58,23 +62,28 @@ class JournalInMemory:
         """Number events and keep them."""
         for event in events:
             self._sequences[event.session_id] += 1
-            entry = JournalEntry(len(self._entries) + 1, self._sequences[event.session_id], event)
+            self._highest_position += 1
+            entry = JournalEntry(self._highest_position, self._sequences[event.session_id], event)
             self._entries.append(entry)
             self._unrelayed[entry.position] = entry
 
     async def newest_position(self) -> int:
-        """The position of the newest entry."""
-        return len(self._entries)
+        """The position of the newest entry that is there."""
+        return self._entries[-1].position if self._entries else 0
+
+    async def highest_position(self) -> int:
+        """The highest position that was ever handed out."""
+        return self._highest_position
 
     async def entries_after(self, position: int, limit: int) -> list[JournalEntry]:
         """The next entries behind a position."""
-        return self._entries[position : position + limit]
+        return self._behind(position)[:limit]
 
     async def entries(
         self, wanted: EntryFilter, after: int, limit: int, up_to: int | None = None
     ) -> list[JournalEntry]:
         """The next entries behind a position that are wanted."""
-        found = [entry for entry in self._entries[after:up_to] if _is_wanted(entry.event, wanted)]
+        found = [entry for entry in self._behind(after, up_to) if _is_wanted(entry.event, wanted)]
         return found[:limit]
 
     async def unrelayed(self, limit: int) -> list[JournalEntry]:
@@ -83,6 +92,41 @@ class JournalInMemory:
 
     async def mark_relayed(self, positions: Sequence[int]) -> None:
         """Mark entries."""
+        for position in positions:
+            self._unrelayed.pop(position, None)
+
+    async def forget_old(self, before: datetime, limit: int) -> int:
+        """Remove the oldest relayed entries that came by themselves before a moment."""
+        old = [
+            entry
+            for entry in self._entries
+            if entry.event.type in COME_BY_THEMSELVES
+            and entry.event.occurred_at < before
+            and entry.position not in self._unrelayed
+        ]
+        forgotten = sorted(old, key=lambda entry: (entry.event.occurred_at, entry.position))[:limit]
+        self._remove({entry.position for entry in forgotten})
+        return len(forgotten)
+
+    async def forget_journal(self, tenant_id: TenantId, traces: Traces) -> None:
+        """Remove all that is told of an owner's sessions."""
+        self._remove(
+            {
+                entry.position
+                for entry in self._entries
+                if (entry.event.tenant_id, entry.event.owner_id) == (tenant_id, traces.owner_id)
+                and entry.event.session_id in traces.session_ids
+            }
+        )
+
+    def _behind(self, after: int, up_to: int | None = None) -> list[JournalEntry]:
+        def place(position: int) -> int:
+            return bisect_right(self._entries, position, key=lambda entry: entry.position)
+
+        return self._entries[place(after) : None if up_to is None else place(up_to)]
+
+    def _remove(self, positions: set[int]) -> None:
+        self._entries = [entry for entry in self._entries if entry.position not in positions]
         for position in positions:
             self._unrelayed.pop(position, None)
 

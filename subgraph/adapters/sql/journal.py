@@ -44,14 +44,20 @@ _MARK_RELAYED = (
     .where(SESSION_EVENT.c.position.in_(bindparam("positions", expanding=True)))
     .values(relayed_at=bindparam("now"))
 )
-# The newest entry stays: its position is the newest one, which no reader's cursor is ahead of.
+_NEWEST_POSITION = select(func.max(SESSION_EVENT.c.position))
+# What the database itself remembers, to hand out none again: it outlives all entries.
+_HIGHEST_POSITION = {
+    "sqlite": text("SELECT seq FROM sqlite_sequence WHERE name = 'session_event'"),
+    "postgresql": text(
+        "SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence('session_event', 'position') AS regclass))"
+    ),
+}
 _SELECT_OLD = (
     select(SESSION_EVENT.c.position)
     .where(
         text(CAME_BY_ITSELF),
         SESSION_EVENT.c.occurred_at < bindparam("before"),
         SESSION_EVENT.c.relayed_at.is_not(None),
-        SESSION_EVENT.c.position < select(func.max(SESSION_EVENT.c.position)).scalar_subquery(),
     )
     .order_by(SESSION_EVENT.c.occurred_at, SESSION_EVENT.c.position)
     .limit(bindparam("most", type_=Integer))
@@ -71,9 +77,12 @@ class SqlJournal:
             await self._database.write(partial(write_events, events=events))
 
     async def newest_position(self) -> int:
-        """The position of the newest entry; 0 before the first."""
-        async with self._database.reading() as connection:
-            return await connection.scalar(select(func.max(SESSION_EVENT.c.position))) or 0
+        """The position of the newest entry that is there; 0 if there is none."""
+        return await self._database.read(lambda it: it.scalar(_NEWEST_POSITION) or 0)
+
+    async def highest_position(self) -> int:
+        """The highest position that was ever handed out; 0 before the first."""
+        return await self._database.read(lambda it: it.scalar(_HIGHEST_POSITION[it.dialect.name]) or 0)
 
     async def entries_after(self, position: int, limit: int) -> list[JournalEntry]:
         """The next entries of all tenants behind a position."""

@@ -6,7 +6,7 @@ leaves a session of which all that anybody did is still told.
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Integer, bindparam, delete, func, select, text
+from sqlalchemy import Connection, Integer, bindparam, delete, select, text
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.tables import CAME_BY_ITSELF, SESSION_EVENT
@@ -19,8 +19,6 @@ _CHOSEN = (
     .where(
         SESSION_EVENT.c.session_id.in_(bindparam("session_ids", expanding=True)),
         text(CAME_BY_ITSELF),
-        # The newest entry of all stays until there is a newer one: no reader's cursor may be ahead of the journal.
-        SESSION_EVENT.c.position < select(func.max(SESSION_EVENT.c.position)).scalar_subquery(),
     )
     .limit(bindparam("most", type_=Integer))
 )
