@@ -7,10 +7,11 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from subgraph.adapters.sql import migrations, schema_upgrade
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
@@ -27,7 +28,14 @@ from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import METADATA
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import SessionState
-from tests.support.databases import EMPTY_DATABASES, empty_postgres, execute_in, migrate_to, python_process
+from tests.support.databases import (
+    EMPTY_DATABASES,
+    empty_postgres,
+    execute_in,
+    migrate_to,
+    python_process,
+    take_back_to,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +75,20 @@ def insert_old_rows(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
     if is_postgres:
         connection.execute(text("SELECT setval(pg_get_serial_sequence('session_event', 'position'), 3)"))
+
+
+def append_entry(connection: Connection) -> int:
+    """Append an entry to whichever version's journal; returns the position it was given."""
+    values = {"tenant_id": "tenant", "session_id": "s1", "type": "SESSION_UPDATED", "actor": "ann"}
+    values |= {"occurred_at": "2026-03-03 12:00:00.000000"}
+    columns = {column["name"] for column in inspect(connection).get_columns("session_event")}
+    values |= {name: value for name, value in {"id": str(uuid4()), "owner_id": "ann"}.items() if name in columns}
+    quoted = ", ".join(f"'{value}'" for value in values.values())
+    position: int = connection.exec_driver_sql(
+        f"INSERT INTO session_event (sequence, {', '.join(values)})"
+        f" SELECT coalesce(max(sequence), 0) + 1, {quoted} FROM session_event RETURNING position"
+    ).scalar_one()
+    return position
 
 
 def session_manager(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -110,6 +132,32 @@ async def test_what_the_first_version_wrote_is_there_after_upgrades_of_any_lengt
     assert await SqlFleetRegister(database).raise_incarnation("fleet") == 8
     assert (await SqlCoverageRegister(database, "fleet").of_session(SessionId("s1"))).parts == ()
     await database.close()
+
+
+@pytest.mark.parametrize("goes_first", [False, True], ids=["newest stays", "newest is gone"])
+async def test_positions_go_on_above_the_highest_ever_after_upgrades_and_downgrades(url: str, goes_first: bool) -> None:
+    await migrate_to(url, FIRST)
+    await execute_in(url, insert_old_rows)
+    highest = 3
+    for move, revision in ((migrate_to, "0005_journal"), (take_back_to, FIRST), (migrate_to, "head")):
+        if goes_first:
+            await execute_in(url, lambda it: it.execute(text("DELETE FROM session_event")))
+        await move(url, revision)
+        highest += 1
+        assert await execute_in(url, append_entry) == highest
+    database = await open_database(url)
+    assert await SqlJournal(database).highest_position() == highest
+    await database.close()
+
+
+async def test_on_postgresql_a_sequence_that_was_left_behind_its_table_catches_up(tmp_path: Path) -> None:
+    url = empty_postgres(tmp_path)
+    await migrate_to(url, FIRST)
+    await execute_in(url, insert_old_rows)
+    behind = text("ALTER SEQUENCE session_event_position_seq RESTART")
+    await execute_in(url, lambda it: it.execute(behind))
+    await migrate_to(url, "head")
+    assert await execute_in(url, append_entry) == 4
 
 
 async def test_of_names_that_become_the_same_by_an_upgrade_the_main_holds_its_own(url: str) -> None:

@@ -10,10 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from subgraph.adapters.sql import schema_upgrade
@@ -38,7 +36,7 @@ from subgraph.domain.ids import TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term
 from subgraph.operations.term_history import TermFilter
-from tests.support.databases import execute_in, migrate_to, python_process
+from tests.support.databases import execute_in, migrate_to, python_process, take_back_to
 from tests.support.fleets import T1, A
 
 pytestmark = pytest.mark.anyio
@@ -231,7 +229,7 @@ async def test_sessions_of_an_older_database_are_there_after_its_upgrade_require
     change = sessions.create(NewSession(required_labels={"a": "b"}), TENANT, "ann", datetime(2026, 3, 1, tzinfo=UTC))
     await SqlSessionStore(database).commit(change)
     await database.close()
-    _downgrade(path, "0001_sessions")
+    await take_back_to(sqlite_url(path), "0001_sessions")
 
     database = await open_database(sqlite_url(path))
     (session,) = change.created
@@ -247,7 +245,7 @@ async def test_a_database_from_before_there_was_a_history_keeps_all_it_had_and_t
     await SqlSessionStore(database).commit(change)
     assert await SqlFleetRegister(database).raise_incarnation("fleet") == 1
     await database.close()
-    _downgrade(path, "0001_sessions")
+    await take_back_to(sqlite_url(path), "0001_sessions")
 
     database = await open_database(sqlite_url(path))
     history = SqlTermHistory(database, "fleet")
@@ -259,16 +257,6 @@ async def test_a_database_from_before_there_was_a_history_keeps_all_it_had_and_t
     assert [entry.event for entry in await SqlJournal(database).unrelayed(10)] == list(change.events)
     assert await SqlFleetRegister(database).raise_incarnation("fleet") == 2
     await database.close()
-
-
-def _downgrade(path: Path, revision: str) -> None:
-    engine = create_engine(sqlite_url(path).replace("+aiosqlite", ""))
-    with engine.begin() as connection:
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(Path(schema_upgrade.__file__).parent / "migrations"))
-        config.set_main_option("path_separator", "os")
-        command.downgrade(config, revision)
-    engine.dispose()
 
 
 async def test_neither_a_new_database_nor_a_current_one_needs_alembic(path: Path) -> None:

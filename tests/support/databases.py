@@ -88,13 +88,19 @@ def _new_database(template: str) -> str:
 async def migrate_to(url: str, revision: str) -> None:
     """Bring a database up to a revision, which may be an older version's."""
 
-    def upgrade(connection: Connection) -> None:
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-        config.set_main_option("path_separator", "os")
-        command.upgrade(config, revision)
+    await execute_in(url, lambda connection: command.upgrade(_alembic(connection), revision))
 
-    await execute_in(url, upgrade)
+
+async def take_back_to(url: str, revision: str) -> None:
+    """Bring a database back down to a revision."""
+    await execute_in(url, lambda connection: command.downgrade(_alembic(connection), revision))
+
+
+def _alembic(connection: Connection) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 async def execute_in(url: str, work: Callable[[Connection], T]) -> T:

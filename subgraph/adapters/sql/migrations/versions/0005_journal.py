@@ -18,6 +18,7 @@ def upgrade() -> None:
         "UPDATE session SET last_sequence ="
         " coalesce((SELECT max(sequence) FROM session_event WHERE session_id = session.id), 0)"
     )
+    highest = _highest_position()
     op.execute("CREATE TABLE session_event_former AS SELECT * FROM session_event")
     op.drop_table("session_event")
     op.create_table(
@@ -44,11 +45,7 @@ def upgrade() -> None:
         " (SELECT owner_id FROM session WHERE session.id = session_id) FROM session_event_former"
     )
     op.drop_table("session_event_former")
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute(
-            "SELECT setval(pg_get_serial_sequence('session_event', 'position'), max(position))"
-            " FROM session_event HAVING max(position) IS NOT NULL"
-        )
+    _go_on_above(highest)
     op.create_index("ix_session_event_session", "session_event", ["session_id", "position"])
     op.create_index("ix_session_event_tenant", "session_event", ["tenant_id", "position"])
     op.create_index(
@@ -62,6 +59,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Back to the former table; what it has no place for is lost, and so is what is told of sessions that are gone."""
+    highest = _highest_position()
     op.execute("CREATE TABLE session_event_latter AS SELECT * FROM session_event")
     op.drop_table("session_event")
     op.create_table(
@@ -87,6 +85,7 @@ def downgrade() -> None:
         " WHERE session_id IN (SELECT id FROM session)"
     )
     op.drop_table("session_event_latter")
+    _go_on_above(highest)
     op.create_index(
         "ix_session_event_unrelayed",
         "session_event",
@@ -95,3 +94,26 @@ def downgrade() -> None:
         postgresql_where=sa.text("relayed_at IS NULL"),
     )
     op.drop_column("session", "last_sequence")
+
+
+def _highest_position() -> int:
+    """The highest position ever handed out: that of an entry that is gone by now, too, is somebody's cursor."""
+    remembered = {
+        "sqlite": "SELECT seq FROM sqlite_sequence WHERE name = 'session_event'",
+        "postgresql": "SELECT pg_sequence_last_value(pg_get_serial_sequence('session_event', 'position')::regclass)",
+    }
+    connection = op.get_bind()
+    newest = connection.scalar(sa.text("SELECT max(position) FROM session_event"))
+    # Where this step was once taken back on PostgreSQL without its sequence, that one is behind.
+    return max(connection.scalar(sa.text(remembered[connection.dialect.name])) or 0, newest or 0)
+
+
+def _go_on_above(position: int) -> None:
+    """Have the new table hand out what follows a position; it began anew, or behind its newest entry."""
+    if position == 0:
+        return
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(f"SELECT setval(pg_get_serial_sequence('session_event', 'position'), {position})")
+    else:
+        op.execute("DELETE FROM sqlite_sequence WHERE name = 'session_event'")
+        op.execute(f"INSERT INTO sqlite_sequence (name, seq) VALUES ('session_event', {position})")
