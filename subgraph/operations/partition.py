@@ -1,24 +1,24 @@
 """Owns the use cases of tiles: giving a session its coverage, and finding the tile of a place."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from subgraph.domain.access import Caller, require_change
 from subgraph.domain.coverage import TILES_PER_SESSION_MAX, Coverage, resolve_overlaps
-from subgraph.domain.coverage.cells import cell_array
-from subgraph.domain.coverage.tiles import NO_TILE
+from subgraph.domain.coverage.cells import CellArray, cell_array
 from subgraph.domain.errors import InvalidInput, QuotaExceeded, Unavailable
-from subgraph.domain.ids import SessionId, TenantId, TileId, tile_id
+from subgraph.domain.ids import SessionId, TileId, tile_id
 from subgraph.domain.labels import Labels, check_required
-from subgraph.domain.registration import RegisteredCells, TileTemplate
+from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
 from subgraph.domain.sessions import SessionState, require_active
 from subgraph.operations.coverage_ports import CoverageChanged, CoverageRegister
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, TileWrite
 from subgraph.operations.label_rules import LabelRules
-from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.sessions import Sessions
+from subgraph.operations.tile_making import TileMaking
 
 TILE_CAPACITY_MAX = 1e15
 CATCH_UP_SECONDS = 2.0
@@ -40,7 +40,8 @@ class Partition:
 
     sessions: Sessions
     coverage: CoverageRegister
-    live: LiveFleet
+    tile_making: TileMaking
+    retirement: Retirement
     view: FleetView
     label_rules: LabelRules
 
@@ -74,19 +75,19 @@ class Partition:
         self.label_rules.check_room(template.required, session.required_labels, REQUIRED_PATH)
         # Before there are tiles it holds for; also when the live store was emptied, or forgot its last writes.
         await self.label_rules.note(session)
-        known, entered, revision = await self._enter(session_id, change.added, template, caller.owner_id)
-        registered = await self._add(session_id, known, entered, caller.tenant_id)
-        if await self.coverage.revision(session_id) != revision:
-            # Who unregistered some of these meanwhile may have looked for their tiles before these came.
-            covered = Coverage((await self.coverage.of_session(session_id)).cells.tolist())
-            gone = [cell for cell in (*entered, *known) if not covered.covers(cell)]
-            await Retirement(self.live, self.view).retire_within(session_id, cell_array(gone))
+        registered, entered, known = await self._enter(session_id, change.added, template, caller.owner_id)
+        covering = np.concatenate((entered, known))
+        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        if not beat.is_restored and not fleet.tiles.coverage(session_id).touches(known).all():
+            # In which parts these tiles come back is for the pods that held them to say.
+            raise Unavailable("tiles of this session are being restored", retry_after_seconds=1.0)
+        made = await self.tile_making.make(fleet, caller.tenant_id, session_id, registered, covering)
         # A session that stopped meanwhile had its tiles released before these came.
         if (await self.sessions.get(caller, session_id)).state is not SessionState.ACTIVE:
-            await Retirement(self.live, self.view).retire_session(session_id)
+            await self.retirement.retire_session(session_id)
             require_active(await self.sessions.get(caller, session_id), ("sessionId",))
             raise Unavailable(f"session {session_id!r} stopped and started meanwhile", retry_after_seconds=1.0)
-        return Registration(_ids(session_id, (*entered, *known, *change.covering)), registered)
+        return Registration(_ids(session_id, (*covering.tolist(), *change.covering)), made.tiles)
 
     def check_template(self, template: TileTemplate, of_session: Labels) -> None:
         """Refuse what no registration would take; to be asked before anything is created on its account.
@@ -100,12 +101,12 @@ class Partition:
 
     async def _enter(
         self, session_id: SessionId, cells: Sequence[int], template: TileTemplate, actor: str
-    ) -> tuple[dict[int, TileTemplate], dict[int, TileTemplate], int]:
+    ) -> tuple[RegisteredCoverage, CellArray, CellArray]:
         """Register cells that have no tile.
 
         Returns:
-            The registered cells that cover them: those that were registered before, and those that are now; and at
-            which revision of the coverage.
+            All that is registered from then on; and what of it covers these cells: what is registered now, and what
+            was before.
         """
         for _ in range(ENTER_ATTEMPTS_MAX):
             coverage = await self.coverage.of_session(session_id)
@@ -115,43 +116,16 @@ class Partition:
             total = len(known) + len(change.added)
             if total > TILES_PER_SESSION_MAX:
                 raise QuotaExceeded("tiles a session", TILES_PER_SESSION_MAX, total, ("coverage",))
-            revision = coverage.revision
-            if change.added:
-                try:
-                    added = RegisteredCells(cell_array(change.added), template)
-                    revision = await self.coverage.add(session_id, added, revision, actor)
-                except CoverageChanged:
-                    continue
-            known_cells = dict(coverage.templates(cell_array(change.covering)))
-            return known_cells, dict.fromkeys(change.added, template), revision
+            added, covering = cell_array(change.added), cell_array(change.covering)
+            if not change.added:
+                return coverage, added, covering
+            entered = RegisteredCells(added, template)
+            try:
+                revision = await self.coverage.add(session_id, entered, coverage.revision, actor)
+            except CoverageChanged:
+                continue
+            return RegisteredCoverage(revision, (*coverage.parts, entered)), added, covering
         raise Unavailable(f"others keep registering tiles of session {session_id!r}", retry_after_seconds=1.0)
-
-    async def _add(
-        self,
-        session_id: SessionId,
-        known: Mapping[int, TileTemplate],
-        entered: Mapping[int, TileTemplate],
-        tenant_id: TenantId,
-    ) -> int:
-        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
-        wanted = {**known, **entered}
-        existing, cells = fleet.tiles.coverage(session_id), cell_array(wanted)
-        # Of a cell that was registered before, the tile may be there by now, or have split.
-        missing = cells[(existing.tiles_of(cells) == NO_TILE) & (existing.descendants_of(cells) == NO_TILE)].tolist()
-        if not beat.is_restored and not entered.keys() >= set(missing):
-            # In which parts these tiles come back is for the pods that held them to say.
-            raise Unavailable("tiles of this session are being restored", retry_after_seconds=1.0)
-        writes = [TileWrite(tile_id(session_id, cell), 0, wanted[cell].record(tenant_id)) for cell in missing]
-        registered = version = 0
-        for start in range(0, len(writes), TILES_PER_COMMIT_MAX):
-            chunk = writes[start : start + TILES_PER_COMMIT_MAX]
-            committed = await self.live.commit(None, chunk)
-            registered += len(chunk) - len(committed.tile_conflicts)
-            # One chunk behind: this process reads what was written while the store writes what follows.
-            await self.view.caught_up(version, CATCH_UP_SECONDS)
-            version = max(version, committed.version)
-        await self.view.caught_up(version, CATCH_UP_SECONDS)
-        return registered
 
     def tile_at(self, session_id: SessionId, lat: float, lng: float) -> TileId | None:
         """The tile a record at a place belongs to, or None where the session has no coverage.

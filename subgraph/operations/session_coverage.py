@@ -10,17 +10,13 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from subgraph.domain.coverage import Coverage
-from subgraph.domain.coverage.cells import CellArray, cell_array
-from subgraph.domain.coverage.tiles import NO_TILE
 from subgraph.domain.errors import Unavailable
-from subgraph.domain.ids import SessionId, TenantId, tile_id
+from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.coverage_ports import CoverageRegister, StandingCoverage
 from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, TileWrite
-from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.session_ports import SessionStore
+from subgraph.operations.tile_making import TileMaking
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +35,9 @@ class SessionCoverage:
     store: SessionStore
     coverage: CoverageRegister
     standing: StandingCoverage
-    live: LiveFleet
+    tile_making: TileMaking
     view: FleetView
     retire_session: Callable[[SessionId], Awaitable[None]]
-    retire_within: Callable[[SessionId, CellArray], Awaitable[None]]
     note_requirement: Callable[[Session], Awaitable[None]]
     _waiting: dict[SessionId, TenantId] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -129,38 +124,19 @@ class SessionCoverage:
         if session is None:
             return True
         registered = await self.coverage.of_session(session_id)
-        cells = registered.cells
-        if not cells.size:
+        if not registered.parts:
             return True
         # Before there are tiles it holds for.
         await self.note_requirement(session)
         beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
         if not beat.is_restored:
             return False
-        existing = fleet.tiles.coverage(session_id)
-        missing = cells[(existing.tiles_of(cells) == NO_TILE) & (existing.descendants_of(cells) == NO_TILE)]
-        template_of = dict(registered.templates(missing))
-        writes = [
-            TileWrite(tile_id(session_id, cell), 0, template_of[cell].record(tenant_id)) for cell in missing.tolist()
-        ]
-        is_whole = True
-        for start in range(0, len(writes), TILES_PER_COMMIT_MAX):
-            committed = await self.live.commit(None, writes[start : start + TILES_PER_COMMIT_MAX])
-            # A former tile that is still drained keeps its place until its pod lets go of it.
-            is_whole = is_whole and not committed.tile_conflicts
-            await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
-        if writes and await self.coverage.revision(session_id) != registered.revision:
-            # Who unregistered some of these meanwhile may have looked for their tiles before these came.
-            covered = Coverage((await self.coverage.of_session(session_id)).cells.tolist())
-            await self.retire_within(
-                session_id, cell_array([one for one in missing.tolist() if not covered.covers(one)])
-            )
-            return False
+        made = await self.tile_making.make(fleet, tenant_id, session_id, registered, registered.cells)
         if await self._active(tenant_id, session_id) is None:
             # It stopped meanwhile: its tiles may have been released before these came.
             await self.retire_session(session_id)
             return await self._active(tenant_id, session_id) is None
-        return is_whole
+        return made.is_whole
 
     async def _active(self, tenant_id: TenantId, session_id: SessionId) -> Session | None:
         session = (await self.store.sessions(tenant_id, [session_id])).get(session_id)

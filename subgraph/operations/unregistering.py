@@ -120,7 +120,7 @@ class Unregistering:
                     path = (TILE_IDS, str(place))
                     refused[place] = InvalidInput(f"{tile_id(session_id, cell)!r} is no tile: {inside}", path)
             gone = cell_array(resolve_overlaps(Coverage(), cells).added)
-            known = gone[(registered.tiles_of(gone) != NO_TILE) | (registered.descendants_of(gone) != NO_TILE)]
+            known = gone[registered.touches(gone)]
             if not known.size:
                 return gone, refused, coverage.revision
             try:

@@ -30,6 +30,7 @@ from subgraph.operations.recovery import Recovery
 from subgraph.operations.retirement import Retirement
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.tile_changes import TileChangeFeed
+from subgraph.operations.tile_making import TileMaking
 from subgraph.settings import Settings
 from subgraph.wiring.units import ms, new_token
 
@@ -52,6 +53,7 @@ class FleetParts:
         self.metrics = Metrics(settings.fleet, name, self.view, supervisor, self.report_ms)
         self.coverage = SqlCoverageRegister(database, settings.fleet)
         self.retirement = Retirement(self.live, self.view)
+        self.tile_making = TileMaking(self.coverage, self.live, self.view, self.retirement)
         self.tile_changes = TileChangeFeed(self.view, self.report_ms)
         self.candidacy = Candidacy(
             self.live,

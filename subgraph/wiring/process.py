@@ -100,7 +100,7 @@ def services_of(
     names = SessionNames(store, directory)
     lifecycle, changes = SessionLifecycle(sessions), SessionChanges(sessions, parts.titles)
     making = SessionMaking(sessions, names, parts.idempotency)
-    partition = Partition(sessions, fleet.coverage, live, view, parts.label_rules)
+    partition = Partition(sessions, fleet.coverage, fleet.tile_making, fleet.retirement, view, parts.label_rules)
     return Services(
         sessions=sessions,
         lifecycle=lifecycle,

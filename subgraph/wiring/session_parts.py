@@ -69,10 +69,9 @@ class SessionParts:
             self.store,
             fleet.coverage,
             fleet.coverage,
-            fleet.live,
+            fleet.tile_making,
             fleet.view,
             fleet.retirement.retire_session,
-            fleet.retirement.retire_within,
             self.label_rules.note,
         )
         self.relay = OutboxRelay(

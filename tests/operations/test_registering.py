@@ -22,7 +22,7 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import TileTemplate
 from subgraph.domain.sessions import Session
 from subgraph.operations import partition as partition_module
-from subgraph.operations.label_rules import LabelRules
+from subgraph.operations import tile_making
 from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.partition import Partition
 from subgraph.operations.retirement import Retirement
@@ -31,6 +31,7 @@ from tests.operations.conftest import Starts
 from tests.support.fleet_process import FleetProcess
 from tests.support.fleets import CELLS, TENANT
 from tests.support.interrupted_live import InterruptedLive
+from tests.support.partitions import partition_of
 from tests.support.records import record_in
 
 pytestmark = pytest.mark.anyio
@@ -60,9 +61,8 @@ def sessions_of(database: Database) -> Sessions:
 
 
 def partition(database: Database, process: FleetProcess, fleet_id: str, live: LiveFleet | None = None) -> Partition:
-    sessions, live = sessions_of(database), live or process.live
-    rules = LabelRules(SqlSessionStore(database), sessions, live, process.view)
-    return Partition(sessions, SqlCoverageRegister(database, fleet_id), live, process.view, rules)
+    store, register = SqlSessionStore(database), SqlCoverageRegister(database, fleet_id)
+    return partition_of(sessions_of(database), store, register, live or process.live, process.view)
 
 
 def covered(process: FleetProcess, session_id: SessionId) -> list[int]:
@@ -105,7 +105,7 @@ async def test_of_nested_cells_registered_at_once_no_place_gets_two_tiles(
 async def test_who_repeats_a_registration_that_was_cut_short_gets_the_tiles_that_are_missing(
     start: Starts, database: Database, session: Session, fleet_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partition_module, "TILES_PER_COMMIT_MAX", 2)
+    monkeypatch.setattr(tile_making, "TILES_PER_COMMIT_MAX", 2)
     process = await start()
     live = InterruptedLive(process.live)
 

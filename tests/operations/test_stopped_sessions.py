@@ -30,6 +30,7 @@ from tests.operations.conftest import MakesPod, Starts
 from tests.support.fleet_process import FleetProcess
 from tests.support.fleets import TENANT, A, tile_ids
 from tests.support.interrupted_live import Hook, InterruptedLive
+from tests.support.partitions import tile_making_of
 from tests.support.polling import eventually
 from tests.support.simulated_pod import EVERYTHING
 
@@ -75,10 +76,9 @@ class Stops:
             cast(SessionStore, self.store),
             process.register.coverage,
             process.register.coverage,
-            cast(LiveFleet, self.live),
+            tile_making_of(process.register.coverage, cast(LiveFleet, self.live), process.view),
             process.view,
             self.retirement.retire_session,
-            self.retirement.retire_within,
             note,
         )
 

@@ -22,7 +22,6 @@ from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.sessions import Session, create
 from subgraph.domain.succession import children_of, merge, split
 from subgraph.operations.fleet_writes import TileWrite
-from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.partition import Partition
 from subgraph.operations.retirement import Retirement
@@ -33,6 +32,7 @@ from tests.operations.conftest import MakesPod, Starts
 from tests.support.fleet_process import FleetProcess
 from tests.support.fleets import CELLS, TENANT, A
 from tests.support.interrupted_live import InterruptedLive
+from tests.support.partitions import partition_of, tile_making_of
 from tests.support.polling import eventually
 
 pytestmark = pytest.mark.anyio
@@ -94,8 +94,7 @@ async def world(start: Starts, database: Database, fleet_id: str) -> World:
     sessions = Sessions(store, lambda: datetime.now(UTC), lambda: None)
     session = await new_session(sessions, CALLER)
     register = SqlCoverageRegister(database, fleet_id)
-    rules = LabelRules(store, sessions, process.live, process.view)
-    partition = Partition(sessions, register, process.live, process.view, rules)
+    partition = partition_of(sessions, store, register, process.live, process.view)
     await partition.register(CALLER, session.id, CELLS[:4], TEMPLATE)
     brought_back: list[SessionId] = []
 
@@ -207,7 +206,8 @@ async def test_who_registers_what_another_unregisters_at_that_moment_leaves_no_t
         await world.unregistering.unregister(CALLER, [world.tile(CELLS[5])])
 
     live.before["commit"] = unregister
-    registering = replace(world.partition, live=cast(LiveFleet, live))
+    making = tile_making_of(world.register, cast(LiveFleet, live), world.process.view)
+    registering = replace(world.partition, tile_making=making)
     await registering.register(CALLER, world.session.id, CELLS[5:6], TEMPLATE)
     assert await world.registered() == world.covered() == sorted(CELLS[:4])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import h3.api.basic_int as h3
 import numpy as np
@@ -25,6 +26,8 @@ TILES_PER_SESSION_MAX = 1_000_000
 
 NO_TILE = 0
 """Stands for "no tile" in arrays of cells: no cell has index 0."""
+
+Flags: TypeAlias = np.ndarray[tuple[int], np.dtype[np.bool]]
 
 
 class Coverage:
@@ -121,6 +124,11 @@ class Coverage:
         inside = (first_keys_of(cells) <= keys_of(tiles)) & (keys_of(tiles) < keys_of(cells))
         return np.where(inside, tiles, NO_TILE)
 
+    def touches(self, cells: CellArray) -> Flags:
+        """Whether each cell has a tile, or some inside it."""
+        touched: Flags = (self.tiles_of(cells) != NO_TILE) | (self.descendants_of(cells) != NO_TILE)
+        return touched
+
     def tiles_within(self, cell: int) -> list[int]:
         """The tiles that are the cell or lie inside it, in the order of their keys."""
         first = int(self._keys.searchsorted(first_keys_of(cell_array((cell,)))[0]))
@@ -189,7 +197,7 @@ def _size(cell: int) -> int:
     return int(h3.cell_to_children_size(cell, FINEST_RESOLUTION))
 
 
-def _inside_another(cells: CellArray) -> np.ndarray[tuple[int], np.dtype[np.bool]]:
+def _inside_another(cells: CellArray) -> Flags:
     """Which of distinct cells have an ancestor among them."""
     order = np.lexsort((resolutions_of(cells), first_keys_of(cells)))
     last_keys = keys_of(cells)[order]
