@@ -1,10 +1,11 @@
 """What callers feel of a backlog of expired sessions that a server sweeps, and how fast it drains.
 
 A small query and a small create over GraphQL, each so often a second on a connection of its own: first while nothing
-is due, then while the server sweeps, until nothing is left. The server and its Valkey have the last core; the clients,
-and PostgreSQL, have the first.
+is due, then while the server sweeps, until nothing is left. The sessions have expired one after the other, as they were
+made; or all at once: then those of a batch lie all over the tables, which costs several times as much. The server and
+its Valkey have the last core; the clients, and PostgreSQL, have the first.
 
-    python benchmarks/sweeps.py [--sessions 100000] [--seconds 20] [--a-second 50] [--only SQLite]
+    python benchmarks/sweeps.py [--sessions 100000] [--seconds 20] [--a-second 50] [--only SQLite] [--at-once]
 """
 
 import argparse
@@ -39,7 +40,7 @@ CREATE = """mutation($input: CreateSessionInput!) { createSession(input: $input)
 Took = dict[str, list[float]]
 
 
-async def main(count: int, seconds: float, a_second: float, only: str | None) -> None:
+async def main(count: int, seconds: float, a_second: float, only: str | None, at_once: bool) -> None:
     """Measure, and print the tables of each database as soon as they are there."""
     print(machine_line(LAST_CORE))
     with tempfile.TemporaryDirectory(prefix="sm-sweeps-") as made, ExitStack() as cleanups:
@@ -50,10 +51,10 @@ async def main(count: int, seconds: float, a_second: float, only: str | None) ->
             with on_core(FIRST_CORE):
                 kinds.append(Databases("PostgreSQL", Path(made), cleanups.enter_context(own_postgres_process())))
         for kind in kinds:
-            await measure(kind, Path(made), count, seconds, a_second)
+            await measure(kind, Path(made), count, seconds, a_second, at_once)
 
 
-async def measure(kind: Databases, directory: Path, count: int, seconds: float, a_second: float) -> None:
+async def measure(kind: Databases, directory: Path, count: int, seconds: float, a_second: float, at_once: bool) -> None:
     """Fill a database, load a server before and while it sweeps, and print what came of it."""
     url, seeded_at = await kind.new(), datetime.now(UTC)
     database = await open_database(url)
@@ -65,7 +66,7 @@ async def measure(kind: Databases, directory: Path, count: int, seconds: float, 
             return time.perf_counter() > until
 
         before = await loaded(port, a_second, is_over)
-    await let_expire(database, count, seeded_at, seeded_at - timedelta(hours=1))
+    await let_expire(database, count, seeded_at, seeded_at - timedelta(hours=1), at_once=at_once)
     with serving(url, directory) as port:
         began = time.perf_counter()
         swept_before = await swept_count(database)
@@ -154,7 +155,10 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=20.0, help="of the measurement before")
     parser.add_argument("--a-second", type=float, default=50.0, help="queries, and as many creates")
     parser.add_argument("--only", choices=("SQLite", "PostgreSQL"))
+    parser.add_argument(
+        "--at-once", action="store_true", help="all have expired at the same moment, so lie in no order"
+    )
     given = parser.parse_args()
     if not 1 <= given.sessions <= SESSIONS_MAX:
         parser.error(f"--sessions must lie between 1 and {SESSIONS_MAX:,}")
-    asyncio.run(main(given.sessions, given.seconds, given.a_second, given.only))
+    asyncio.run(main(given.sessions, given.seconds, given.a_second, given.only, given.at_once))

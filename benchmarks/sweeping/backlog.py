@@ -17,6 +17,10 @@ from subgraph.domain.new_session import NewSession
 ROWS_PER_STATEMENT = 5_000
 FAR_OFF = timedelta(days=3_650)
 _STEP = timedelta(milliseconds=1)
+_EARLIER = {
+    "sqlite": text("strftime('%Y-%m-%d %H:%M:%f', expires_at, :by) || '000'"),
+    "postgresql": text("expires_at + CAST(CAST(:by AS text) AS interval)"),
+}
 
 
 async def seed(database: Database, caller: Caller, count: int, now: datetime) -> None:
@@ -37,13 +41,19 @@ async def seed(database: Database, caller: Caller, count: int, now: datetime) ->
         await connection.execute(text("ANALYZE"))
 
 
-async def let_expire(database: Database, count: int, seeded_at: datetime, expired_at: datetime) -> None:
-    """Have them all expired at a moment."""
+async def let_expire(database: Database, count: int, seeded_at: datetime, until: datetime, *, at_once: bool) -> None:
+    """Have them all expired: a millisecond after each other up to a moment, or every one of them at that moment.
+
+    At once means in no order at all: ties go by id, so sessions of a batch lie together in no table and in no index.
+    """
+    earlier = seeded_at + FAR_OFF + count * _STEP - until
     for begin in range(0, count, ROWS_PER_STATEMENT):
         first = seeded_at + FAR_OFF + begin * _STEP
         some = SESSION.c.expires_at.between(first, first + (ROWS_PER_STATEMENT - 1) * _STEP)
         async with database.writing() as connection:
-            await connection.execute(update(SESSION).where(some).values(expires_at=expired_at))
+            end = _EARLIER[connection.dialect.name].bindparams(by=f"-{earlier.total_seconds():.3f} seconds")
+            expired = update(SESSION).where(SESSION.c.state == "ACTIVE", some)
+            await connection.execute(expired.values(expires_at=until if at_once else end))
 
 
 async def is_swept(database: Database, now: datetime) -> bool:

@@ -109,14 +109,22 @@ class SessionHierarchy(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SweptBatch:
+    """How many sessions a batch has swept, and for how long nobody else could write meanwhile."""
+
+    count: int
+    held_seconds: float
+
+
 class SessionSweeps(Protocol):
     """What time does to sessions in the store. Of many processes that sweep at once, each session is swept by one."""
 
-    async def expire_due(self, now: datetime, limit: int, tenant_id: TenantId | None = None) -> int:
+    async def expire_due(self, now: datetime, limit: int, tenant_id: TenantId | None = None) -> SweptBatch:
         """Write that the time of ACTIVE sessions has run out, the longest due first, of one tenant or all.
 
         Returns:
-            How many there were, at most `limit`.
+            How many there were, at most `limit`; the writer is not held while they are looked for.
 
         Raises:
             Unavailable: the database did not answer, or stayed busy beyond its bound.
@@ -125,11 +133,11 @@ class SessionSweeps(Protocol):
 
     async def purge_stopped(
         self, before: datetime, now: datetime, limit: int, tenant_id: TenantId | None = None
-    ) -> int:
+    ) -> SweptBatch:
         """Remove sessions that stopped before a moment, and all that is their own; the journal tells of it.
 
         Returns:
-            How many there were, at most `limit`.
+            How many there were, at most `limit`; the writer is not held while they are looked for.
 
         Raises:
             Unavailable: as for `expire_due`.

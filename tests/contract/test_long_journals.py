@@ -63,7 +63,7 @@ async def test_a_sweep_purges_sessions_with_long_journals(database: Database) ->
     for session in [await ticked(database) for _ in range(2)]:
         await store.commit(sessions.end(session, actor="ann", now=NOW))
     later = NOW + timedelta(days=31)
-    assert await SqlSessionSweeps(database).purge_stopped(NOW + timedelta(days=1), later, 100) == 2
+    assert (await SqlSessionSweeps(database).purge_stopped(NOW + timedelta(days=1), later, 100)).count == 2
     assert sorted(await told(database)) == sorted([T.SESSION_ENDED, T.SESSION_PURGED] * 2)
 
 

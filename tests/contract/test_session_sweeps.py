@@ -1,7 +1,7 @@
 """The sweeps on every database: what is due and nothing else, once by whoever comes first, all of it or nothing."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,9 +16,10 @@ from subgraph.domain import sessions
 from subgraph.domain.errors import NameTaken, NotFound, RevisionConflict
 from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.ids import TenantId
-from subgraph.domain.journal import SessionEventType
+from subgraph.domain.journal import JournalEntry, SessionEvent, SessionEventType
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange, SessionState
+from subgraph.operations.session_ports import SweptBatch
 
 pytestmark = pytest.mark.anyio
 
@@ -48,16 +49,45 @@ async def told(database: Database, *types: SessionEventType) -> list[tuple[str, 
     return [(entry.event.session_id, entry.event.type) for entry in entries if entry.event.type in types]
 
 
+async def entries(database: Database) -> list[JournalEntry]:
+    return await SqlJournal(database).entries_after(0, ENTRIES_MAX)
+
+
+def told_anew(before: Sequence[JournalEntry], after: Sequence[JournalEntry]) -> list[tuple[int, SessionEvent]]:
+    """What the journal tells that it did not, with the numbers within their sessions, in the order of those."""
+    newest = before[-1].position
+    anew = [(entry.sequence, entry.event) for entry in after if entry.position > newest]
+    return sorted(anew, key=lambda numbered: numbered[0])
+
+
 @pytest.mark.requirement("TTL (default 720 h), per session. Policy SLIDING (default")
 async def test_what_is_due_expires_the_longest_due_first_and_is_told_once(database: Database) -> None:
     second = await stored(database, made("second", 2 * HOUR))
     first = await stored(database, made("first", HOUR, OTHER_TENANT, "FIXED"))
     later = await stored(database, made("later", 3 * HOUR))
     sweeps, now = SqlSessionSweeps(database), NOW + HOUR * 2.5
-    assert [await sweeps.expire_due(now, 1) for _ in range(3)] == [1, 1, 0]
+    assert [(await sweeps.expire_due(now, 1)).count for _ in range(3)] == [1, 1, 0]
     assert await told(database, T.SESSION_EXPIRED) == [(first.id, T.SESSION_EXPIRED), (second.id, T.SESSION_EXPIRED)]
     assert await read(database, second) == sessions.expire(second, now).updated[0]
     assert await read(database, later) == later
+
+
+async def test_what_a_sweep_writes_and_tells_is_what_the_rules_say_of_each(database: Database) -> None:
+    wanted = {"of a source": NewSession(data_source="kpi", ttl=HOUR), "of nothing": NewSession(ttl=HOUR)}
+    created = [await stored(database, sessions.create(each, TENANT, owner, NOW)) for owner, each in wanted.items()]
+    second = await stored(database, sessions.update(created[1], sessions.SessionPatch(version=2), actor="a", now=NOW))
+    sweeps, now, later = SqlSessionSweeps(database), NOW + 30 * HOUR, NOW + 60 * HOUR
+
+    before, expired = await entries(database), [sessions.expire(session, now) for session in (created[0], second)]
+    swept = await sweeps.expire_due(now, 10)
+    assert (swept.count, swept.held_seconds > 0) == (2, True)
+    assert [await read(database, session) for session in created] == [change.updated[0] for change in expired]
+    assert told_anew(before, await entries(database)) == [(2, expired[0].events[0]), (3, expired[1].events[0])]
+
+    before = await entries(database)
+    purged = [sessions.purge(change.updated[0], actor=None, now=later) for change in expired]
+    assert (await sweeps.purge_stopped(now, later, 10)).count == 2
+    assert told_anew(before, await entries(database)) == [(3, purged[0].events[0]), (4, purged[1].events[0])]
 
 
 @pytest.mark.requirement("TTL (default 720 h), per session. Policy SLIDING (default")
@@ -67,16 +97,16 @@ async def test_only_active_sessions_with_an_end_expire(database: Database) -> No
     await stored(database, sessions.end(ended, actor="ann", now=NOW))
     deleted = await stored(database, made("deleted"))
     await stored(database, sessions.delete(deleted, actor="ann", now=NOW))
-    assert await SqlSessionSweeps(database).expire_due(NOW + HOUR * 24 * 365, 10) == 0
+    assert await SqlSessionSweeps(database).expire_due(NOW + HOUR * 24 * 365, 10) == SweptBatch(0, 0.0)
     assert await read(database, main) == main
 
 
 async def test_a_sweep_of_one_tenant_leaves_the_others_alone(database: Database) -> None:
     own, other = await stored(database, made("own")), await stored(database, made("other", tenant_id=OTHER_TENANT))
     sweeps, now = SqlSessionSweeps(database), NOW + 2 * HOUR
-    assert await sweeps.expire_due(now, 10, TENANT) == 1
-    assert await sweeps.purge_stopped(now + HOUR, now + HOUR, 10, OTHER_TENANT) == 0
-    assert await sweeps.purge_stopped(now + HOUR, now + HOUR, 10, TENANT) == 1
+    assert (await sweeps.expire_due(now, 10, TENANT)).count == 1
+    assert (await sweeps.purge_stopped(now + HOUR, now + HOUR, 10, OTHER_TENANT)).count == 0
+    assert (await sweeps.purge_stopped(now + HOUR, now + HOUR, 10, TENANT)).count == 1
     assert (await read(database, own), await read(database, other)) == (None, other)
 
 
@@ -90,9 +120,9 @@ async def test_retention_removes_what_stopped_before_it_and_the_journal_keeps_it
     await stored(database, sessions.delete(deleted, actor="ann", now=NOW + HOUR))
     active = await stored(database, made("active"))
     sweeps = SqlSessionSweeps(database)
-    assert await sweeps.purge_stopped(NOW, NOW, 10) == 0
-    assert await sweeps.purge_stopped(NOW + HOUR, NOW + 2 * HOUR, 10) == 1
-    assert await sweeps.purge_stopped(NOW + 2 * HOUR, NOW + 2 * HOUR, 10) == 1
+    assert (await sweeps.purge_stopped(NOW, NOW, 10)).count == 0
+    assert (await sweeps.purge_stopped(NOW + HOUR, NOW + 2 * HOUR, 10)).count == 1
+    assert (await sweeps.purge_stopped(NOW + 2 * HOUR, NOW + 2 * HOUR, 10)).count == 1
     assert [await read(database, session) for session in (ended, deleted, active)] == [None, None, active]
     assert [one for one in await told(database, *T) if one[0] != active.id] == [
         (ended.id, T.SESSION_ENDED),
@@ -111,7 +141,7 @@ async def test_replicas_that_sweep_at_once_expire_each_session_once(
 
     async def sweep(of: Database) -> int:
         sweeps, swept = SqlSessionSweeps(of), 0
-        while count := await sweeps.expire_due(NOW + 2 * HOUR, 7):
+        while count := (await sweeps.expire_due(NOW + 2 * HOUR, 7)).count:
             swept += count
         return swept
 

@@ -1,4 +1,4 @@
-"""How a process sweeps: all that is due, in batches that take little time, with rests in which callers are served."""
+"""How a process sweeps: all that is due, in batches that hold the writer briefly, with rests that serve callers."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -7,32 +7,43 @@ import pytest
 
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.ids import TenantId
-from subgraph.operations.session_sweeper import BATCH_MAX, BATCH_MIN, BATCH_SECONDS, SessionSweeper, Swept, next_batch
+from subgraph.operations.session_ports import SweptBatch
+from subgraph.operations.session_sweeper import (
+    BATCH_MAX,
+    BATCH_MIN,
+    HOLD_SECONDS,
+    RESTS_PER_BATCH,
+    SessionSweeper,
+    Swept,
+    next_batch,
+)
 
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+FIND_SECONDS = 0.003
 CALLER = Caller(TenantId("tenant"), "ann", ALL_SCOPES)
 
 
 class SlowSweeps:
-    """Sessions that are due, and a store in which each takes a while."""
+    """Sessions that are due, and a store in which finding a batch takes a while, and each of it holds the writer."""
 
     def __init__(self, due: int, seconds_each: float, clock: "Clock") -> None:
         self.due, self.seconds_each, self.clock = due, seconds_each, clock
         self.batches: list[int] = []
 
-    async def expire_due(self, now: datetime, limit: int, tenant_id: TenantId | None = None) -> int:
+    async def expire_due(self, now: datetime, limit: int, tenant_id: TenantId | None = None) -> SweptBatch:
         count = min(limit, self.due)
         self.due -= count
         self.batches.append(count)
-        self.clock.seconds += count * self.seconds_each
-        return count
+        held_seconds = count * self.seconds_each
+        self.clock.seconds += FIND_SECONDS + held_seconds
+        return SweptBatch(count, held_seconds)
 
     async def purge_stopped(
         self, before: datetime, now: datetime, limit: int, tenant_id: TenantId | None = None
-    ) -> int:
-        return 0
+    ) -> SweptBatch:
+        return SweptBatch(0, 0.0)
 
 
 class Clock:
@@ -60,22 +71,22 @@ def sweeper(sweeps: SlowSweeps) -> SessionSweeper:
     return SessionSweeper(sweeps, lambda: NOW, sweeps.clock, lambda: None, timedelta(days=30), 5.0)
 
 
-@pytest.mark.parametrize("seconds_each", [0.0001, 0.0004, 0.0011])
-async def test_a_backlog_drains_in_batches_that_take_about_as_long_as_they_may(
+@pytest.mark.parametrize("seconds_each", [0.00005, 0.0001, 0.0003])
+async def test_a_backlog_drains_in_batches_that_hold_the_writer_about_as_long_as_they_may(
     clock: Clock, seconds_each: float
 ) -> None:
     sweeps = SlowSweeps(10_000, seconds_each, clock)
     assert await sweeper(sweeps).sweep() == Swept(10_000, 0)
     settled = [count for count in sweeps.batches[5:-1] if count < BATCH_MAX]
-    assert all(count * seconds_each <= 1.01 * BATCH_SECONDS for count in settled)
-    assert sum(settled) * seconds_each >= 0.9 * len(settled) * BATCH_SECONDS
+    assert all(count * seconds_each <= 1.01 * HOLD_SECONDS for count in settled)
+    assert sum(settled) * seconds_each >= 0.9 * len(settled) * HOLD_SECONDS
 
 
-async def test_after_each_batch_a_process_rests_for_as_long_as_it_took(clock: Clock) -> None:
+async def test_after_each_batch_a_process_rests_for_longer_than_all_of_it_took(clock: Clock) -> None:
     sweeps = SlowSweeps(500, 0.001, clock)
     await sweeper(sweeps).sweep()
-    took = [count * 0.001 for count in sweeps.batches[:-1]]
-    assert clock.rests == pytest.approx(took)
+    took = [FIND_SECONDS + count * 0.001 for count in sweeps.batches[:-1]]
+    assert clock.rests == pytest.approx([RESTS_PER_BATCH * seconds for seconds in took])
 
 
 async def test_one_callers_clean_up_is_bounded_and_the_next_one_goes_on(clock: Clock) -> None:
@@ -86,9 +97,9 @@ async def test_one_callers_clean_up_is_bounded_and_the_next_one_goes_on(clock: C
     assert sweeps.due == 1_000_000 - sum(sweeps.batches)
 
 
-def test_the_next_batch_follows_the_time_the_last_one_took_within_bounds() -> None:
-    assert next_batch(80, 2 * BATCH_SECONDS) == 40
-    assert next_batch(40, BATCH_SECONDS / 1.5) == 60
+def test_the_next_batch_follows_how_long_the_last_one_held_the_writer_within_bounds() -> None:
+    assert next_batch(80, 2 * HOLD_SECONDS) == 40
+    assert next_batch(40, HOLD_SECONDS / 1.5) == 60
     assert next_batch(40, 0.0) == 80
     assert next_batch(BATCH_MAX, 0.0) == BATCH_MAX
     assert next_batch(100, 1_000.0) == BATCH_MIN

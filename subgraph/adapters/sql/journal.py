@@ -12,7 +12,7 @@ from subgraph.adapters.sql.rows import entry_of, event_values
 from subgraph.adapters.sql.session_directory import ids_statement
 from subgraph.adapters.sql.tables import CAME_BY_ITSELF, SESSION, SESSION_EVENT
 from subgraph.domain.ids import SessionId
-from subgraph.domain.journal import STOPS, JournalEntry, SessionEvent
+from subgraph.domain.journal import STOPS, JournalEntry, SessionEvent, SessionEventType
 from subgraph.operations.journal import EntryFilter
 
 POSITIONS_PER_STATEMENT = 10_000
@@ -31,6 +31,20 @@ _RAISE_SEQUENCES = (
     .returning(SESSION.c.id, SESSION.c.last_sequence)
 )
 _INSERT_EVENTS = insert(SESSION_EVENT)
+_INSERT_SAME_EVENT = insert(SESSION_EVENT).from_select(
+    ["tenant_id", "session_id", "owner_id", "data_source", "sequence", "type", "occurred_at"],
+    select(
+        SESSION.c.tenant_id,
+        SESSION.c.id,
+        SESSION.c.owner_id,
+        SESSION.c.data_source,
+        SESSION.c.last_sequence + 1,
+        bindparam("of_type", type_=SESSION_EVENT.c.type.type),
+        bindparam("at", type_=SESSION_EVENT.c.occurred_at.type),
+    )
+    .where(SESSION.c.id.in_(bindparam("of_sessions", expanding=True)))
+    .order_by(SESSION.c.id),
+)
 _STOPS = sorted(one.value for one in STOPS)
 _SELECT_NEXT = (
     select(SESSION_EVENT)
@@ -144,6 +158,18 @@ def write_events(connection: Connection, events: Sequence[SessionEvent]) -> None
 def write_first_events(connection: Connection, events: Sequence[SessionEvent]) -> None:
     """The same with all events of sessions that were just made, whose rows say by themselves how many they are."""
     _insert_events(connection, events, {event.session_id: 0 for event in events})
+
+
+def write_same_event(
+    connection: Connection, session_ids: Sequence[SessionId], event_type: SessionEventType, occurred_at: datetime
+) -> None:
+    """Write that the same has happened by itself to each of sessions, as the next event of each.
+
+    To be called within `Database.write` alone, as `write_events`; and before the sessions' rows go, or have their
+    `last_sequence` raised by one, which is left to the caller.
+    """
+    told = {"of_sessions": session_ids, "of_type": event_type.value, "at": occurred_at}
+    connection.execute(_INSERT_SAME_EVENT, told)
 
 
 def forget_events(connection: Connection, session_ids: Sequence[SessionId]) -> None:

@@ -1,20 +1,24 @@
-"""Owns the sweeps over sessions in SQL: what is due is found by its index, claimed and written in one transaction."""
+"""Owns the sweeps over sessions in SQL: what is due is found by its index, claimed and written in one transaction.
 
+What a sweep makes of a session, and tells of it, is the same of each that is due, but for whose it is. So while the
+writer is held nothing is read into this program: a few statements write all that the rules say of every one of them.
+"""
+
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, select, update
 
 from subgraph.adapters.sql.database import Database
-from subgraph.adapters.sql.journal import forget_events, write_events
+from subgraph.adapters.sql.journal import forget_events, write_same_event
 from subgraph.adapters.sql.journal_shortening import LongJournal, require_short, shorten
-from subgraph.adapters.sql.rows import session_of
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
-from subgraph.domain import sessions
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.sessions import Session, SessionState
-from subgraph.operations.session_ports import ChangeGuard, unguarded
+from subgraph.domain.journal import SessionEventType
+from subgraph.domain.sessions import SessionState
+from subgraph.operations.session_ports import ChangeGuard, SweptBatch, unguarded
 
 _EXPIRE = (
     update(SESSION)
@@ -24,6 +28,7 @@ _EXPIRE = (
         revision=SESSION.c.revision + 1,
         updated_at=bindparam("now"),
         stopped_at=SESSION.c.expires_at,
+        last_sequence=SESSION.c.last_sequence + 1,
     )
 )
 
@@ -35,14 +40,14 @@ class SqlSessionSweeps:
         self._database = database
         self._guard = guard
 
-    async def expire_due(self, now: datetime, limit: int, tenant_id: TenantId | None = None) -> int:
+    async def expire_due(self, now: datetime, limit: int, tenant_id: TenantId | None = None) -> SweptBatch:
         """Write that the time of sessions has run out."""
         due = and_(SESSION.c.state == SessionState.ACTIVE.value, SESSION.c.expires_at <= now)
         return await self._sweep(due, SESSION.c.expires_at, limit, tenant_id, partial(_expire, now=now))
 
     async def purge_stopped(
         self, before: datetime, now: datetime, limit: int, tenant_id: TenantId | None = None
-    ) -> int:
+    ) -> SweptBatch:
         """Remove sessions that stopped before a moment."""
         due = SESSION.c.stopped_at < before
         return await self._sweep(due, SESSION.c.stopped_at, limit, tenant_id, partial(_purge, now=now))
@@ -53,19 +58,22 @@ class SqlSessionSweeps:
         since: ColumnElement[datetime | None],
         limit: int,
         tenant_id: TenantId | None,
-        carry_out: Callable[[Connection, Sequence[Session]], None],
-    ) -> int:
+        carry_out: Callable[[Connection, Sequence[SessionId]], None],
+    ) -> SweptBatch:
         chosen = select(SESSION.c.tenant_id, SESSION.c.id).where(due).order_by(since, SESSION.c.id).limit(limit)
         if tenant_id is not None:
             chosen = chosen.where(SESSION.c.tenant_id == tenant_id)
-        async with self._database.reading() as connection:
-            found = [(TenantId(row.tenant_id), SessionId(row.id)) for row in await connection.execute(chosen)]
+        found = await self._database.read(partial(_found, chosen))
         if not found:
-            return 0
-        ids = [session_id for _, session_id in found]
+            return SweptBatch(0, 0.0)
+        claim = _claim(and_(due, SESSION.c.id.in_([session_id for _, session_id in found])))
+        began = time.monotonic()
 
         def work(connection: Connection) -> int:
-            claimed = _claimed(connection, and_(due, SESSION.c.id.in_(ids)))
+            nonlocal began
+            # From here on others wait, until the commit that follows; what this one has waited for is not its own.
+            began = time.monotonic()
+            claimed = [SessionId(row.id) for row in connection.execute(claim)]
             if claimed:
                 carry_out(connection, claimed)
             return len(claimed)
@@ -74,31 +82,32 @@ class SqlSessionSweeps:
         async with self._guard(found):
             while True:
                 try:
-                    return await self._database.write(work)
+                    count = await self._database.write(work)
+                    return SweptBatch(count, time.monotonic() - began)
                 except LongJournal as long:
                     await shorten(self._database, long.session_ids)
 
 
-def _claimed(connection: Connection, due: ColumnElement[bool]) -> list[Session]:
+def _found(chosen: Select[tuple[str, str]], connection: Connection) -> list[tuple[TenantId, SessionId]]:
+    return [(TenantId(row.tenant_id), SessionId(row.id)) for row in connection.execute(chosen)]
+
+
+def _claim(due: ColumnElement[bool]) -> Select[tuple[str]]:
     # Locked where others write rows at the same time (PostgreSQL); what they hold is left to the next sweep.
-    chosen = select(SESSION).where(due).order_by(SESSION.c.id).with_for_update(skip_locked=True)
-    return [session_of(row) for row in connection.execute(chosen)]
+    return select(SESSION.c.id).where(due).order_by(SESSION.c.id).with_for_update(skip_locked=True)
 
 
-def _expire(connection: Connection, due: Sequence[Session], now: datetime) -> None:
-    changes = [sessions.expire(session, now) for session in due]
-    # All at once: what the rule makes of them is the same of each, and its revision is what was read and locked.
-    connection.execute(_EXPIRE, {"session_ids": [session.id for session in due], "now": now})
-    write_events(connection, [event for change in changes for event in change.events])
+def _expire(connection: Connection, due: Sequence[SessionId], now: datetime) -> None:
+    write_same_event(connection, due, SessionEventType.SESSION_EXPIRED, now)
+    connection.execute(_EXPIRE, {"session_ids": due, "now": now})
 
 
-def _purge(connection: Connection, stopped: Sequence[Session], now: datetime) -> None:
-    changes = [sessions.purge(session, actor=None, now=now) for session in stopped]
-    require_short(connection, [session.id for session in stopped])
+def _purge(connection: Connection, stopped: Sequence[SessionId], now: datetime) -> None:
+    require_short(connection, stopped)
     # Of a purged session its stops, and what its purge tells, stay in the journal.
-    forget_events(connection, [session.id for session in stopped])
-    write_events(connection, [event for change in changes for event in change.events])
-    remove_sessions(connection, [session.id for session in stopped])
+    forget_events(connection, stopped)
+    write_same_event(connection, stopped, SessionEventType.SESSION_PURGED, now)
+    remove_sessions(connection, stopped)
 
 
 def remove_sessions(connection: Connection, session_ids: Sequence[str]) -> int:
