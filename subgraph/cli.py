@@ -33,13 +33,13 @@ def main() -> None:
 @_option("log_level", click.Choice(["debug", "info", "warning", "error"]), "How much is logged; default warning.")
 def serve(**given: Any) -> None:
     """Serve the subgraph, with GraphiQL at /graphql. Every option is also an environment variable."""
+    settings = _settings(given)  # before the rest is imported: what is wrong is told at once
     from subgraph.serve import CannotServe
     from subgraph.serve import serve as run
 
     try:
-        settings = _settings(given)
         run(settings, lambda line: click.echo(line))
-    except (BadSetting, CannotServe) as error:
+    except CannotServe as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -48,12 +48,13 @@ def serve(**given: Any) -> None:
 @_option("database_url", str, "The database; without it SQLite in the data directory.")
 def migrate(**given: Any) -> None:
     """Bring the database to this version's schema, and say from which revision to which."""
+    settings = _settings(given)
     from subgraph.migrate import CannotMigrate
     from subgraph.migrate import migrate as run
 
     try:
-        click.echo(run(_settings(given)))
-    except (BadSetting, CannotMigrate) as error:
+        click.echo(run(settings))
+    except CannotMigrate as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -114,6 +115,9 @@ def plan(url: str, access_token: str | None, moves: int, **supposed: Any) -> Non
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    settings = Settings.from_environment(chosen={name: value for name, value in given.items() if value is not None})
+    try:
+        settings = Settings.from_environment(chosen={name: value for name, value in given.items() if value is not None})
+    except BadSetting as error:
+        raise click.ClickException(str(error)) from error
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     return settings
