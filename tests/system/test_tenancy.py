@@ -153,9 +153,11 @@ class World:
     of: dict[str, str]
     never: dict[str, str]
     samples: dict[str, Any]
+    http: httpx.Client
+    """Shows no token of its own: of whoever asks."""
 
     def ask(self, asked: Mapping[str, Any], headers: Mapping[str, str]) -> str:
-        return httpx.post(f"{self.server.url}/graphql", json=dict(asked), headers=dict(headers), timeout=30).text
+        return self.http.post("/graphql", json=dict(asked), headers=dict(headers)).text
 
     def first_told(self, asked: Mapping[str, Any], headers: Mapping[str, str]) -> str:
         """The first message of a subscription."""
@@ -212,7 +214,10 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     secret = {"SESSION_MANAGER_JWT_SECRET": SECRET}
     directory = tmp_path_factory.mktemp("tenancy") / "data"
-    with running_server(directory, **PATIENT, **secret) as server:
+    with (
+        running_server(directory, **PATIENT, **secret) as server,
+        httpx.Client(base_url=server.url, timeout=30) as http,
+    ):
         server.http.headers.update(bearer({"sub": "ann", "tenant": "acme", "scope": ALL}))
         pod = FakeWork(server)
         pod.register()
@@ -246,7 +251,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "MergeTilesInput.parent": h3.cell_to_parent(CELLS[0], 3),
             "PlaceTileInput.podId": pod.id,
         }
-        yield World(server, of, never | {"owner": "nobody-at-all"}, samples)
+        yield World(server, of, never | {"owner": "nobody-at-all"}, samples, http)
 
 
 @pytest.mark.parametrize(("leaf", "stranger"), MATRIX)
