@@ -26,7 +26,8 @@ from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentReason, AssignmentState, Term, TileRecord
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, PodLease, TileWrite
-from subgraph.operations.pods import Acknowledgement, NewPod, Pods
+from subgraph.operations.pod_registering import NewPod, PodRegistering
+from subgraph.operations.pods import Acknowledgement, Pods
 from subgraph.operations.ports import SlowConsumer
 
 LEASE_MS = 900_000
@@ -65,7 +66,8 @@ class BenchmarkPods:
         self._bus = RedisEventBus(connect(url))
         self._live = RedisLiveFleet(connect(url), self._bus, fleet_id)
         self._view = FleetView(self._live, LEASE_MS, LoadMetric.RECORDS, time.monotonic)
-        self._pods = Pods(self._live, self._view, LEASE_MS, LEASE_MS, partial(token_urlsafe, 16))
+        self._pods = Pods(self._live, self._view)
+        self._registering = PodRegistering(self._live, self._view, LEASE_MS, LEASE_MS, partial(token_urlsafe, 16))
         self._ids = [PodId(f"pod-{number}") for number in range(pods)]
         self._leases: dict[PodId, PodLease] = {}
         self._cells = np.array(cells_around(tiles), np.int64)
@@ -83,7 +85,7 @@ class BenchmarkPods:
             while not (self._view.is_current and self._view.has_begun):
                 await asyncio.sleep(0.05)
             for pod_id in self._ids:
-                registered = await self._pods.register(NewPod(pod_id, "benchmark", CAPACITY))
+                registered = await self._registering.register(NewPod(pod_id, "benchmark", CAPACITY))
                 self._leases[pod_id] = PodLease(pod_id, registered.lease_token)
             await self._settle()
             tasks.create_task(self._answer())

@@ -21,6 +21,7 @@ from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.operator import Operator
 from subgraph.operations.owner_erasure import OwnerErasure
 from subgraph.operations.partition import Partition
+from subgraph.operations.pod_registering import PodRegistering
 from subgraph.operations.pods import Pods
 from subgraph.operations.ports import Page
 from subgraph.operations.rebalancing import Rebalancing
@@ -61,6 +62,7 @@ class Services:
     label_rules: LabelRules
     owner_erasure: OwnerErasure
     transfer: SessionTransfer
+    pod_registering: PodRegistering
     pods: Pods
     rebalancing: Rebalancing
     operator: Operator

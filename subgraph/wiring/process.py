@@ -30,6 +30,7 @@ from subgraph.operations.history import History
 from subgraph.operations.operator import Operator
 from subgraph.operations.owner_erasure import OwnerErasure
 from subgraph.operations.partition import Partition
+from subgraph.operations.pod_registering import PodRegistering
 from subgraph.operations.pods import Pods
 from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_copying import SessionCopying
@@ -124,7 +125,8 @@ def services_of(
             lambda session_ids: has_tiles(view.current(), session_ids),
             time.monotonic,
         ),
-        pods=Pods(live, view, fleet.lease_ms, fleet.lease_ms_max, new_token),
+        pod_registering=PodRegistering(live, view, fleet.lease_ms, fleet.lease_ms_max, new_token),
+        pods=Pods(live, view),
         rebalancing=fleet.rebalancing,
         operator=Operator(live, view),
         hand_moves=HandMoves(live, view, fleet.rebalancing),

@@ -12,7 +12,7 @@ from subgraph.operations import control_loop
 from subgraph.operations.fleet_writes import TileWrite
 from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.operator import Operator
-from subgraph.operations.pods import NewPod, Pods
+from subgraph.operations.pod_registering import NewPod, PodRegistering
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.retirement import Retirement
 from tests.operations.conftest import MakesPod, Starts, add_tiles
@@ -197,8 +197,8 @@ async def test_a_pod_keeps_what_it_is_given_while_it_registers(
         await process.until(lambda fleet: fleet.terms_of_pod(A), "the pod is given the tile")
 
     live.after["register_pod"] = be_given_the_tile
-    pods = Pods(cast(LiveFleet, live), process.view, 10_000, 10_000, token_urlsafe)
-    registered = await pods.register(NewPod(A, "test", 100.0))
+    registering = PodRegistering(cast(LiveFleet, live), process.view, 10_000, 10_000, token_urlsafe)
+    registered = await registering.register(NewPod(A, "test", 100.0))
     assert [one.tile_id for one in registered.assignments] == [tile]
     assert len([moment for moment in history.of(tile) if moment.record and moment.record.owner]) == 1
 

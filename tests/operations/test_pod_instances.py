@@ -7,7 +7,7 @@ import pytest
 
 from subgraph.domain.errors import LeaseLost
 from subgraph.operations.live_fleet import LiveFleet
-from subgraph.operations.pods import NewPod, Pods
+from subgraph.operations.pod_registering import NewPod, PodRegistering
 from tests.operations.conftest import Starts, add_tiles
 from tests.support.fleets import A
 from tests.support.interrupted_live import InterruptedLive
@@ -24,7 +24,7 @@ async def test_a_registration_that_is_overtaken_is_told_of_no_term_of_the_other_
     (tile,) = await add_tiles(process, 1)
     live = InterruptedLive(process.live)
     slow, other = (
-        Pods(one, process.view, LEASE_MS, LEASE_MS, lambda: token_urlsafe(8))
+        PodRegistering(one, process.view, LEASE_MS, LEASE_MS, lambda: token_urlsafe(8))
         for one in (cast(LiveFleet, live), process.live)
     )
     registered = []

@@ -12,7 +12,7 @@ from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.pods import PodStatus
 from subgraph.domain.suspicion import QuarantinePolicy
 from subgraph.operations.hand_moves import HandMoves
-from subgraph.operations.pods import NewPod
+from subgraph.operations.pod_registering import NewPod
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.tile_rules import TileRules
 from tests.operations.conftest import MakesPod, Starts, add_tiles
@@ -144,7 +144,7 @@ async def test_a_process_that_crashes_and_starts_again_under_its_name_counts_one
         await pod.die()
         if leaves:
             await process.pods.deregister(pod.lease)
-        await process.pods.register(NewPod(PODS[0], "test", 100.0))
+        await process.registering.register(NewPod(PODS[0], "test", 100.0))
         after = record_in(process.view.current(), tile_id).suspicion
         return (after.in_a_row if after else 0) - (before.in_a_row if before else 0)
 

@@ -15,7 +15,7 @@ from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.registration import TileTemplate
 from subgraph.operations.fleet_writes import TileWrite
 from subgraph.operations.live_fleet import LiveFleet
-from subgraph.operations.pods import NewPod
+from subgraph.operations.pod_registering import NewPod
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import Pace
 from tests.support.fleets import CELLS, SESSION, TENANT, A, B, tile_ids
@@ -158,7 +158,7 @@ async def test_a_claim_that_comes_while_the_rest_is_restored_is_decided_before_a
     epoch = int(fleet.tiles.owner_epoch[fleet.tiles.row(tile)])
     await a.die()
     late = NewPod(A, "test", 100.0, held={tile: epoch})
-    interrupted[0].before["declare_restored"] = lambda: process.pods.register(late)
+    interrupted[0].before["declare_restored"] = lambda: process.registering.register(late)
     async with Redis.from_url(valkey.url) as client:
         await client.flushall()
     fleet = await process.until(lambda fleet: is_owned(fleet, tile), "the tile has an owner again")

@@ -10,7 +10,8 @@ from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentReason
 from subgraph.operations.fleet_writes import PodLease
-from subgraph.operations.pods import Acknowledgement, NewPod
+from subgraph.operations.pod_registering import NewPod
+from subgraph.operations.pods import Acknowledgement
 from subgraph.operations.rebalancing import Rebalancing
 from tests.support.fleets import A, B
 from tests.support.lossy_world import AS_PLACED, World, emptied, restarted, versions
@@ -75,7 +76,7 @@ async def test_a_registration_an_acknowledgement_and_a_report_of_before_are_refu
         with pytest.raises((LeaseLost, NotFound)) as refused:
             await call
         assert not getattr(refused.value, "superseded", False)
-    lease = PodLease(D, (await pods.register(NewPod(D, "test", 100.0))).lease_token)
+    lease = PodLease(D, (await world.process.registering.register(NewPod(D, "test", 100.0))).lease_token)
     _, failures = await pods.acknowledge(lease, said)
     accepted, stale = await pods.report(lease, load)
     assert accepted == 0

@@ -23,7 +23,8 @@ from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase
 from subgraph.operations.fleet_writes import PodLease
 from subgraph.operations.pod_assignments import AssignmentStep
-from subgraph.operations.pods import Acknowledgement, NewPod
+from subgraph.operations.pod_registering import NewPod
+from subgraph.operations.pods import Acknowledgement
 from subgraph.operations.ports import SlowConsumer
 from tests.simulation.network import Network, Stream, Unanswered
 from tests.simulation.server import Server
@@ -66,7 +67,7 @@ class PodConnection:
             held={TileId(one["tileId"]): one["epoch"] for one in registration["held"]},
         )
         self._note_registration()
-        done = await self._call(lambda server: server.pods.register(wanted))
+        done = await self._call(lambda server: server.registering.register(wanted))
         return done.lease_token, ChangeTold(done.version, None, is_snapshot=True, terms=_terms(done.assignments))
 
     async def heartbeat(self, pod_id: str, token: str, applied_version: int) -> int:

@@ -16,7 +16,7 @@ from subgraph.client.following import Following
 from subgraph.domain import ownership
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AcknowledgedPhase, Term, TileRecord
-from subgraph.operations.pods import Pods
+from subgraph.operations.pod_registering import PodRegistering
 from tests.simulation.sink import SinkTwin
 from tests.support.store_twin import StoreTwin
 
@@ -126,7 +126,7 @@ def terms_pass_to_the_next_instance() -> Iterator[None]:
     async def let_go(*_: Any, **__: Any) -> None:
         return
 
-    with mock.patch.object(Pods, "_let_go", let_go):
+    with mock.patch.object(PodRegistering, "_let_go", let_go):
         yield
 
 

@@ -20,6 +20,7 @@ from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.operator import Operator
 from subgraph.operations.pod_assignments import PodAssignments
+from subgraph.operations.pod_registering import PodRegistering
 from subgraph.operations.pods import Pods
 from subgraph.operations.rebalancing import Rebalancing
 from subgraph.operations.recovery import Recovery
@@ -158,7 +159,10 @@ class Server:
         self.wire = StoreWire(network, loop, process, store)
         self.live = TwinLiveFleet(store, self.wire)
         self.view = FleetView(self.live, pace.pod_lease_ms_max, LoadMetric.RECORDS, clock)
-        self.pods = Pods(self.live, self.view, pace.pod_lease_ms, pace.pod_lease_ms_max, new_token, pace.quarantine)
+        self.registering = PodRegistering(
+            self.live, self.view, pace.pod_lease_ms, pace.pod_lease_ms_max, new_token, pace.quarantine
+        )
+        self.pods = Pods(self.live, self.view)
         self.assignments = PodAssignments(self.view)
         self.operator = Operator(self.live, self.view)
         self.rebalancing = Rebalancing(self.live, self.view, pace.placement)

@@ -23,6 +23,7 @@ from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.history_recorder import HistoryRecorder
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.live_fleet import LiveFleet
+from subgraph.operations.pod_registering import PodRegistering
 from subgraph.operations.pods import Pods
 from subgraph.operations.recovery import Recovery
 from subgraph.operations.term_history import TermHistory
@@ -81,7 +82,10 @@ class FleetProcess:
         self.bus = RedisEventBus(self.redis)
         self.live = RedisLiveFleet(self.redis, self.bus, fleet_id, unrecorded_changes_max)
         self.view = FleetView(self.live, pace.pod_lease_ms, LoadMetric.RECORDS, time.monotonic)
-        self.pods = Pods(self.live, self.view, pace.pod_lease_ms, pace.pod_lease_ms, token_urlsafe, pace.quarantine)
+        self.registering = PodRegistering(
+            self.live, self.view, pace.pod_lease_ms, pace.pod_lease_ms, token_urlsafe, pace.quarantine
+        )
+        self.pods = Pods(self.live, self.view)
         self.cycles: list[CycleFacts] = []
         leading = wrap(self.live)
         self.candidacy = Candidacy(

@@ -27,7 +27,8 @@ from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase
 from subgraph.operations.fleet_writes import PodLease
 from subgraph.operations.pod_assignments import PodAssignments
-from subgraph.operations.pods import Acknowledgement, NewPod
+from subgraph.operations.pod_registering import NewPod
+from subgraph.operations.pods import Acknowledgement
 from tests.support.fleet_process import FleetProcess
 from tests.support.polling import eventually
 
@@ -49,7 +50,7 @@ class LocalManager:
     async def register(self, registration: Mapping[str, Any]) -> tuple[str, ChangeTold]:
         held = {TileId(one["tileId"]): one["epoch"] for one in registration["held"]}
         with _told():
-            done = await self._process().pods.register(
+            done = await self._process().registering.register(
                 NewPod(PodId(registration["id"]), "test", registration["capacity"], held=held)
             )
         terms = tuple(TermTold(one.tile_id, one.term.epoch, one.state.value, one.replaces) for one in done.assignments)

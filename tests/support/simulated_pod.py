@@ -9,7 +9,8 @@ from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState
 from subgraph.operations.fleet_writes import PodLease
-from subgraph.operations.pods import Acknowledgement, NewPod, Registered
+from subgraph.operations.pod_registering import NewPod, Registered
+from subgraph.operations.pods import Acknowledgement
 from tests.support.fleet_process import FleetProcess
 from tests.support.model_sink import ModelSink
 
@@ -44,7 +45,7 @@ class SimulatedPod:
 
     async def register(self, held: Mapping[TileId, int] | None = None) -> Registered:
         """Become the pod's one instance."""
-        registered = await self.process.pods.register(NewPod(self.id, "test", self.capacity, held=held))
+        registered = await self.process.registering.register(NewPod(self.id, "test", self.capacity, held=held))
         self.lease = PodLease(self.id, registered.lease_token)
         return registered
 

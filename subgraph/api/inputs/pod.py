@@ -8,7 +8,8 @@ from subgraph.domain.ids import AssignmentId, PodId, TileId, parse_assignment_id
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase
 from subgraph.operations.fleet_writes import PodLease
-from subgraph.operations.pods import Acknowledgement, NewPod
+from subgraph.operations.pod_registering import NewPod
+from subgraph.operations.pods import Acknowledgement
 
 strawberry.enum(
     AcknowledgedPhase,

@@ -40,7 +40,7 @@ class PodMutations:
         """Register a pod."""
 
         async def act() -> RegisterPodPayload:
-            done = await info.context.services.pods.register(input.to_new_pod())
+            done = await info.context.services.pod_registering.register(input.to_new_pod())
             return RegisterPodPayload(
                 pod=load_pods(info, [str(input.id)])[0],
                 lease_token=strawberry.ID(done.lease_token),
