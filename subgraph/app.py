@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> Starlette:
         return Response(holder["process"].metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     graphql = GraphQLApp(
-        make_schema(scope_directives=settings.scope_directives),
+        make_schema(scope_directives=settings.scope_directives, objects_max=settings.operation_objects_max),
         lambda: holder["process"].services,
         door,
         settings.gateway_secret_header,

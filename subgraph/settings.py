@@ -11,6 +11,7 @@ from subgraph.addresses import is_loopback
 from subgraph.domain.claims import ClaimNames
 from subgraph.domain.expiry import MAX_HISTORY_MAX, TTL_MAX, TTL_MIN
 from subgraph.domain.loads import LoadMetric
+from subgraph.operations.about import OPERATION_OBJECTS_MAX
 
 PREFIX = "SESSION_MANAGER_"
 
@@ -123,6 +124,8 @@ class Settings:
     """How long a title may take before it is the query's first line."""
     idempotency_hours: float = 24.0
     """How long an idempotency key is remembered."""
+    operation_objects_max: int = OPERATION_OBJECTS_MAX
+    """How many objects an operation may ask for: lists within lists multiply, by `first` and by references."""
     metrics: bool = True
     """Whether `/metrics` is served."""
     log_level: str = "warning"
@@ -171,6 +174,8 @@ class Settings:
         _require(
             0.01 <= kept_hours <= 8_760, "idempotency_hours", f"must lie between 0.01 and 8760, not {kept_hours:g}"
         )
+        most = self.operation_objects_max
+        _require(10_000 <= most <= 10**8, "operation_objects_max", f"must lie between 10000 and 100000000, not {most}")
         for name, why in (*token_settings.problems(self), *title_settings.problems(self)):
             _require(False, name, why)
         _require(

@@ -140,6 +140,13 @@ def test_a_provider_of_titles_that_could_not_be_asked_safely_is_refused(given: d
     assert not any(secret in str(refused.value) for secret in ("user:pass", "hush", "lines"))
 
 
+def test_the_objects_of_an_operation_have_a_limit_in_any_case() -> None:
+    for few_or_many in ("0", "9999", "100000001", "many"):
+        with pytest.raises(BadSetting, match=f"^{PREFIX}OPERATION_OBJECTS_MAX[ :]"):
+            read(operation_objects_max=few_or_many)
+    assert read(operation_objects_max="10000").operation_objects_max == 10_000
+
+
 def test_a_provider_of_titles_may_be_on_this_machine_and_is_told_to_workers() -> None:
     settings = read(title_provider_url="http://127.0.0.1:8080/title", title_provider_token="a-providers-token")
     assert settings.title_provider_seconds == 10

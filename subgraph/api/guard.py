@@ -35,7 +35,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it."""
-        if scope["type"] != "http" or not scope["path"].startswith("/graphql") or _is_page(scope):
+        if scope["type"] != "http" or not _is_operation(scope):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -94,9 +94,9 @@ def refused(status: int, message: str, code: str, **facts: str) -> JSONResponse:
     return JSONResponse({"errors": [{"message": message, "extensions": {"code": code, **facts}}]}, status)
 
 
-def _is_page(scope: Scope) -> bool:
-    # GraphiQL and its assets hold no data; the operations it sends do, and show the token.
+def _is_operation(scope: Scope) -> bool:
     if scope["path"] != "/graphql":
-        return True
-    asked = Headers(scope=scope)
-    return scope["method"] == "GET" and not scope["query_string"] and "text/html" in asked.get("accept", "")
+        return False
+    # GraphiQL and its assets hold no data; the operations it sends do, and show the token.
+    is_page = scope["method"] == "GET" and not scope["query_string"]
+    return not (is_page and "text/html" in Headers(scope=scope).get("accept", ""))

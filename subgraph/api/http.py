@@ -27,6 +27,8 @@ class GraphQLApp(GraphQL[Context, None]):
     def __init__(self, schema: Any, services: Callable[[], Services], door: Door, gateway_header: str) -> None:
         super().__init__(
             schema,
+            # Streams over plain HTTP (multipart, SSE) are not among them: whoever asks so is told to take a WebSocket,
+            # which alone ends with its token.
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             allow_queries_via_get=True,
         )

@@ -1,19 +1,12 @@
 """Owns the schema: which types make it up, which rules every operation passes, and how its SDL is printed."""
 
-import contextlib
 import logging
 from collections.abc import Iterator
 from typing import Any
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import (
-    AddValidationRules,
-    MaxTokensLimiter,
-    ParserCache,
-    SchemaExtension,
-    ValidationCache,
-)
+from strawberry.extensions import MaxTokensLimiter, SchemaExtension
 from strawberry.federation.schema import FederationAny
 from strawberry.schema.config import StrawberryConfig
 
@@ -21,7 +14,8 @@ from subgraph.api.context import Info
 from subgraph.api.entities import resolve_entities
 from subgraph.api.errors import ERROR_TYPES, to_graphql_error
 from subgraph.api.mutations import Mutation
-from subgraph.api.operation_size import TOKENS_MAX, OperationSizeRule
+from subgraph.api.operation_checks import Documents, OperationChecks
+from subgraph.api.operation_size import TOKENS_MAX
 from subgraph.api.queries import Query
 from subgraph.api.scalars import SCALARS
 from subgraph.api.scopes import enforce_scopes, scope_directive
@@ -30,12 +24,10 @@ from subgraph.api.subscriptions import Subscription
 from subgraph.api.switch import enforce_switch
 from subgraph.domain.access import Scope
 from subgraph.domain.errors import SessionManagerFailure
+from subgraph.operations.about import OPERATION_OBJECTS_MAX
 from subgraph.operations.ports import SlowConsumer
 
 logger = logging.getLogger(__name__)
-
-OPERATIONS_CACHED_MAX = 1_000
-OPERATION_CACHED_LENGTH_MAX = 20_000
 
 
 class _ToldErrors(SchemaExtension):
@@ -50,31 +42,6 @@ class _ToldErrors(SchemaExtension):
         """Translate the errors of one result of a subscription."""
         _tell_errors(result)
         yield
-
-
-class _ParserCache(ParserCache):
-    """Strawberry's cache, without letting a syntax error out of it: the parser behind it tells that properly."""
-
-    def on_parse(self) -> Iterator[None]:
-        """Take the document from the cache if it is one."""
-        operation = self.execution_context
-        if len(operation.query or "") > OPERATION_CACHED_LENGTH_MAX:
-            yield
-            return
-        with contextlib.suppress(GraphQLError):
-            operation.graphql_document = self.cached_parse_document(operation.query, **operation.parse_options)
-        yield
-
-
-class _ValidationCache(ValidationCache):
-    """Strawberry's cache, which keeps no document that is too long for it."""
-
-    def on_validate(self) -> Iterator[None]:
-        """Validate from the cache, if the operation may be kept in it."""
-        if len(self.execution_context.query or "") > OPERATION_CACHED_LENGTH_MAX:
-            yield
-        else:
-            yield from super().on_validate()
 
 
 def _tell_errors(result: Any) -> None:
@@ -123,12 +90,14 @@ class Schema(strawberry.federation.Schema):
         """Log nothing here: expected failures are the client's to read, and the rest is logged where it is hidden."""
 
 
-def make_schema(*, scope_directives: bool = False) -> Schema:
+def make_schema(*, scope_directives: bool = False, objects_max: int = OPERATION_OBJECTS_MAX) -> Schema:
     """The schema of this subgraph.
 
     Args:
         scope_directives: whether the SDL tells gateways the scopes that fields need. Apollo Gateway refuses that.
+        objects_max: how many objects an operation may ask for.
     """
+    documents = Documents()
     return Schema(
         scope_directives=scope_directives,
         query=Query,
@@ -138,11 +107,8 @@ def make_schema(*, scope_directives: bool = False) -> Schema:
         federation_version="2.9",  # The Guild's composer refuses later ones
         config=StrawberryConfig(scalar_map=dict(SCALARS)),
         extensions=[
-            # Parsing and validation cost more than executing a small operation; gateways repeat theirs word by word.
-            lambda: _ParserCache(maxsize=OPERATIONS_CACHED_MAX),
-            lambda: _ValidationCache(maxsize=OPERATIONS_CACHED_MAX),
+            lambda: OperationChecks(documents, objects_max),
             lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
-            lambda: AddValidationRules([OperationSizeRule]),
             _ToldErrors,
         ],
     )

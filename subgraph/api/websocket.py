@@ -76,7 +76,9 @@ class TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
             await self.handle_invalid_message("complete needs the id of an operation")
             return
         if message["type"] == "subscribe" and not _is_subscribe(message):
-            await self.handle_invalid_message("subscribe needs a non-empty id, and a payload with a query")
+            await self.handle_invalid_message(
+                "subscribe needs a non-empty id, and a payload with a query, an object of variables and a name if any"
+            )
             return
         await super().handle_message(cast("AnyMessage", message))
 
@@ -88,4 +90,10 @@ class TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
 def _is_subscribe(message: dict[str, Any]) -> bool:
     payload = message.get("payload")
     has_id = isinstance(message.get("id"), str) and bool(message["id"])
-    return has_id and isinstance(payload, dict) and isinstance(payload.get("query"), str)
+    return (
+        has_id
+        and isinstance(payload, dict)
+        and isinstance(payload.get("query"), str)
+        and isinstance(payload.get("variables"), dict | None)
+        and isinstance(payload.get("operationName"), str | None)
+    )

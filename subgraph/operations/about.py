@@ -37,6 +37,9 @@ LIMITS: Mapping[str, int] = {
 }
 """What callers may ask of a session, by name and unit."""
 
+OPERATION_OBJECTS_MAX = 100_000
+"""Objects that one operation may ask for, unless a setting says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class About:
@@ -47,4 +50,5 @@ class About:
     shows_session_picker: bool = True
     defaults: SessionDefaults = DEFAULTS
     retention: timedelta = timedelta(days=30)
+    operation_objects_max: int = OPERATION_OBJECTS_MAX
     limits: Mapping[str, int] = field(default_factory=lambda: LIMITS)

@@ -140,7 +140,14 @@ def services_of(
         tile_routes=TileRoutes(view, time.monotonic),
         report_interval_ms=fleet.report_ms,
         fleet_id=settings.fleet,
-        about=About(__version__, settings.enabled, settings.show_session_picker, parts.defaults, parts.retention),
+        about=About(
+            __version__,
+            settings.enabled,
+            settings.show_session_picker,
+            parts.defaults,
+            parts.retention,
+            settings.operation_objects_max,
+        ),
     )
 
 

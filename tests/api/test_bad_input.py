@@ -4,8 +4,10 @@ import json
 from uuid import uuid4
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
 
 from tests.support.server import RunningServer
+from tests.support.subscriber import socket_to
 from tests.support.world import CREATE, REGISTER_POD, REGISTER_TILES, FakeWork, disk, new_session, until_owned
 
 BIG = {"type": "Polygon", "coordinates": [[[-125, 25], [-66, 25], [-66, 49], [-125, 49], [-125, 25]]]}
@@ -214,9 +216,49 @@ def test_a_moment_without_an_offset_is_utc_wherever_it_is_given(server: RunningS
     assert server.data(pause)["pauseRebalancing"]["errors"] == [{"code": "INVALID_INPUT"}]
 
 
-def test_a_subscription_that_is_asked_for_like_a_query_says_how_to_follow_it(server: RunningServer) -> None:
-    operation = {"query": "subscription { fleetChanges { version } }"}
-    for answer in (server.http.get("/graphql", params=operation), server.http.post("/graphql", json=operation)):
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "*/*",
+        "application/json",
+        "text/event-stream",
+        "application/json, text/event-stream",
+        "multipart/mixed",
+        'multipart/mixed;boundary="graphql";subscriptionSpec=1.0,application/json',
+        "multipart/mixed; deferSpec=20220824",
+    ],
+)
+def test_a_subscription_that_is_asked_for_over_plain_http_says_how_to_follow_it(
+    server: RunningServer, accept: str
+) -> None:
+    operation, headers = {"query": "subscription { fleetChanges { version } }"}, {"Accept": accept}
+    for answer in (
+        server.http.get("/graphql", params=operation, headers=headers),
+        server.http.post("/graphql", json=operation, headers=headers),
+    ):
+        assert answer.headers["content-type"] == "application/json"
         (error,) = answer.json()["errors"]
         assert error["extensions"]["code"] == "INVALID_INPUT"
         assert "WebSocket" in error["message"]
+
+
+def test_of_several_operations_none_is_executed_unless_it_is_named(server: RunningServer) -> None:
+    text = "query A { __typename } query B { b: __typename }"
+    (error,) = server.ask(text)["errors"]
+    assert "operation name" in error["message"]
+    named = server.http.post("/graphql", json={"query": text, "operationName": "B"})
+    assert named.json()["data"] == {"b": "Query"}
+
+
+@pytest.mark.parametrize("payload", [{"variables": [1]}, {"variables": "x"}, {"operationName": 5}])
+def test_a_socket_that_asks_with_what_are_no_variables_or_no_name_is_told_so(
+    server: RunningServer, payload: dict[str, object]
+) -> None:
+    with socket_to(server.websocket_url) as socket:
+        asked = {"query": "query A($n: Int! = 1) { sessions(first: $n) { totalCount } }", **payload}
+        socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": asked}))
+        with pytest.raises(ConnectionClosedError) as closed:
+            socket.recv(10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4400
+    assert "variables" in closed.value.rcvd.reason

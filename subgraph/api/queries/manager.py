@@ -46,5 +46,5 @@ class ManagerQueries:
             default_ttl=Duration(about.defaults.ttl),
             default_max_history=about.defaults.max_history,
             retention=Duration(about.retention),
-            limits=JSON({**about.limits, **OPERATION_LIMITS}),
+            limits=JSON({**about.limits, **OPERATION_LIMITS, "operationObjects": about.operation_objects_max}),
         )
