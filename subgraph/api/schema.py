@@ -25,6 +25,7 @@ from subgraph.api.switch import enforce_switch
 from subgraph.domain.access import Scope
 from subgraph.domain.errors import SessionManagerFailure
 from subgraph.operations.about import OPERATION_OBJECTS_MAX
+from subgraph.operations.journal import JournalPutBack
 from subgraph.operations.ports import SlowConsumer
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ def _told(error: GraphQLError) -> GraphQLError:
     elif isinstance(original, SlowConsumer):
         resume = {} if original.after is None else {"after": original.after}
         told = GraphQLError(str(original), extensions={"code": "SLOW_CONSUMER", **resume})
+    elif isinstance(original, JournalPutBack):
+        told = GraphQLError(str(original), extensions={"code": "JOURNAL_PUT_BACK"})
     else:
         logger.error("an operation failed unexpectedly", exc_info=original)
         told = GraphQLError("Unexpected error.", extensions={"code": "INTERNAL"})

@@ -21,8 +21,20 @@ class EntryFilter:
     listed: SessionList | None = None
 
 
+class JournalPutBack(Exception):
+    """SQL was put back to an earlier state, so a stream has told what is not, or not so, in the journal any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the journal was put back to an earlier state, so what was told may not be so any more: read anew, and "
+            "subscribe without `after`"
+        )
+
+
 class Journal(Protocol):
     """What was told of sessions, in SQL. Positions rise in the order of commits, and are never used again.
+
+    They are only if SQL is put back to an earlier state. Then the highest position is one that was exceeded before.
 
     Whoever has read up to a position has read all below it that will ever be there.
     """

@@ -1,7 +1,8 @@
 """Owns how new entries of the journal reach the streams of a process: one reader for all of them, by position.
 
 The journal is read, not the bus: an announcement only says that there is something to read. So nothing is lost or
-told twice, whatever becomes of Redis; while no announcement comes, the journal is looked at from time to time.
+told twice, whatever becomes of Redis; while no announcement comes, the journal is looked at from time to time. A
+journal that does not know the position it was read up to was put back to an earlier state: then all streams end.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.operations.broadcast import Reader
-from subgraph.operations.journal import Journal
+from subgraph.operations.journal import Journal, JournalPutBack
 from subgraph.operations.outbox_relay import announcements_of
 from subgraph.operations.ports import EventBus, SlowConsumer
 from subgraph.operations.supervision import run_together
@@ -77,7 +78,10 @@ class JournalFeed:
 
     @contextlib.asynccontextmanager
     async def follow(self, key: Key, wants: Callable[[JournalEntry], bool]) -> AsyncIterator[Live]:
-        """What comes from now on; it ends with SlowConsumer for a reader that falls behind by more than its buffer.
+        """What comes from now on.
+
+        It ends with SlowConsumer for a reader that falls behind by more than its buffer, and with JournalPutBack for
+        all when the journal is put back to an earlier state.
 
         Raises:
             Unavailable: the journal does not answer.
@@ -86,7 +90,7 @@ class JournalFeed:
         async with self._joining:
             if not self._followers:
                 # Nobody has followed lately, so nobody has read.
-                self._position = max(self._position, await self._journal.newest_position())
+                self._position = await self._journal.newest_position()
             self._followers.setdefault(key, set()).add(follower)
             behind = self._position
         self._wake.set()
@@ -151,7 +155,26 @@ class JournalFeed:
                 for follower in self._concerned(entry):
                     if follower.wants(entry):
                         follower.offer(entry)
+        if not entries:
+            await self._notice_put_back()
         return len(entries)
+
+    async def _notice_put_back(self) -> None:
+        highest = await self._journal.highest_position()
+        if highest >= self._position:
+            return
+        newest = await self._journal.newest_position()
+        logger.error(
+            "the journal is behind what was read of it, as after SQL was restored from a backup: position %d is the "
+            "highest it has handed out, and %d was read. All streams of events end; new ones go on with what is there",
+            highest,
+            self._position,
+        )
+        self._position = newest
+        # Up to where both journals are the same nobody knows, so nobody can be told what it has missed.
+        for followers in self._followers.values():
+            for follower in followers:
+                follower.end(JournalPutBack())
 
     def _concerned(self, entry: JournalEntry) -> Iterator[_Follower]:
         event = entry.event

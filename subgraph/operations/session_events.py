@@ -11,7 +11,7 @@ from subgraph.domain.journal import STOPS, JournalEntry, SessionEvent, SessionEv
 from subgraph.domain.journal_cursor import decode_position, encode_position
 from subgraph.domain.session_list import SessionFilter, SessionOrder, list_for
 from subgraph.domain.sessions import Session, SessionState
-from subgraph.operations.journal import EntryFilter, Journal
+from subgraph.operations.journal import EntryFilter, Journal, JournalPutBack
 from subgraph.operations.journal_feed import JournalFeed, Key
 from subgraph.operations.ports import Clock, Page, SlowConsumer
 from subgraph.operations.session_ports import SessionStore
@@ -71,6 +71,7 @@ class SessionEvents:
         Raises:
             NotFound, InvalidInput: as for `page`; NotFound also where the caller may not see the session any more.
             SlowConsumer: the reader fell behind; it says behind which cursor to go on.
+            JournalPutBack: SQL was put back to an earlier state, from before what was told or asked for.
         """
         chosen = await self._filter(caller, wanted)
         if after is None:
@@ -99,6 +100,9 @@ class SessionEvents:
                 async for entry in self._replay(caller, wanted, chosen, position, live.behind):
                     yield entry
                 position = live.behind
+            elif position > live.behind and position > await self.journal.highest_position():
+                # It was, when this stream began.
+                raise JournalPutBack
             try:
                 async for entry in live.entries:
                     if entry.position > position:
@@ -115,7 +119,7 @@ class SessionEvents:
         """Starts of sessions of exactly this data source, from now on.
 
         Raises:
-            SlowConsumer: the reader fell behind.
+            SlowConsumer, JournalPutBack: as for `follow`.
         """
         async for entry in self.follow(caller, EventsWanted(data_source=data_source, types=STARTS), None):
             if journal.starts(entry.event):
@@ -125,7 +129,7 @@ class SessionEvents:
         """Stops of sessions of exactly this data source, from now on.
 
         Raises:
-            SlowConsumer: the reader fell behind.
+            SlowConsumer, JournalPutBack: as for `follow`.
         """
         async for entry in self.follow(caller, EventsWanted(data_source=data_source, types=STOPS), None):
             if journal.stops(entry.event):

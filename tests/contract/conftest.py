@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +16,8 @@ from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.adapters.sql.database import Database, open_database
 from tests.support.databases import DATABASES
+from tests.support.journal_in_memory import JournalInMemory
+from tests.support.journal_world import JournalWorld
 from tests.support.own_valkey import own_valkey
 
 
@@ -82,6 +85,24 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     opened = await open_database(database_url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture(params=[None, *DATABASES], ids=lambda make_url: make_url.__name__ if make_url else "memory")
+def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    """Where a journal of the test's own is kept: in a database of each kind in turn, or None: in its twin in memory."""
+    make_url: Callable[[Path], str] | None = request.param
+    return None if make_url is None else make_url(tmp_path)
+
+
+@pytest.fixture
+async def world(journal_url: str | None) -> AsyncIterator[JournalWorld]:
+    """Processes that follow that journal."""
+    kept = JournalInMemory() if journal_url is None else await open_database(journal_url)
+    world = JournalWorld(kept, "tenant", random.Random(0))
+    yield world
+    await world.process.kill()
+    if isinstance(kept, Database):
+        await kept.close()
 
 
 @pytest.fixture

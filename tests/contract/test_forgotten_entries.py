@@ -1,28 +1,22 @@
 """Cursors of entries which an erasure or the retention took: good for ever, on every store of the journal."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from subgraph.adapters.sql.database import open_database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.owner_records import SqlOwnerRecords
-from subgraph.domain import sessions
 from subgraph.domain.erasure import Traces
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import TenantId
-from subgraph.domain.journal import JournalEntry, SessionEventType, tell
+from subgraph.domain.journal import JournalEntry, SessionEventType
 from subgraph.domain.journal_cursor import encode_position
-from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
 from subgraph.operations.session_events import EventsWanted
-from tests.support.databases import DATABASES
 from tests.support.journal_in_memory import JournalInMemory
-from tests.support.journal_world import JournalWorld, Kept
+from tests.support.journal_world import JournalWorld, Kept, first_of
 
 pytestmark = pytest.mark.anyio
 
@@ -33,27 +27,6 @@ ALL = 10_000
 SECONDS_MAX = 20
 
 Forget = Callable[[Kept, Session], Awaitable[None]]
-
-
-@pytest.fixture(params=[None, *DATABASES], ids=lambda make_url: make_url.__name__ if make_url else "memory")
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JournalWorld]:
-    database = None if request.param is None else await open_database(request.param(tmp_path))
-    made = JournalWorld(database or JournalInMemory(), TENANT, random.Random(0))
-    yield made
-    await made.process.kill()
-    if database is not None:
-        await database.close()
-
-
-async def new_session(world: JournalWorld) -> Session:
-    change = sessions.create(NewSession(), TENANT, "ann", NOW)
-    await world.store.commit(change)
-    return change.created[0]
-
-
-async def tick(world: JournalWorld, session: Session, count: int = 1) -> None:
-    await world.journal.append([tell(session, TICK, None, NOW) for _ in range(count)])
-    world.process.feed.wake()
 
 
 async def by_erasure(kept: Kept, session: Session) -> None:
@@ -69,8 +42,7 @@ async def by_retention(kept: Kept, session: Session) -> None:
 
 async def taken(stream: AsyncIterator[JournalEntry], count: int) -> list[int]:
     """The sequences of so many entries of a stream."""
-    async with asyncio.timeout(SECONDS_MAX):
-        return [(await anext(stream)).sequence for _ in range(count)]
+    return [entry.sequence for entry in await first_of(stream, count)]
 
 
 async def paged(world: JournalWorld, cursor: str) -> list[int]:
@@ -88,8 +60,8 @@ async def paged(world: JournalWorld, cursor: str) -> list[int]:
 async def test_a_cursor_of_the_newest_entry_outlives_it_and_goes_on_without_gap_or_repeat(
     world: JournalWorld, forget: Forget
 ) -> None:
-    session = await new_session(world)
-    await tick(world, session, 3)
+    session = await world.new_session()
+    await world.tick(session, 3)
     newest = await world.journal.newest_position()
     cursor = encode_position(newest)
     followed = world.process.events.follow(world.caller, EventsWanted(), encode_position(0))
@@ -102,12 +74,12 @@ async def test_a_cursor_of_the_newest_entry_outlives_it_and_goes_on_without_gap_
     resumed = world.process.events.follow(world.caller, EventsWanted(), cursor)
     waiting = asyncio.create_task(taken(resumed, 2))
     await asyncio.sleep(0.05)
-    await tick(world, session, 2)
+    await world.tick(session, 2)
     assert await waiting == [5, 6]
     assert await taken(followed, 2) == [5, 6]
 
     await world.restart(None)
-    await tick(world, session)
+    await world.tick(session)
     assert await paged(world, cursor) == [5, 6, 7]
     assert await taken(world.process.events.follow(world.caller, EventsWanted(), cursor), 3) == [5, 6, 7]
 
@@ -115,15 +87,15 @@ async def test_a_cursor_of_the_newest_entry_outlives_it_and_goes_on_without_gap_
 async def test_a_journal_of_which_nothing_is_left_takes_all_its_cursors_and_hands_out_no_position_again(
     world: JournalWorld,
 ) -> None:
-    session = await new_session(world)
-    await tick(world, session, 3)
+    session = await world.new_session()
+    await world.tick(session, 3)
     told = await world.journal.entries_after(0, ALL)
     await by_erasure(world.kept, session)
     assert await world.journal.entries_after(0, ALL) == []
     await world.restart(None)
     for entry in told:
         assert await paged(world, encode_position(entry.position)) == []
-    await tick(world, session)
+    await world.tick(session)
     (entry,) = await world.journal.entries_after(0, ALL)
     assert (entry.sequence, entry.position > told[-1].position) == (5, True)
 
@@ -133,7 +105,7 @@ async def test_before_the_first_entry_no_position_was_handed_out(world: JournalW
 
 
 async def test_a_cursor_that_was_never_handed_out_is_refused_whatever_was_forgotten(world: JournalWorld) -> None:
-    session = await new_session(world)
+    session = await world.new_session()
     await by_erasure(world.kept, session)
     never = encode_position(await world.journal.highest_position() + 1)
     events = world.process.events

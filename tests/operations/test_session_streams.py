@@ -11,20 +11,19 @@ from subgraph.domain import sessions
 from subgraph.domain.access import ALL_SCOPES, Caller, Scope
 from subgraph.domain.errors import NotFound
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import JournalEntry, SessionEventType, tell
+from subgraph.domain.journal import SessionEventType
 from subgraph.domain.journal_cursor import encode_position
-from subgraph.domain.new_session import NewSession
-from subgraph.domain.sessions import Session
 from subgraph.operations.journal_feed import ENTRIES_BUFFERED_MAX
 from subgraph.operations.ports import SlowConsumer
 from subgraph.operations.session_events import REPLAY_PAGE, EventsWanted
 from tests.support.journal_in_memory import JournalInMemory
-from tests.support.journal_world import JournalWorld
+from tests.support.journal_world import JournalWorld, first_of
 
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TENANT = TenantId("tenant")
+SOURCE = "trains"
 ANN, BOB = (Caller(TENANT, owner, frozenset({Scope.SESSION_READ})) for owner in ("ann", "bob"))
 
 
@@ -35,33 +34,17 @@ async def world() -> AsyncIterator[JournalWorld]:
     await made.process.kill()
 
 
-async def new_session(world: JournalWorld, owner: str = "ann", tenant_id: TenantId = TENANT) -> Session:
-    change = sessions.create(NewSession(data_source="trains"), tenant_id, owner, NOW)
-    await world.store.commit(change)
-    return change.created[0]
-
-
-async def ticks(world: JournalWorld, session: Session, count: int) -> None:
-    await world.journal.append([tell(session, SessionEventType.SESSION_TICK, None, NOW) for _ in range(count)])
-    world.process.feed.wake()
-
-
-async def first_of(stream: AsyncIterator[JournalEntry], count: int) -> list[JournalEntry]:
-    async with asyncio.timeout(20):
-        return [await anext(stream) for _ in range(count)]
-
-
 async def test_a_reader_that_falls_behind_gets_what_waits_and_then_the_cursor_to_go_on_with(
     world: JournalWorld,
 ) -> None:
-    session = await new_session(world)
+    session = await world.new_session(source=SOURCE)
     more = 2 * ENTRIES_BUFFERED_MAX
     stream = world.process.events.follow(ANN, EventsWanted(session.id), None)
     asking = asyncio.create_task(first_of(stream, 1))
     await asyncio.sleep(0.05)
-    await ticks(world, session, 1)
+    await world.tick(session, 1)
     told = await asking
-    await ticks(world, session, more)
+    await world.tick(session, more)
     async with asyncio.timeout(20):
         while world.process.feed.position < 2 + more:
             await asyncio.sleep(0.005)
@@ -75,9 +58,9 @@ async def test_a_reader_that_falls_behind_gets_what_waits_and_then_the_cursor_to
 
 
 async def test_a_caller_follows_its_own_sessions_and_with_tenant_read_the_tenants(world: JournalWorld) -> None:
-    mine, others = await new_session(world), await new_session(world, "bob")
-    foreign = await new_session(world, tenant_id=TenantId("another tenant"))
-    wanted, start = EventsWanted(data_source="trains"), "WzBd"
+    mine, others = await world.new_session(source=SOURCE), await world.new_session("bob", source=SOURCE)
+    foreign = await world.new_session(tenant_id=TenantId("another tenant"), source=SOURCE)
+    wanted, start = EventsWanted(data_source=SOURCE), "WzBd"
     everybody = Caller(TENANT, "carl", ALL_SCOPES)
     seen = {}
     for caller in (ANN, BOB, everybody):
@@ -86,7 +69,7 @@ async def test_a_caller_follows_its_own_sessions_and_with_tenant_read_the_tenant
         seen[caller] = await first_of(stream, count)
         live = asyncio.create_task(first_of(stream, count))
         for session in (foreign, mine, others):
-            await ticks(world, session, 1)
+            await world.tick(session, 1)
         seen[caller] += await live
     assert {entry.event.session_id for entry in seen[ANN]} == {mine.id}
     assert {entry.event.session_id for entry in seen[BOB]} == {others.id}
@@ -94,7 +77,7 @@ async def test_a_caller_follows_its_own_sessions_and_with_tenant_read_the_tenant
 
 
 async def test_the_stream_of_a_session_one_may_not_see_is_that_of_one_that_is_not_there(world: JournalWorld) -> None:
-    session = await new_session(world, "bob")
+    session = await world.new_session("bob", source=SOURCE)
     with pytest.raises(NotFound) as refused:
         await anext(world.process.events.follow(ANN, EventsWanted(session.id), None))
     assert refused.value.message == NotFound("Session", session.id).message
@@ -110,14 +93,14 @@ async def test_who_sees_a_session_as_the_tenants_main_follows_it_no_further_than
     streams = [world.process.events.follow(caller, EventsWanted(main.id, types=types), None) for caller in (ANN, BOB)]
     following = [asyncio.create_task(first_of(stream, 1)) for stream in streams]
     await asyncio.sleep(0.05)
-    await ticks(world, main, 1)
+    await world.tick(main, 1)
     for told in await asyncio.gather(*following):
         assert [entry.event.type for entry in told] == [SessionEventType.SESSION_TICK]
     deletion = sessions.delete(main, actor="ann", now=NOW)
     await world.store.commit(deletion)
     restoration = sessions.restore(deletion.updated[0], actor="ann", now=NOW)
     await world.store.commit(restoration)
-    await ticks(world, restoration.updated[0], 1)
+    await world.tick(restoration.updated[0], 1)
     of_ann, of_bob = streams
     stop, restored = [SessionEventType.SESSION_DELETED], [SessionEventType.SESSION_RESTORED]
     if types is not None:
@@ -135,7 +118,7 @@ async def test_who_replays_a_long_journal_reads_no_page_of_it_after_it_may_not_s
     creation = sessions.create_main(TENANT, "ann", NOW)
     await world.store.commit(creation)
     (main,) = creation.created
-    await ticks(world, main, 2 * REPLAY_PAGE)
+    await world.tick(main, 2 * REPLAY_PAGE)
     stream = world.process.events.follow(BOB, EventsWanted(main.id), encode_position(0))
     await first_of(stream, 1)
     await world.store.commit(sessions.delete(main, actor="ann", now=NOW))
@@ -147,7 +130,7 @@ async def test_who_replays_a_long_journal_reads_no_page_of_it_after_it_may_not_s
 async def test_by_id_a_deleted_session_is_one_that_is_not_there_and_the_audit_log_tells_of_it(
     world: JournalWorld,
 ) -> None:
-    session, events = await new_session(world), world.process.events
+    session, events = await world.new_session(source=SOURCE), world.process.events
     await world.store.commit(sessions.delete(session, actor="ann", now=NOW))
     for wanted in (EventsWanted(session.id), EventsWanted(SessionId("never"))):
         not_there = NotFound("Session", str(wanted.session_id), ("sessionId",))

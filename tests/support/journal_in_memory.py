@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from datetime import datetime
 
 from subgraph.domain.erasure import Traces
@@ -94,6 +95,11 @@ class JournalInMemory:
         """Mark entries."""
         for position in positions:
             self._unrelayed.pop(position, None)
+
+    def back_up(self) -> Callable[[], None]:
+        """Remember all as it is; returns what puts it back."""
+        kept = deepcopy(vars(self))
+        return lambda: vars(self).update(deepcopy(kept))
 
     async def forget_old(self, before: datetime, limit: int) -> int:
         """Remove the oldest relayed entries that came by themselves before a moment."""

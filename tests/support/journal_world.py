@@ -18,7 +18,7 @@ from subgraph.domain import sessions
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import JournalEntry
+from subgraph.domain.journal import JournalEntry, SessionEventType, tell
 from subgraph.domain.journal_cursor import encode_position
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
@@ -173,6 +173,12 @@ def stores_on(kept: Kept) -> tuple[SessionStore, Journal]:
     return SqlSessionStore(kept), SqlJournal(kept)
 
 
+async def first_of(stream: AsyncIterator[JournalEntry], count: int) -> list[JournalEntry]:
+    """So many entries of a stream."""
+    async with asyncio.timeout(SECONDS_MAX):
+        return [await anext(stream) for _ in range(count)]
+
+
 class ServerProcess:
     """What of a server has to do with the journal, until its fuse ends it."""
 
@@ -278,6 +284,18 @@ class JournalWorld:
         self.store, self.journal = stores_on(kept)
         self.killed_at: list[str] = []
         self.process = self._start(None)
+
+    async def new_session(self, owner: str = "ann", tenant_id: TenantId | None = None, source: str = "") -> Session:
+        """A session, whose start is told."""
+        wanted = NewSession(data_source=source or None)
+        change = sessions.create(wanted, tenant_id or self.caller.tenant_id, owner, NOW)
+        await self.store.commit(change)
+        return change.created[0]
+
+    async def tick(self, session: Session, count: int = 1) -> None:
+        """So many ticks of a session are told, at once."""
+        await self.journal.append([tell(session, SessionEventType.SESSION_TICK, None, NOW) for _ in range(count)])
+        self.process.feed.wake()
 
     def _start(self, killed_at_step: int | None) -> ServerProcess:
         return ServerProcess(self.kept, self.bus, Fuse(killed_at_step, self.chance), self.retired)
