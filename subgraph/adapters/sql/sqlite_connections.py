@@ -1,6 +1,7 @@
 """Owns the connections to a SQLite file: several that read, and writers of this process that take turns.
 
-WAL with synchronous=FULL: what was committed survives a power cut. Several processes may share the file; a writer waits
+WAL with synchronous=FULL: what was committed survives a power cut. The log is carried into the file beside the writers
+(sqlite_checkpoints.py). Several processes may share the file; a writer waits
 for the others within a bound. What is a function of a connection runs in a thread as a whole: of an asynchronous
 connection every statement, every result and the transaction's ends go to a thread and back, which costs far more than
 SQLite does.
@@ -18,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from subgraph.adapters.sql.group_commit import Outcome, T, Work, carry_out_together
+from subgraph.adapters.sql.sqlite_checkpoints import LOG_PAGES_MAX, SqliteCheckpoints
 
 READERS_MAX = 8
 
@@ -45,7 +47,10 @@ class SqliteConnections:
             _configure(reader, "BEGIN", "query_only=ON")
         for writer in (self._writer.sync_engine, self._writer_of_thread):
             # A writer must take its lock before it reads.
-            _configure(writer, "BEGIN IMMEDIATE", "synchronous=FULL", "foreign_keys=ON")
+            log = f"wal_autocheckpoint={LOG_PAGES_MAX}"
+            _configure(writer, "BEGIN IMMEDIATE", "synchronous=FULL", "foreign_keys=ON", log)
+        checkpointer = create_engine(synchronous, pool_size=1, isolation_level="AUTOCOMMIT", **shared)
+        self._checkpoints = SqliteCheckpoints(checkpointer)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -58,6 +63,7 @@ class SqliteConnections:
         """A connection in a transaction that is committed when the block ends."""
         async with self._turn(self._writer_turn), self._writer.begin() as connection:
             yield connection
+        self._checkpoints.note_commit()
 
     async def read(self, work: Work[T]) -> T:
         """What the work reads, in a transaction that sees one moment."""
@@ -67,7 +73,9 @@ class SqliteConnections:
     async def carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
         """Changes in one transaction."""
         async with self._turn(self._writer_turn):
-            return await asyncio.wrap_future(self._writer_thread.submit(self._carry_out, works))
+            outcomes = await asyncio.wrap_future(self._writer_thread.submit(self._carry_out, works))
+        self._checkpoints.note_commit()
+        return outcomes
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -77,6 +85,7 @@ class SqliteConnections:
             engine.dispose()
         await self._writer.dispose()
         await self._readers.dispose()
+        await self._checkpoints.aclose()
 
     def _read(self, work: Work[T]) -> T:
         with self._reader_of_threads.begin() as connection:
