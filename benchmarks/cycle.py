@@ -32,7 +32,9 @@ from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.loads import LoadMetric
-from subgraph.operations.control_loop import ControlLoop, CycleFacts
+from subgraph.operations.control_cycle import ControlCycle
+from subgraph.operations.control_loop import ControlLoop
+from subgraph.operations.cycle_facts import CycleFacts
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.recovery import Recovery
@@ -120,9 +122,10 @@ async def lead(url: str, database: Path, seconds: float, meter: Meter, ready: as
         live, SqlFleetRegister(sql), view, FLEET, "benchmark", LEASE_MS, POD_LEASE_MS_MAX, partial(token_urlsafe, 16)
     )
     recovery = Recovery(live, view, candidacy, SqlCoverageRegister(sql, FLEET))
-    loop = ControlLoop(
-        live, view, candidacy, recovery, PlacementPolicy(), HandoffPolicy(), seconds, meter.observe, time.monotonic
+    cycle = ControlCycle(
+        live, view, candidacy, recovery, PlacementPolicy(), HandoffPolicy(), meter.observe, time.monotonic
     )
+    loop = ControlLoop(view, candidacy, cycle, seconds, time.monotonic)
     async with asyncio.TaskGroup() as tasks:
         for work in (bus.run(), view.run(), loop.run(), watch_turns(meter)):
             tasks.create_task(work)

@@ -18,6 +18,7 @@ from subgraph.adapters.sql.tile_journal import SqlTileJournal
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.planning.resolution import ResolutionPolicy
+from subgraph.operations.control_cycle import ControlCycle
 from subgraph.operations.control_loop import ControlLoop
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.health_journal import HealthJournal
@@ -74,7 +75,7 @@ class FleetParts:
             )
         )
         self.rebalancing = Rebalancing(self.live, self.view, self.placement)
-        self.control_loop = ControlLoop(
+        cycle = ControlCycle(
             self.live,
             self.view,
             self.candidacy,
@@ -85,10 +86,10 @@ class FleetParts:
                 take_over_timeout_ms=ms(settings.take_over_seconds),
                 drain_timeout_ms=ms(settings.drain_seconds),
             ),
-            settings.cycle_seconds,
             self.metrics.observe_cycle,
             time.monotonic,
         )
+        self.control_loop = ControlLoop(self.view, self.candidacy, cycle, settings.cycle_seconds, time.monotonic)
         self.terms = SqlTermHistory(database, settings.fleet)
         self.recent_ends = RecentEnds(self.view)
         tile_journal = SqlTileJournal(database, settings.fleet)

@@ -8,7 +8,7 @@ import pytest
 
 from subgraph.domain.ids import SessionId, TileId
 from subgraph.domain.ownership import AssignmentState, TileRecord
-from subgraph.operations import control_loop
+from subgraph.operations import carrying_out
 from subgraph.operations.fleet_writes import TileWrite
 from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.operator import Operator
@@ -177,7 +177,7 @@ async def _retire(process: FleetProcess) -> None:
 async def test_leadership_is_renewed_while_many_tiles_are_written(
     start: Starts, make_pod: MakesPod, history: OwnershipHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_loop, "TILES_PER_COMMIT_MAX", 1)
+    monkeypatch.setattr(carrying_out, "TILES_PER_COMMIT_MAX", 1)
     process, live = await interrupted(start, leader_lease_ms=500)
     await add_tiles(process, 15)
     live.seconds["commit"] = 0.1

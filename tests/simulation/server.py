@@ -14,8 +14,10 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.suspicion import QuarantinePolicy
-from subgraph.operations.control_loop import ControlLoop, CycleFacts
+from subgraph.operations.control_cycle import ControlCycle
+from subgraph.operations.control_loop import ControlLoop
 from subgraph.operations.coverage_ports import ActiveCoverage
+from subgraph.operations.cycle_facts import CycleFacts
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.operator import Operator
@@ -169,18 +171,18 @@ class Server:
         self.candidacy = Candidacy(
             self.live, register, self.view, FLEET, process.name, pace.leader_lease_ms, pace.pod_lease_ms_max, new_token
         )
-        self._control_loop = ControlLoop(
+        cycle = ControlCycle(
             self.live,
             self.view,
             self.candidacy,
             Recovery(self.live, self.view, self.candidacy, register),
             pace.placement,
             pace.handoff,
-            pace.cycle_seconds,
             observe_cycle,
             clock,
             quarantine=pace.quarantine,
         )
+        self._control_loop = ControlLoop(self.view, self.candidacy, cycle, pace.cycle_seconds, clock)
         self.failures: list[str] = []
         """Why background tasks ended, which none of them may."""
         self._on_end: list[Callable[[], None]] = []

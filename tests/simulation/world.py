@@ -9,7 +9,7 @@ from functools import partial
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId, TileId
 from subgraph.domain.ownership import TileRecord
-from subgraph.operations.control_loop import CycleFacts
+from subgraph.operations.cycle_facts import CycleFacts
 from subgraph.operations.fleet_writes import TileWrite
 from subgraph.operations.retirement import Retirement
 from tests.simulation.checker import Checker

@@ -18,7 +18,9 @@ from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
-from subgraph.operations.control_loop import ControlLoop, CycleFacts
+from subgraph.operations.control_cycle import ControlCycle
+from subgraph.operations.control_loop import ControlLoop
+from subgraph.operations.cycle_facts import CycleFacts
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.history_recorder import HistoryRecorder
 from subgraph.operations.leadership import Candidacy
@@ -91,18 +93,18 @@ class FleetProcess:
         self.candidacy = Candidacy(
             leading, register, self.view, fleet_id, name, pace.leader_lease_ms, pace.pod_lease_ms, token_urlsafe
         )
-        self.loop = ControlLoop(
+        cycle = ControlCycle(
             leading,
             self.view,
             self.candidacy,
             Recovery(leading, self.view, self.candidacy, register.coverage),
             pace.placement,
             pace.handoff,
-            pace.cycle_seconds,
             self.cycles.append,
             time.monotonic,
             pace.quarantine,
         )
+        self.loop = ControlLoop(self.view, self.candidacy, cycle, pace.cycle_seconds, time.monotonic)
         self.log = RedisTermLog(self.redis, fleet_id)
         self.recorder = (
             HistoryRecorder(self.log, history, self.view, self.candidacy, time.monotonic) if history else None
