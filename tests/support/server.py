@@ -4,30 +4,37 @@ import contextlib
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
 from subgraph.adapters import die_with_parent
+from tests.support.warm_process import WarmProcess
 
-READY_SECONDS_MAX = 30.0
-END_SECONDS_MAX = 10.0
+READY_SECONDS_MAX = 60.0
+END_SECONDS_MAX = 30.0
 LEASE_SETTING = "SESSION_MANAGER_POD_LEASE_SECONDS_MAX"
 PATIENT = {LEASE_SETTING: "30"}
 """For servers whose pods are tests that act by hand, and may be slow about it on a busy machine."""
+
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of plain HTTP. Each that is given none reads all certificates that this machine trusts."""
+
+ServerProcess: TypeAlias = "subprocess.Popen[bytes] | WarmProcess"
 
 
 @dataclass
 class RunningServer:
     """A `session-manager serve` process that is ready."""
 
-    process: "subprocess.Popen[bytes]"
+    process: ServerProcess
     url: str
     data_dir: Path
     http: httpx.Client
@@ -67,18 +74,33 @@ class RunningServer:
 @contextlib.contextmanager
 def running_server(data_dir: Path, *arguments: str, **environment: str) -> Iterator[RunningServer]:
     """A ready server on a free port, ended at exit; what it says is in a file beside its data."""
-    command = [sys.executable, "-m", "subgraph", "serve", "--port", "0", "--data-dir", str(data_dir), *arguments]
-    if sys.platform == "linux":
-        # A test runner that is killed must not leave servers behind.
-        command = [sys.executable, die_with_parent.__file__, str(os.getpid()), *command]
+    start = _start_warm if sys.platform == "linux" else _start_command
+    with _running(start, data_dir, arguments, environment) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def server_by_command(data_dir: Path, *arguments: str, **environment: str) -> Iterator[RunningServer]:
+    """The same in a new interpreter, as for a user: for what depends on how it is started."""
+    with _running(_start_command, data_dir, arguments, environment) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def _running(
+    start: Callable[[list[str], Path, dict[str, str]], ServerProcess],
+    data_dir: Path,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+) -> Iterator[RunningServer]:
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     log_path = data_dir.with_name(f"{data_dir.name}.log")
-    with log_path.open("w") as log:
-        environ = {**os.environ, **environment}
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
+    log_path.write_bytes(b"")
+    command = ["serve", "--port", "0", "--data-dir", str(data_dir), *arguments]
+    process = start(command, log_path, {**os.environ, **environment})
     try:
         url = until(lambda: _url_of(process, log_path), "the server says where it is", READY_SECONDS_MAX)
-        with httpx.Client(base_url=url, timeout=30) as http:
+        with httpx.Client(base_url=url, timeout=30, verify=PLAIN) as http:
             until(lambda: http.get("/readyz").status_code == 200, "the server is ready", READY_SECONDS_MAX)
             lease_seconds_max = int(environment.get(LEASE_SETTING, RunningServer.pod_lease_seconds_max))
             yield RunningServer(process, url, data_dir, http, lease_seconds_max)
@@ -88,6 +110,19 @@ def running_server(data_dir: Path, *arguments: str, **environment: str) -> Itera
             # started ends with it, which only Linux sees to.
             process.send_signal(signal.SIGKILL if sys.platform == "linux" else signal.SIGTERM)
             process.wait(END_SECONDS_MAX)
+
+
+def _start_warm(arguments: list[str], log_path: Path, environment: dict[str, str]) -> ServerProcess:
+    return WarmProcess(arguments, log_path, environment)
+
+
+def _start_command(arguments: list[str], log_path: Path, environment: dict[str, str]) -> ServerProcess:
+    command = [sys.executable, "-m", "subgraph", *arguments]
+    if sys.platform == "linux":
+        # A test runner that is killed must not leave servers behind.
+        command = [sys.executable, die_with_parent.__file__, str(os.getpid()), *command]
+    with log_path.open("ab") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
 
 def until(condition: Any, what: str, seconds_max: float = 30.0) -> Any:
@@ -100,7 +135,7 @@ def until(condition: Any, what: str, seconds_max: float = 30.0) -> Any:
     raise AssertionError(f"not within {seconds_max:g} s: {what}")
 
 
-def _url_of(process: "subprocess.Popen[bytes]", log_path: Path) -> str | None:
+def _url_of(process: ServerProcess, log_path: Path) -> str | None:
     said = log_path.read_text()
     assert process.poll() is None, f"the server ended: {said}"
     found = re.search(r"^GraphiQL: (http://\S+)/graphql$", said, re.MULTILINE)

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.server import RunningServer, running_server, until
+from tests.support.server import RunningServer, running_server, server_by_command, until
 from tests.support.world import FakeWork, disk, new_session, until_owned
 
 SECONDS_MAX = 30
@@ -41,7 +41,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_by_a_signal_with_everything_it_started(tmp_path: Path, by: signal.Signals) -> None:
-    with running_server(tmp_path / "data") as server:
+    with server_by_command(tmp_path / "data") as server:
         children = children_of(server.process.pid)
         assert children, "the embedded Valkey is a child"
         server.stop(by)
@@ -50,7 +50,7 @@ def test_it_ends_by_a_signal_with_everything_it_started(tmp_path: Path, by: sign
 
 
 def test_killed_hard_it_leaves_no_process_and_the_directory_free(tmp_path: Path) -> None:
-    with running_server(tmp_path / "data") as server:
+    with server_by_command(tmp_path / "data") as server:
         children = children_of(server.process.pid)
         session_id = new_session(server, displayName="kept")
         server.stop(signal.SIGKILL)
@@ -80,7 +80,7 @@ def test_sessions_tiles_and_epochs_are_kept_over_a_restart(tmp_path: Path) -> No
 
 
 def test_a_second_server_on_the_directory_is_told_who_holds_it(tmp_path: Path) -> None:
-    with running_server(tmp_path / "data") as server:
+    with server_by_command(tmp_path / "data") as server:
         second = run_serve("--port", "0", "--data-dir", str(tmp_path / "data"))
         assert second.returncode == 1
         (line,) = second.stderr.strip().splitlines()
@@ -112,7 +112,7 @@ def test_two_servers_share_given_stores_and_deliver_each_others_events(tmp_path:
 
 
 def test_several_workers_serve_one_fleet(tmp_path: Path) -> None:
-    with running_server(tmp_path / "data", "--workers", "2") as server:
+    with server_by_command(tmp_path / "data", "--workers", "2") as server:
         session_id = new_session(server, disk(0))
         query = "query($id: ID!) { session(ref: {id: $id}) { partition { tileCount } } }"
 
@@ -135,7 +135,7 @@ def test_several_workers_serve_one_fleet(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
 def test_workers_do_not_outlive_a_server_that_is_killed(tmp_path: Path) -> None:
-    with running_server(tmp_path / "data", "--workers", "2") as server:
+    with server_by_command(tmp_path / "data", "--workers", "2") as server:
         children = children_of(server.process.pid)
         assert len(children) >= 2
         server.process.kill()

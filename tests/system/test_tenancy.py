@@ -21,7 +21,7 @@ from subgraph.api.entities import ENTITIES
 from subgraph.api.schema import make_schema
 from tests.support.issuer import token
 from tests.support.references import SELECTION_DEPTH_MAX, Leaf, leaves_of, operation, selection
-from tests.support.server import PATIENT, RunningServer, running_server
+from tests.support.server import PATIENT, PLAIN, RunningServer, running_server
 from tests.support.world import FakeWork, disk, new_session, until_owned
 
 SECRET = "a-shared-secret-of-at-least-32-bytes"
@@ -216,7 +216,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     directory = tmp_path_factory.mktemp("tenancy") / "data"
     with (
         running_server(directory, **PATIENT, **secret) as server,
-        httpx.Client(base_url=server.url, timeout=30) as http,
+        httpx.Client(base_url=server.url, timeout=30, verify=PLAIN) as http,
     ):
         server.http.headers.update(bearer({"sub": "ann", "tenant": "acme", "scope": ALL}))
         pod = FakeWork(server)
