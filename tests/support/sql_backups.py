@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-PutBack = Callable[[], Awaitable[None]]
+PutBack = Callable[[], Coroutine[None, None, None]]
 
 
 async def back_up(url: str) -> PutBack:

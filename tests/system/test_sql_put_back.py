@@ -1,0 +1,43 @@
+"""A backup that is put back under a running server: its streams end with what to do, and begin again."""
+
+import asyncio
+from pathlib import Path
+
+from subgraph.adapters.data_directory import DATABASE_NAME
+from subgraph.adapters.sql.database import sqlite_url
+from tests.support.server import RunningServer, running_server
+from tests.support.sql_backups import back_up
+from tests.support.subscriber import subscribed
+from tests.support.world import new_session
+
+EVENTS = "subscription($id: ID!, $after: String) { sessionEvents(sessionId: $id, after: $after) { cursor sequence } }"
+RENAME = (
+    "mutation($id: ID!, $name: String!) { renameSession(input: {id: $id, displayName: $name}) { errors { code } } }"
+)
+FROM_THE_START = "WzBd"
+
+
+def rename(server: RunningServer, session_id: str, name: str) -> None:
+    assert server.data(RENAME, id=session_id, name=name)["renameSession"]["errors"] == []
+
+
+def test_streams_end_with_a_code_their_cursors_are_refused_and_without_one_they_go_on(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        session_id = new_session(server)
+        put_back = asyncio.run(back_up(sqlite_url(server.data_dir / DATABASE_NAME)))
+        with subscribed(server.websocket_url, EVENTS, id=session_id, after=FROM_THE_START) as subscriber:
+            rename(server, session_id, "lost")
+            told = [subscriber.next_data("sessionEvents") for _ in range(2)]
+            assert [event["sequence"] for event in told] == [1, 2]
+            asyncio.run(put_back())
+            (error,) = subscriber.next()["errors"]
+        assert error["extensions"] == {"code": "JOURNAL_PUT_BACK"}
+        assert "read anew, and subscribe without `after`" in error["message"]
+
+        with subscribed(server.websocket_url, EVENTS, id=session_id, after=told[-1]["cursor"]) as subscriber:
+            (error,) = subscriber.next()["errors"]
+        assert error["extensions"]["code"] == "INVALID_INPUT"
+        with subscribed(server.websocket_url, EVENTS, id=session_id, after=told[0]["cursor"]) as subscriber:
+            rename(server, session_id, "new")
+            assert subscriber.next_data("sessionEvents")["sequence"] == 2
+    assert (tmp_path / "data.log").read_text().count("restored from a backup") == 1
