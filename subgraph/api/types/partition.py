@@ -5,8 +5,8 @@ import strawberry
 
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
-from subgraph.api.types.common import TILES_PAGE_SIZE_MAX, page_info, page_size
-from subgraph.api.types.tile import Tile, TileConnection, TileEdge, TileHealthCount, tiles_of_rows, to_tile
+from subgraph.api.types.common import TILES_PAGE_SIZE_MAX, PageInfo, page_info, page_size
+from subgraph.api.types.tile import Tile, tiles_of_rows, to_tile
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.ids import PodId, SessionId
@@ -22,6 +22,31 @@ class TileFilter:
     pod_id: strawberry.ID | None = strawberry.field(default=None, description="Tiles owned by this pod.")
     resolution: int | None = strawberry.field(default=None, description="Tiles of this H3 resolution.")
     assigned: bool | None = strawberry.field(default=None, description="Tiles with an owner, or without.")
+
+
+@strawberry.type(description="A tile in a page, with its cursor.")
+class TileEdge:
+    """Relay's edge."""
+
+    cursor: str = strawberry.field(description="Give it as `after` to continue behind this edge.")
+    node: Tile = strawberry.field(description="The tile.")
+
+
+@strawberry.type(description="A page of tiles, in the order of their H3 indexes.")
+class TileConnection:
+    """Relay's connection."""
+
+    edges: list[TileEdge] = strawberry.field(description="The tiles of this page.")
+    page_info: PageInfo = strawberry.field(description="Where this page lies.")
+    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
+
+
+@strawberry.type(description="How many tiles are of one health.")
+class TileHealthCount:
+    """A count."""
+
+    health: TileHealth = strawberry.field(description="The health.")
+    count: int = strawberry.field(description="How many tiles are of it.")
 
 
 @strawberry.type(description="A session's tiles in numbers.")

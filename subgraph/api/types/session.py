@@ -16,10 +16,9 @@ from subgraph.api.types.common import (
     to_details,
 )
 from subgraph.api.types.event import SessionEventConnection, event_page
-from subgraph.api.types.partition import SessionPartition, TileFilter, partition_of, tile_page
+from subgraph.api.types.partition import SessionPartition, TileConnection, TileFilter, partition_of, tile_page
 from subgraph.api.types.tile import (
     Tile,
-    TileConnection,
     load_tiles,
 )
 from subgraph.domain.expiry import ExpiryPolicy

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import h3.api.basic_int as h3
 import strawberry
-from strawberry.scalars import JSON
 
 from subgraph.api.context import Info, TileHistory
 from subgraph.api.scalars import Long
@@ -17,8 +16,8 @@ from subgraph.api.types.assignment import (
     assignment_page,
     to_assignment,
 )
-from subgraph.api.types.common import PageInfo, SessionDetail, at_ms, page_size, to_details
-from subgraph.api.types.pod import Pod, load_pods
+from subgraph.api.types.common import SessionDetail, at_ms, page_size, to_details
+from subgraph.api.types.placement import PlacementExplanation, explain
 from subgraph.api.types.tile_facts import HexCell, TileCoordinate, TileLoad, TileLoss
 from subgraph.domain.access import Scope
 from subgraph.domain.errors import InvalidInput
@@ -219,28 +218,9 @@ class Tile:
 
     @strawberry.field(description="Why it is here, and for every other live pod why it is not there; the best first.")
     @needs(Scope.FLEET_READ)
-    def explanation(self, info: Info, first: int = 20) -> "PlacementExplanation":
+    def explanation(self, info: Info, first: int = 20) -> PlacementExplanation:
         """The account of its placement."""
-        services, size = info.context.services, page_size(first)
-        candidates = services.hand_moves.explain(self.reading.id)
-        owner = self.reading.record.owner
-        pods = load_pods(info, [candidate.pod_id for candidate in candidates[:size]])
-        return PlacementExplanation(
-            tile=self,
-            current=load_pods(info, [owner.pod_id])[0] if owner else None,
-            candidates=[
-                PlacementCandidate(
-                    pod=pod,
-                    feasible=candidate.feasible,
-                    rejected_by=list(candidate.rejected_by),
-                    missing_labels=to_details(candidate.missing_labels),
-                    score=candidate.score if candidate.feasible else None,
-                    score_terms=JSON(dict(candidate.score_terms)),
-                )
-                for pod, candidate in zip(pods, candidates, strict=False)
-                if pod
-            ],
-        )
+        return explain(info, self, first)
 
     def _term(self, state: AssignmentState) -> PodAssignment | None:
         living = living_terms(self.reading.id, self.reading.record)
@@ -251,61 +231,6 @@ class Tile:
         """Tiles by `id`, or by `sessionId` and `h3Index`."""
         ids = [str(key["id"]) if "id" in key else f"{key.get('sessionId')}:{key.get('h3Index')}" for key in keys]
         return await load_tiles(info, ids)
-
-
-@strawberry.type(description="A live pod as a place for a tile.")
-class PlacementCandidate:
-    """A candidate."""
-
-    pod: Pod = strawberry.field(description="The pod.")
-    feasible: bool = strawberry.field(description="Whether no hard constraint forbids the tile there.")
-    rejected_by: list[str] = strawberry.field(
-        description=(
-            "What speaks against it: QUARANTINED (the tile must wait), LABELS (it lacks some), FORBIDDEN (by an "
-            "operator), PINNED_ELSEWHERE, EVACUATING, NOT_ACCEPTING, FULL_TILES, OVER_CAPACITY."
-        )
-    )
-    missing_labels: list[SessionDetail] = strawberry.field(description="Labels the tile requires and the pod lacks.")
-    score: float | None = strawberry.field(
-        description="By how much the hotter of the two pods would cool; null where the tile cannot be."
-    )
-    score_terms: JSON = strawberry.field(
-        description="The terms: utilizationAfter, gain (in utilization), churn (load), neighborsKept (tiles)."
-    )
-
-
-@strawberry.type(description="Why a tile is where it is, and why not elsewhere.")
-class PlacementExplanation:
-    """An explanation."""
-
-    tile: Tile = strawberry.field(description="The tile.")
-    current: Pod | None = strawberry.field(description="The pod that owns it; null while nobody does.")
-    candidates: list[PlacementCandidate] = strawberry.field(description="The live pods, the best first.")
-
-
-@strawberry.type(description="A tile in a page, with its cursor.")
-class TileEdge:
-    """Relay's edge."""
-
-    cursor: str = strawberry.field(description="Give it as `after` to continue behind this edge.")
-    node: Tile = strawberry.field(description="The tile.")
-
-
-@strawberry.type(description="A page of tiles, in the order of their H3 indexes.")
-class TileConnection:
-    """Relay's connection."""
-
-    edges: list[TileEdge] = strawberry.field(description="The tiles of this page.")
-    page_info: PageInfo = strawberry.field(description="Where this page lies.")
-    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
-
-
-@strawberry.type(description="How many tiles are of one health.")
-class TileHealthCount:
-    """A count."""
-
-    health: TileHealth = strawberry.field(description="The health.")
-    count: int = strawberry.field(description="How many tiles are of it.")
 
 
 def to_tile(reading: TileReading) -> Tile:

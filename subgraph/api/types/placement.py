@@ -1,0 +1,71 @@
+"""Owns the account of a tile's placement in GraphQL: why it is where it is, and why on no other live pod."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+from strawberry.scalars import JSON
+
+from subgraph.api.context import Info
+from subgraph.api.types.common import SessionDetail, page_size, to_details
+from subgraph.api.types.pod import Pod, load_pods
+
+if TYPE_CHECKING:
+    from subgraph.api.types.tile import Tile
+
+
+@strawberry.type(description="A live pod as a place for a tile.")
+class PlacementCandidate:
+    """A candidate."""
+
+    pod: Pod = strawberry.field(description="The pod.")
+    feasible: bool = strawberry.field(description="Whether no hard constraint forbids the tile there.")
+    rejected_by: list[str] = strawberry.field(
+        description=(
+            "What speaks against it: QUARANTINED (the tile must wait), LABELS (it lacks some), FORBIDDEN (by an "
+            "operator), PINNED_ELSEWHERE, EVACUATING, NOT_ACCEPTING, FULL_TILES, OVER_CAPACITY."
+        )
+    )
+    missing_labels: list[SessionDetail] = strawberry.field(description="Labels the tile requires and the pod lacks.")
+    score: float | None = strawberry.field(
+        description="By how much the hotter of the two pods would cool; null where the tile cannot be."
+    )
+    score_terms: JSON = strawberry.field(
+        description="The terms: utilizationAfter, gain (in utilization), churn (load), neighborsKept (tiles)."
+    )
+
+
+@strawberry.type(description="Why a tile is where it is, and why not elsewhere.")
+class PlacementExplanation:
+    """An explanation."""
+
+    tile: Annotated["Tile", strawberry.lazy("subgraph.api.types.tile")] = strawberry.field(description="The tile.")
+    current: Pod | None = strawberry.field(description="The pod that owns it; null while nobody does.")
+    candidates: list[PlacementCandidate] = strawberry.field(description="The live pods, the best first.")
+
+
+def explain(info: Info, tile: "Tile", first: int) -> PlacementExplanation:
+    """The account of a tile's placement, with so many candidates at most.
+
+    Raises:
+        InvalidInput: the size is no page's.
+    """
+    services, size = info.context.services, page_size(first)
+    candidates = services.hand_moves.explain(tile.reading.id)
+    owner = tile.reading.record.owner
+    pods = load_pods(info, [candidate.pod_id for candidate in candidates[:size]])
+    return PlacementExplanation(
+        tile=tile,
+        current=load_pods(info, [owner.pod_id])[0] if owner else None,
+        candidates=[
+            PlacementCandidate(
+                pod=pod,
+                feasible=candidate.feasible,
+                rejected_by=list(candidate.rejected_by),
+                missing_labels=to_details(candidate.missing_labels),
+                score=candidate.score if candidate.feasible else None,
+                score_terms=JSON(dict(candidate.score_terms)),
+            )
+            for pod, candidate in zip(pods, candidates, strict=False)
+            if pod
+        ],
+    )
