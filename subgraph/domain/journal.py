@@ -68,6 +68,10 @@ COME_BY_THEMSELVES = frozenset(
     }
 )
 """What nobody asks for, and what comes for as long as a session lives: it is kept for a time only."""
+STARTS = frozenset(
+    {SessionEventType.SESSION_STARTED, SessionEventType.SESSION_REVIVED, SessionEventType.SESSION_RESTORED}
+)
+"""Events that may tell of a start; `starts` says which do."""
 STOPS = frozenset({SessionEventType.SESSION_ENDED, SessionEventType.SESSION_EXPIRED, SessionEventType.SESSION_DELETED})
 """Events that may tell of a stop; `stops` says which do.
 
@@ -121,7 +125,7 @@ def starts(event: SessionEvent) -> bool:
     """
     if event.type is SessionEventType.SESSION_RESTORED:
         return (event.payload or {}).get("state") == "ACTIVE"
-    return event.type in (SessionEventType.SESSION_STARTED, SessionEventType.SESSION_REVIVED)
+    return event.type in STARTS
 
 
 def stops(event: SessionEvent) -> bool:
@@ -131,7 +135,7 @@ def stops(event: SessionEvent) -> bool:
     """
     if event.type is SessionEventType.SESSION_DELETED:
         return (event.payload or {}).get("formerState") == "ACTIVE"
-    return event.type in (SessionEventType.SESSION_ENDED, SessionEventType.SESSION_EXPIRED)
+    return event.type in STOPS
 
 
 def changes_labels(event: SessionEvent) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import JournalEntry, SessionEventType, changes_labels
+from subgraph.domain.journal import STARTS, STOPS, JournalEntry, SessionEventType, changes_labels
 from subgraph.operations.journal import Journal
 from subgraph.operations.ports import EventBus
 
@@ -25,16 +25,9 @@ RELAY_POLL_SECONDS = 0.5
 RELAY_REST_SECONDS = 0.1
 """The rest after a batch: a batch is read, marked and spoken of with Redis, whatever its size. Streams do not wait."""
 
-RELEASES_TILES = frozenset(
-    {
-        SessionEventType.SESSION_ENDED,
-        SessionEventType.SESSION_EXPIRED,
-        SessionEventType.SESSION_DELETED,
-        SessionEventType.SESSION_PURGED,
-    }
-)
+RELEASES_TILES = STOPS | {SessionEventType.SESSION_PURGED}
 """Events after which a session's tiles are nobody's to own."""
-BRINGS_TILES_BACK = frozenset({SessionEventType.SESSION_REVIVED, SessionEventType.SESSION_RESTORED})
+BRINGS_TILES_BACK = STARTS - {SessionEventType.SESSION_STARTED}
 """Events after which a session may have the tiles again that it had before."""
 
 

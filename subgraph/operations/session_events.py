@@ -7,7 +7,7 @@ from subgraph.domain import journal
 from subgraph.domain.access import Caller, Scope
 from subgraph.domain.errors import InvalidInput, NotFound
 from subgraph.domain.ids import SessionId
-from subgraph.domain.journal import STOPS, JournalEntry, SessionEvent, SessionEventType
+from subgraph.domain.journal import STARTS, STOPS, JournalEntry, SessionEvent, SessionEventType
 from subgraph.domain.journal_cursor import decode_position, encode_position
 from subgraph.domain.session_list import SessionFilter, SessionOrder, list_for
 from subgraph.domain.sessions import Session, SessionState
@@ -17,9 +17,6 @@ from subgraph.operations.ports import Clock, Page, SlowConsumer
 from subgraph.operations.session_ports import SessionStore
 
 REPLAY_PAGE = 500
-STARTS = frozenset(
-    {SessionEventType.SESSION_STARTED, SessionEventType.SESSION_REVIVED, SessionEventType.SESSION_RESTORED}
-)
 
 
 @dataclass(frozen=True, slots=True)
