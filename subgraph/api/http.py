@@ -11,10 +11,11 @@ from starlette.responses import HTMLResponse, Response
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types.unset import UNSET
 
 from subgraph.api.context import Context, Services
 from subgraph.api.graphiql import graphiql_csp, graphiql_page
-from subgraph.api.guard import ADMISSION
+from subgraph.api.guard import ADMISSION, refused
 from subgraph.api.websocket import TransportWs
 from subgraph.operations.admission import NOBODY, Door
 
@@ -31,10 +32,18 @@ class GraphQLApp(GraphQL[Context, None]):
             # which alone ends with its token.
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             allow_queries_via_get=True,
+            max_subscriptions_per_connection=None,  # TransportWs bounds them
         )
         self._services = services
         self.door = door
         self.gateway_header = gateway_header
+
+    async def run(self, request: Any, context: Any = UNSET, root_value: Any = UNSET) -> Any:
+        """Answer a request or a socket; what is no request of GraphQL's is told in the form of its errors."""
+        try:
+            return await super().run(request, context, root_value)
+        except HTTPException as problem:
+            return refused(problem.status_code, problem.reason, "INVALID_INPUT")
 
     def decode_json(self, data: str | bytes) -> object:
         """What a client sent: strictly JSON, so no NaN, no half a character, nothing nested beyond reason.

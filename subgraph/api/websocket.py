@@ -6,12 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, SubscribeMessage
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message as AnyMessage
 
 from subgraph.api.context import Context
+from subgraph.api.errors import to_graphql_error
 from subgraph.api.guard import bearer_token
-from subgraph.domain.errors import Unavailable
+from subgraph.domain.errors import QuotaExceeded, Unavailable
 from subgraph.operations.admission import NotAdmitted
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WEBSOCKET_MESSAGE_BYTES_MAX = 1_000_000
+SOCKET_OPERATIONS_MAX = 1_000
+"""Operations under way on one socket. Gateways send those of many callers over one."""
 EXPIRY_LOOK_SECONDS = 30.0
 
 
@@ -81,6 +84,15 @@ class TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
             )
             return
         await super().handle_message(cast("AnyMessage", message))
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        """Begin an operation, unless there are too many: then that one is refused, and the socket lives on."""
+        under_way = self.operations
+        if len(under_way) < SOCKET_OPERATIONS_MAX or message["id"] in under_way:
+            await super().handle_subscribe(message)
+            return
+        refusal = to_graphql_error(QuotaExceeded("operations on a socket", SOCKET_OPERATIONS_MAX, len(under_way) + 1))
+        await self.send_message({"id": message["id"], "type": "error", "payload": [refusal.formatted]})
 
     @staticmethod
     def _get_pre_execution_close_reason(_: Any) -> str | None:

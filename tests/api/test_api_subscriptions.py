@@ -210,3 +210,31 @@ def test_a_message_that_is_none_closes_its_own_socket_with_4400(server: RunningS
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4400
     assert server.http.get("/healthz").status_code == 200
+
+
+def test_a_socket_carries_as_many_operations_as_told_and_refuses_one_more_by_itself(server: RunningServer) -> None:
+    most = server.data("{ sessionManager { limits } }")["sessionManager"]["limits"]["socketOperations"]
+    with socket_to(server.websocket_url) as socket:
+
+        def subscribe(operation_id: str, source: str) -> None:
+            payload = {"query": STARTED, "variables": {"s": source}}
+            socket.send(json.dumps({"id": operation_id, "type": "subscribe", "payload": payload}))
+
+        unheard = f"unheard-{uuid4()}"
+        for number in range(most):
+            subscribe(str(number), unheard)
+        subscribe("one more", unheard)
+        told = json.loads(socket.recv(60))
+        assert (told["id"], told["type"]) == ("one more", "error")
+        assert told["payload"][0]["extensions"] == {
+            "code": "QUOTA_EXCEEDED",
+            "quota": "operations on a socket",
+            "limit": most,
+            "current": most + 1,
+            "argumentPath": [],
+        }
+        socket.send(json.dumps({"id": "0", "type": "complete"}))
+        heard = f"heard-{uuid4()}"
+        subscribe("after all", heard)
+        follower = Subscriber(socket)
+        live(server, follower, heard)

@@ -1,6 +1,7 @@
 """Bad input: a clear error that names the field and the limit, nothing lost, the process alive."""
 
 import json
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -142,7 +143,31 @@ def test_infinity_never_reaches_the_fleet(server: RunningServer) -> None:
 def test_a_body_that_is_no_json_object_is_refused(server: RunningServer, body: str) -> None:
     refused = server.http.post("/graphql", content=body, headers={"Content-Type": "application/json"})
     assert refused.status_code == 400, refused.text
-    assert "JSON" in refused.text
+    (error,) = refused.json()["errors"]
+    assert "JSON" in error["message"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "status", "says"),
+    [
+        ("POST", {"content": "{}", "headers": {"Content-Type": "text/plain"}}, 400, "content type"),
+        ("POST", {"json": {"query": ""}}, 400, "No GraphQL query"),
+        ("POST", {"json": [{"query": "{ __typename }"}]}, 400, "Batching"),
+        ("POST", {"json": {"query": "query A { __typename }", "operationName": "B"}}, 400, '"B"'),
+        ("GET", {"params": {"query": "mutation { cleanUpSessions { expired } }"}}, 400, "mutations"),
+        ("PUT", {"json": {"query": "{ __typename }"}}, 405, "GET and POST"),
+    ],
+)
+def test_what_is_no_request_is_told_in_the_form_of_errors(
+    server: RunningServer, method: str, asked: dict[str, Any], status: int, says: str
+) -> None:
+    answer = server.http.request(method, "/graphql", **asked)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    (error,) = answer.json()["errors"]
+    assert says in error["message"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"
 
 
 @pytest.mark.parametrize("literal", ["{a: 1e999}", "[" * 70 + "]" * 70, '{a: "\\ud800"}'])

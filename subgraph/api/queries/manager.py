@@ -7,6 +7,7 @@ from subgraph.api.context import Info
 from subgraph.api.operation_size import OPERATION_LIMITS
 from subgraph.api.scalars import Duration
 from subgraph.api.scopes import needs
+from subgraph.api.websocket import SOCKET_OPERATIONS_MAX
 
 
 @strawberry.type(description="What this session manager is and allows.")
@@ -46,5 +47,12 @@ class ManagerQueries:
             default_ttl=Duration(about.defaults.ttl),
             default_max_history=about.defaults.max_history,
             retention=Duration(about.retention),
-            limits=JSON({**about.limits, **OPERATION_LIMITS, "operationObjects": about.operation_objects_max}),
+            limits=JSON(
+                {
+                    **about.limits,
+                    **OPERATION_LIMITS,
+                    "operationObjects": about.operation_objects_max,
+                    "socketOperations": SOCKET_OPERATIONS_MAX,
+                }
+            ),
         )
