@@ -9,7 +9,7 @@ from subgraph.domain.access import Caller, require_change
 from subgraph.domain.errors import InvalidInput, NotFound, QuotaExceeded, Unavailable
 from subgraph.domain.fleet.requirements import LABEL_SETS_MAX, LabelSet, SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id
-from subgraph.domain.labels import Labels, check_required
+from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels, check_required
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.fleet_view import FleetView
@@ -43,11 +43,13 @@ class LabelRules:
         """Refuse labels for all tiles of a session if the fleet would require too many distinct sets.
 
         Raises:
+            InvalidInput: they are too many, or too long.
             NotFound, NotAllowed: the caller may not change the session, so its labels are none of its business.
             QuotaExceeded: as for `check_room`.
         """
         if not required:
             return
+        check_labels(required, ("requiredLabels",), REQUIRED_LABELS_MAX)
         require_change(caller, (await self.sessions.get_many(caller, [session_id])).get(session_id), session_id)
         requirements = self.view.current().tiles.requirements
         own = requirements.own_sets(self.view.current().tiles.rows_of_session(session_id))

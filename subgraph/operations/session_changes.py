@@ -28,6 +28,8 @@ class SessionChanges:
             NotFound, NotAllowed, IllegalState, SessionExpired, InvalidInput, RevisionConflict: as the rules say.
             NameTaken: the external id is another session's.
         """
+        # Before the database has it: what waits behind a transaction waits for all that is done in it.
+        sessions.check_patch(patch)
 
         def decide(session: Session) -> SessionChange:
             now = self.sessions.clock()

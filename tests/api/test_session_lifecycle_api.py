@@ -15,6 +15,7 @@ SESSION = (
     "session { id displayName title state isMain revision expiresAt ttl details { key value } context dataSource }"
 )
 ERRORS = """errors { code path message ... on SessionExpired { expiredAt } ... on SessionNameTaken { conflictingId }
+  ... on SessionManagerInvalidInput { limit }
   ... on SessionIllegalState { state } ... on SessionRevisionConflict { currentRevision } }"""
 UPDATE = f"mutation($input: UpdateSessionInput!) {{ updateSession(input: $input) {{ {SESSION} {ERRORS} }} }}"
 RENAME = f"mutation($input: RenameSessionInput!) {{ renameSession(input: $input) {{ {SESSION} {ERRORS} }} }}"
@@ -81,6 +82,22 @@ def test_an_update_merges_and_removes_by_name(server: RunningServer) -> None:
     conflict = refused(server, UPDATE, id=session_id, expectedRevision=1, version=2)
     assert (conflict["code"], conflict["currentRevision"]) == ("REVISION_CONFLICT", 2)
     assert refused(server, UPDATE, id=session_id, details=[{"key": "", "value": "x"}])["path"] == ["details", "0"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "limit"),
+    [
+        ("removeDetails", ["x"] * 101, "100 keys"),
+        ("removeContext", ["x"] * 10_001, "10000 keys"),
+        ("context", {"x": "y" * 262_144}, "262144 bytes"),
+        ("extendTtl", "PT0S", "P3650D"),
+    ],
+)
+def test_an_update_beyond_a_limit_is_refused_by_field_whatever_session_it_is_for(
+    server: RunningServer, field: str, value: object, limit: str
+) -> None:
+    error = refused(server, UPDATE, id="nobody looks for it", **{field: value})
+    assert (error["code"], error["path"], error["limit"]) == ("INVALID_INPUT", [field], limit)
 
 
 @pytest.mark.requirement("id immutable, displayName mutable; renaming changes no id")

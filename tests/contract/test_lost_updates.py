@@ -10,8 +10,8 @@ from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain import sessions
 from subgraph.domain.access import ALL_SCOPES, Caller
-from subgraph.domain.errors import RevisionConflict
-from subgraph.domain.ids import TenantId
+from subgraph.domain.errors import InvalidInput, RevisionConflict
+from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionPatch
 from subgraph.operations.session_changes import SessionChanges
@@ -98,6 +98,13 @@ async def test_two_processes_that_change_one_session_lose_no_update(database: Da
     assert set(after.details) == {f"{name}{n}" for name in ("a", "b") for n in range(PROCESS_CHANGES)}
     assert after.revision == 1 + 2 * PROCESS_CHANGES
     assert await sequences(database, session) == list(range(1, 2 * PROCESS_CHANGES + 2))
+
+
+async def test_what_is_beyond_a_limit_is_refused_before_the_database_is_asked(database: Database) -> None:
+    await database.close()
+    with pytest.raises(InvalidInput) as refused:
+        await changes_on(database).update(CALLER, SessionId("a"), SessionPatch(remove_context=("x",) * 10_001))
+    assert (refused.value.path, refused.value.limit) == (("removeContext",), "10000 keys")
 
 
 @pytest.mark.requirement("Optimistic concurrency: `expectedRevision`")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from subgraph.domain.errors import IllegalState, InvalidInput, RevisionConflict
+from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.ids import TenantId
 from subgraph.domain.journal import SessionEventType, changes_labels
 from subgraph.domain.new_session import CONTEXT_BYTES_MAX, DETAILS_MAX, NewSession
@@ -14,6 +15,7 @@ from subgraph.domain.sessions import (
     Session,
     SessionChange,
     SessionPatch,
+    check_patch,
     create,
     create_main,
     end,
@@ -21,6 +23,7 @@ from subgraph.domain.sessions import (
     touch,
     update,
 )
+from subgraph.domain.sessions.patch import REMOVED_CONTEXT_MAX, REMOVED_DETAILS_MAX
 
 TENANT = TenantId("tenant")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -32,8 +35,10 @@ def made(**wanted: Any) -> Session:
     return create(replace(NewSession(display_name="a"), **wanted), TENANT, "ann", NOW).created[0]
 
 
-def patched(session: Session, **patch: Any) -> SessionChange:
-    return update(session, replace(SessionPatch(), **patch), actor="bob", now=LATER)
+def patched(session: Session, **fields: Any) -> SessionChange:
+    patch = replace(SessionPatch(), **fields)
+    check_patch(patch)
+    return update(session, patch, actor="bob", now=LATER)
 
 
 @pytest.mark.requirement("Details merge key by key while the session runs")
@@ -133,7 +138,10 @@ def test_an_update_may_extend_in_the_same_change() -> None:
     ("patch", "path"),
     [
         ({"details": {str(n): "x" for n in range(DETAILS_MAX + 1)}}, ("details",)),
+        ({"details": {str(n): "" for n in range(DETAILS_MAX + 1)}}, ("details",)),
         ({"details": {"a": "x"}, "remove_details": ("a",)}, ("removeDetails", "0")),
+        ({"remove_details": ("a",) * (REMOVED_DETAILS_MAX + 1)}, ("removeDetails",)),
+        ({"remove_context": ("a",) * (REMOVED_CONTEXT_MAX + 1)}, ("removeContext",)),
         ({"context": {"a": "x" * CONTEXT_BYTES_MAX}}, ("context",)),
         ({"context": {"a": 1}, "remove_context": ("a",)}, ("removeContext", "0")),
         ({"version": 0}, ("version",)),
@@ -141,13 +149,57 @@ def test_an_update_may_extend_in_the_same_change() -> None:
         ({"max_history": 0}, ("maxHistory",)),
         ({"token_budget": 0}, ("tokenBudget",)),
         ({"external_id": "x" * 201}, ("externalId",)),
-        ({"extend_ttl": timedelta()}, ("ttl",)),
+        ({"extend_ttl": timedelta()}, ("extendTtl",)),
     ],
 )
-def test_what_is_beyond_a_limit_is_refused_by_name(patch: dict[str, Any], path: tuple[str, ...]) -> None:
+def test_what_is_beyond_a_limit_is_refused_by_name_without_a_session(
+    patch: dict[str, Any], path: tuple[str, ...]
+) -> None:
     with pytest.raises(InvalidInput) as refused:
-        patched(made(), **patch)
+        check_patch(replace(SessionPatch(), **patch))
     assert refused.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("before", "patch", "path"),
+    [
+        ({"details": {str(n): "x" for n in range(DETAILS_MAX)}}, {"details": {"a": "x"}}, ("details",)),
+        ({"context": {"a": "x" * (CONTEXT_BYTES_MAX - 20)}}, {"context": {"b": "x" * 20}}, ("context",)),
+    ],
+)
+def test_what_only_together_with_the_session_is_beyond_a_limit_is_refused_by_name(
+    before: dict[str, Any], patch: dict[str, Any], path: tuple[str, ...]
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        patched(made(**before), **patch)
+    assert refused.value.path == path
+
+
+def test_an_extension_of_what_never_expires_is_refused_as_the_field_of_the_update() -> None:
+    with pytest.raises(IllegalState) as refused:
+        patched(made(expiry_policy=ExpiryPolicy.NEVER), extend_ttl=timedelta(hours=1))
+    assert refused.value.path == ("extendTtl",)
+
+
+class CountedKey(str):
+    """A key that counts how often it is compared with another one."""
+
+    comparisons = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountedKey.comparisons += 1
+        return str.__eq__(self, other) is True
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize("part", ["details", "context"])
+def test_the_work_of_a_removal_grows_with_the_keys_and_not_with_their_product(part: str) -> None:
+    session = made(**{part: {CountedKey(f"kept {n}"): "x" for n in range(100)}})
+    removed = tuple(CountedKey(f"gone {n}") for n in range(100))
+    CountedKey.comparisons = 0
+    patched(session, **{f"remove_{part}": removed})
+    assert CountedKey.comparisons <= 10 * (100 + 100)
 
 
 @pytest.mark.requirement("id immutable, displayName mutable; renaming changes no id")

@@ -19,6 +19,7 @@ from subgraph.domain.new_session import CONTEXT_BYTES_MAX, NewSession
 from subgraph.domain.sessions import SessionPatch
 from subgraph.domain.sessions.copying import CopyPart
 from subgraph.domain.sessions.hierarchy import ASSOCIATES_PER_CALL_MAX
+from subgraph.domain.sessions.patch import REMOVED_CONTEXT_MAX, REMOVED_DETAILS_MAX
 from subgraph.domain.sessions.titles import TITLE_LENGTH_MAX
 
 strawberry.enum(
@@ -159,12 +160,14 @@ class UpdateSessionInput:
     details: list[SessionDetailInput] | None = strawberry.field(
         default=None, description="Labels to set, merged key by key. An empty value leaves its key as it is."
     )
-    remove_details: list[str] | None = strawberry.field(default=None, description="Keys of labels to remove.")
+    remove_details: list[str] | None = strawberry.field(
+        default=None, description=f"Keys of labels to remove, at most {REMOVED_DETAILS_MAX}."
+    )
     context: JSON | None = strawberry.field(
         default=None, description="A JSON object, merged into the working memory key by key."
     )
     remove_context: list[str] | None = strawberry.field(
-        default=None, description="Keys to remove from the working memory."
+        default=None, description=f"Keys to remove from the working memory, at most {REMOVED_CONTEXT_MAX:,}."
     )
     max_history: int | None = strawberry.field(default=None, description="How many messages its history keeps.")
     token_budget: Long | None = strawberry.field(default=None, description="How many tokens its runs may use.")

@@ -1,51 +1,23 @@
-"""Owns what may be changed of a running session: its fields, merged key by key, and its name."""
+"""Owns what changes of a running session do: its fields, merged key by key, and its name."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from subgraph.domain.errors import InvalidInput
+from subgraph.domain.errors import IllegalState, InvalidInput
 from subgraph.domain.expiry import TTL_MAX
 from subgraph.domain.journal import SessionEvent, SessionEventType, tell
-from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
 from subgraph.domain.naming import check_name, normal_name
-from subgraph.domain.new_session import (
-    CONTEXT_BYTES_MAX,
-    METADATA_BYTES_MAX,
-    check_details,
-    check_json_size,
-    check_max_history,
-    check_text,
-    check_token_budget,
-    check_utc_offset,
-    check_version,
-)
+from subgraph.domain.new_session import CONTEXT_BYTES_MAX, check_details, check_json_size
 from subgraph.domain.sessions.lifecycle import active, as_of, changed, check_revision, extend, require_active
+from subgraph.domain.sessions.patch import EXTEND_TTL_PATH, SessionPatch
 from subgraph.domain.sessions.record import Session, SessionChange
+
+T = TypeVar("T")
 
 TOUCH_INTERVAL_MAX = timedelta(minutes=1)
 """Touches of a session are written so often at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPatch:
-    """What to change of a session; None, and what is empty, leaves things as they are. Removal is said explicitly."""
-
-    external_id: str | None = None
-    data_source: str | None = None
-    type: str | None = None
-    version: int | None = None
-    utc_offset: timedelta | None = None
-    metadata: Mapping[str, object] | None = None
-    details: Mapping[str, str] = field(default_factory=dict)
-    remove_details: tuple[str, ...] = ()
-    context: Mapping[str, object] = field(default_factory=dict)
-    remove_context: tuple[str, ...] = ()
-    max_history: int | None = None
-    token_budget: int | None = None
-    extend_ttl: timedelta | None = None
-    required_labels: Labels | None = None
 
 
 def update(
@@ -53,14 +25,16 @@ def update(
 ) -> SessionChange:
     """Change what is given. Where everything is so already, nothing changes and nothing is announced.
 
+    The patch was checked, by `check_patch`: this decides within the transaction of the store, for which others wait, so
+    it does what needs the session and no more, in time linear in both.
+
     Raises:
-        IllegalState, SessionExpired, NotFound: the session is not ACTIVE.
-        InvalidInput: a value is malformed or beyond a limit.
+        IllegalState, SessionExpired, NotFound: the session is not ACTIVE, or never expires and is to be extended.
+        InvalidInput: what it would hold is beyond a limit.
         RevisionConflict: `expected_revision` is given and is not the session's.
     """
     require_active(as_of(session, now), ("id",))
     check_revision(session, expected_revision)
-    _check(patch)
     after = replace(session, **_given(patch), details=_details(session, patch), context=_context(session, patch))
     fields = [name for name, attribute in _TOLD.items() if getattr(after, attribute) != getattr(session, attribute)]
     events: tuple[SessionEvent, ...] = ()
@@ -151,46 +125,25 @@ def _given(patch: SessionPatch) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value != ""}
 
 
-def _check(patch: SessionPatch) -> None:
-    for name, text in (("externalId", patch.external_id), ("dataSource", patch.data_source), ("type", patch.type)):
-        if text:
-            check_text(name, text)
-    if patch.version is not None:
-        check_version(patch.version)
-    if patch.utc_offset is not None:
-        check_utc_offset(patch.utc_offset)
-    if patch.metadata is not None:
-        check_json_size(patch.metadata, METADATA_BYTES_MAX, "metadata")
-    if patch.max_history is not None:
-        check_max_history(patch.max_history)
-    if patch.token_budget is not None:
-        check_token_budget(patch.token_budget)
-    if patch.required_labels is not None:
-        check_labels(patch.required_labels, ("requiredLabels",), REQUIRED_LABELS_MAX)
-    _check_removal("removeDetails", patch.remove_details, patch.details)
-    _check_removal("removeContext", patch.remove_context, patch.context)
-
-
-def _check_removal(name: str, removed: tuple[str, ...], given: Mapping[str, object]) -> None:
-    for index, key in enumerate(removed):
-        if key in given:
-            raise InvalidInput(f"{key[:64]!r} is both given and removed", (name, str(index)))
-
-
 def _details(session: Session, patch: SessionPatch) -> Mapping[str, str]:
     given = {key: value for key, value in patch.details.items() if value}
-    merged = {key: value for key, value in {**session.details, **given}.items() if key not in patch.remove_details}
+    merged = _merged(session.details, given, patch.remove_details)
     if given:
-        check_details(given)
         check_details(merged)
     return merged
 
 
 def _context(session: Session, patch: SessionPatch) -> Mapping[str, object]:
-    merged = {**session.context, **patch.context}
-    merged = {key: value for key, value in merged.items() if key not in patch.remove_context}
+    merged = _merged(session.context, patch.context, patch.remove_context)
     if patch.context:
         check_json_size(merged, CONTEXT_BYTES_MAX, "context")
+    return merged
+
+
+def _merged(before: Mapping[str, T], given: Mapping[str, T], removed: Iterable[str]) -> dict[str, T]:
+    merged = {**before, **given}
+    for key in removed:
+        merged.pop(key, None)
     return merged
 
 
@@ -202,5 +155,9 @@ def _differing(before: Mapping[str, object], after: Mapping[str, object]) -> set
 def _extended(
     session: Session, ttl: timedelta, actor: str, now: datetime
 ) -> tuple[tuple[Session, ...], tuple[SessionEvent, ...]]:
-    change = extend(session, ttl, actor=actor, now=now)
+    try:
+        change = extend(session, ttl, actor=actor, now=now)
+    except IllegalState as refused:
+        # It is ACTIVE, so what stands in the way is that it never expires.
+        raise IllegalState(refused.message, refused.state, EXTEND_TTL_PATH) from refused
     return change.updated, change.events
