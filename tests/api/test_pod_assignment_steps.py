@@ -1,7 +1,6 @@
 """A pod's desired state, step by step: nothing is missed over a resynchronisation, and nothing is told again."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,13 +13,12 @@ from subgraph.api.subscriptions.fleet import PodAssignmentChange, PodAssignmentC
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import FleetChange
 from subgraph.domain.ids import TileId
-from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import TileRecord
 from subgraph.operations import fleet_view
 from subgraph.operations.fleet_view import FleetView
 from tests.support.fleets import T1, T2, A, B, held, pod, snapshot, term, tile
 from tests.support.polling import eventually
-from tests.support.scripted_live import ScriptedLive
+from tests.support.scripted_live import ScriptedLive, current_view
 
 pytestmark = pytest.mark.anyio
 
@@ -36,12 +34,8 @@ def live() -> ScriptedLive:
 @pytest.fixture
 async def view(live: ScriptedLive, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FleetView]:
     monkeypatch.setattr(fleet_view, "RETRY_SECONDS", 0.02)
-    view = FleetView(live.as_port(), 2_000, LoadMetric.RECORDS, time.monotonic)
-    running = asyncio.create_task(view.run())
-    await eventually(lambda: view.is_current, "the view is current")
-    yield view
-    running.cancel()
-    await asyncio.wait([running])
+    async with current_view(live, 2_000) as view:
+        yield view
 
 
 def steps(view: FleetView, after_version: int | None = None) -> AsyncGenerator[PodAssignmentChange, None]:

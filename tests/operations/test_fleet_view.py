@@ -20,7 +20,7 @@ from subgraph.operations.fleet_view import FleetView, LoadsTaken, Resynchronised
 from subgraph.operations.ports import SlowConsumer
 from tests.support.fleets import T1, T2, A, B, held, pod, report, reported, snapshot, term, tile, tile_ids
 from tests.support.polling import eventually
-from tests.support.scripted_live import ScriptedLive
+from tests.support.scripted_live import ScriptedLive, current_view, following
 
 pytestmark = pytest.mark.anyio
 
@@ -38,20 +38,11 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet_view, "RETRY_SECONDS", 0.02)
 
 
-@contextlib.asynccontextmanager
-async def following(live: ScriptedLive) -> AsyncIterator[FleetView]:
-    view = FleetView(live.as_port(), LEASE_MS, LoadMetric.RECORDS, time.monotonic)
-    running = asyncio.create_task(view.run())
-    yield view
-    running.cancel()
-    await asyncio.wait([running])
-
-
 @pytest.fixture
 async def view(live: ScriptedLive) -> AsyncIterator[FleetView]:
     """A view that is current."""
-    async with following(live) as view:
-        yield await current(view)
+    async with current_view(live, LEASE_MS) as view:
+        yield view
 
 
 async def current(view: FleetView) -> FleetView:
@@ -77,7 +68,7 @@ async def begun_anew(live: ScriptedLive, failure: Exception) -> None:
 
 async def test_nothing_is_answered_before_the_first_snapshot(live: ScriptedLive) -> None:
     live.snapshot_waits.clear()
-    async with following(live) as view:
+    async with following(live, LEASE_MS) as view:
         await eventually(lambda: live.beats_given, "the pulse is heard")
         assert not view.is_current
         with pytest.raises(Unavailable):
@@ -123,7 +114,7 @@ async def test_changes_that_never_stop_do_not_make_the_picture_unfit(live: Scrip
 
 async def test_a_snapshot_may_take_longer_than_a_pulse(live: ScriptedLive) -> None:
     live.snapshot_seconds = 0.7
-    async with following(live) as view:
+    async with following(live, LEASE_MS) as view:
         await current(view)
         assert live.beats_given > 1
         assert given(live) == 1
@@ -249,7 +240,7 @@ async def test_observing_contains_every_change_up_to_the_pulse(live: ScriptedLiv
 
 async def test_the_last_cycle_before_the_start_is_known(live: ScriptedLive) -> None:
     live.last_cycle = CYCLE
-    async with following(live) as view:
+    async with following(live, LEASE_MS) as view:
         await current(view)
         await eventually(lambda: view.current().last_cycle == CYCLE, "the last cycle")
 

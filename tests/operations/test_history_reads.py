@@ -27,7 +27,7 @@ from subgraph.operations.recent_ends import RecentEnds
 from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, Churn, TermFilter
 from tests.support.fleets import SESSION, T1, T2, TENANT, A, B, held, pod, snapshot, term, tile
 from tests.support.polling import eventually
-from tests.support.scripted_live import ScriptedLive
+from tests.support.scripted_live import ScriptedLive, current_view
 
 pytestmark = pytest.mark.anyio
 
@@ -69,12 +69,8 @@ class Clock:
 @pytest.fixture
 async def view(live: ScriptedLive, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FleetView]:
     monkeypatch.setattr(fleet_view, "RETRY_SECONDS", 0.02)
-    view = FleetView(live.as_port(), LEASE_MS, LoadMetric.RECORDS, asyncio.get_running_loop().time)
-    running = asyncio.create_task(view.run())
-    await eventually(lambda: view.is_current, "the view is current")
-    yield view
-    running.cancel()
-    await asyncio.wait([running])
+    async with current_view(live, LEASE_MS) as view:
+        yield view
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.pod_assignments import AssignmentStep, PodAssignments
 from tests.support.fleets import T1, T2, A, held, pod, snapshot, term, tile
 from tests.support.polling import eventually
-from tests.support.scripted_live import ScriptedLive
+from tests.support.scripted_live import ScriptedLive, current_view
 
 pytestmark = pytest.mark.anyio
 
@@ -37,12 +37,8 @@ def live() -> ScriptedLive:
 
 @pytest.fixture
 async def view(live: ScriptedLive) -> AsyncIterator[FleetView]:
-    view = FleetView(live.as_port(), 1_000, LoadMetric.RECORDS, time.monotonic)
-    running = asyncio.create_task(view.run())
-    await eventually(lambda: view.is_current, "the view is current")
-    yield view
-    running.cancel()
-    await asyncio.wait([running])
+    async with current_view(live) as view:
+        yield view
 
 
 def follow(view: FleetView, token: str | None = "t", after: int | None = None) -> "contextlib.aclosing[Steps]":

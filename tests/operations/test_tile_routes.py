@@ -10,14 +10,13 @@ import pytest
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import FleetChange
 from subgraph.domain.ids import SessionId
-from subgraph.domain.loads import LoadMetric
 from subgraph.operations import tile_routes
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.ports import SlowConsumer
 from subgraph.operations.tile_routes import RouteBatch, TileRoute, TileRoutes
 from tests.support.fleets import SESSION, T1, T2, T3, A, B, held, pod, snapshot, term, tile, tile_ids
 from tests.support.polling import eventually
-from tests.support.scripted_live import ScriptedLive
+from tests.support.scripted_live import ScriptedLive, current_view
 
 pytestmark = pytest.mark.anyio
 
@@ -33,12 +32,8 @@ def live() -> ScriptedLive:
 
 @pytest.fixture
 async def view(live: ScriptedLive) -> AsyncIterator[FleetView]:
-    view = FleetView(live.as_port(), 1_000, LoadMetric.RECORDS, time.monotonic)
-    running = asyncio.create_task(view.run())
-    await eventually(lambda: view.is_current, "the view is current")
-    yield view
-    running.cancel()
-    await asyncio.wait([running])
+    async with current_view(live) as view:
+        yield view
 
 
 def follow(view: FleetView) -> "contextlib.aclosing[Batches]":

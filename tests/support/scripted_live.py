@@ -1,14 +1,19 @@
 """Owns a live store that says what a test tells it to: snapshots, changes and pulses, each when the test wants."""
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import cast
 
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot
+from subgraph.domain.loads import LoadMetric
 from subgraph.operations.fleet_pulse import Beat, LoadReading
+from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.live_fleet import LiveFleet
 from tests.support.fleets import snapshot
+from tests.support.polling import eventually
 
 
 class ScriptedLive:
@@ -80,3 +85,23 @@ class ScriptedLive:
             era=self.era,
             is_adopted=self.is_adopted,
         )
+
+
+@contextlib.asynccontextmanager
+async def following(live: ScriptedLive, lease_ms_max: int = 1_000) -> AsyncIterator[FleetView]:
+    """A view that follows the store for as long as the block lasts."""
+    view = FleetView(live.as_port(), lease_ms_max, LoadMetric.RECORDS, time.monotonic)
+    running = asyncio.create_task(view.run())
+    try:
+        yield view
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+@contextlib.asynccontextmanager
+async def current_view(live: ScriptedLive, lease_ms_max: int = 1_000) -> AsyncIterator[FleetView]:
+    """The same, once it is current."""
+    async with following(live, lease_ms_max) as view:
+        await eventually(lambda: view.is_current, "the view is current")
+        yield view

@@ -1,5 +1,7 @@
 """Owns the mutations of the hierarchy of sessions."""
 
+from collections.abc import Awaitable, Callable, Sequence
+
 import strawberry
 
 from subgraph.api.context import Info
@@ -8,8 +10,9 @@ from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import SessionPayload
 from subgraph.api.scopes import needs
 from subgraph.api.types.session import to_session
-from subgraph.domain.access import Scope
+from subgraph.domain.access import Caller, Scope
 from subgraph.domain.ids import SessionId
+from subgraph.domain.sessions import Session
 
 
 @strawberry.type
@@ -25,17 +28,7 @@ class HierarchyMutations:
     @needs(Scope.SESSION_WRITE)
     async def associate_sessions(self, info: Info, input: AssociateSessionsInput) -> SessionPayload:
         """Associate sessions."""
-
-        async def act() -> SessionPayload:
-            parent = await info.context.services.families.associate(
-                info.context.caller,
-                SessionId(str(input.parent_id)),
-                input.to_associate_ids(),
-                input.expected_revision,
-            )
-            return SessionPayload(session=to_session(parent))
-
-        return await told(SessionPayload, act)
+        return await _changed(info, info.context.services.families.associate, input)
 
     @strawberry.mutation(
         description="Have sessions be associates of a parent no more; the parent is answered. Idempotent."
@@ -43,14 +36,17 @@ class HierarchyMutations:
     @needs(Scope.SESSION_WRITE)
     async def dissociate_sessions(self, info: Info, input: AssociateSessionsInput) -> SessionPayload:
         """Dissociate sessions."""
+        return await _changed(info, info.context.services.families.dissociate, input)
 
-        async def act() -> SessionPayload:
-            parent = await info.context.services.families.dissociate(
-                info.context.caller,
-                SessionId(str(input.parent_id)),
-                input.to_associate_ids(),
-                input.expected_revision,
-            )
-            return SessionPayload(session=to_session(parent))
 
-        return await told(SessionPayload, act)
+async def _changed(
+    info: Info,
+    change: Callable[[Caller, SessionId, Sequence[SessionId], int | None], Awaitable[Session]],
+    input: AssociateSessionsInput,
+) -> SessionPayload:
+    async def act() -> SessionPayload:
+        parent_id, associate_ids = SessionId(str(input.parent_id)), input.to_associate_ids()
+        parent = await change(info.context.caller, parent_id, associate_ids, input.expected_revision)
+        return SessionPayload(session=to_session(parent))
+
+    return await told(SessionPayload, act)
