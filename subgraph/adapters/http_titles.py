@@ -32,6 +32,8 @@ class HttpTitles:
         self._http = httpx.AsyncClient(
             timeout=None,
             follow_redirects=False,
+            # Through a proxy only what it cannot read.
+            trust_env=url.startswith("https:"),
             limits=httpx.Limits(max_connections=AT_ONCE_MAX),
             headers={
                 "Accept": "application/json",

@@ -5,7 +5,7 @@ known of a document is kept by its text.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -31,24 +31,30 @@ class Operations:
 
 
 class Documents:
-    """The documents that a schema is asked with."""
+    """The documents that one schema is asked with."""
 
-    def __init__(self) -> None:
-        self._kept = lru_cache(OPERATIONS_KEPT_MAX)(_read)
+    def __init__(self, schema: GraphQLSchema) -> None:
+        self._schema = schema
+        self._kept = lru_cache(OPERATIONS_KEPT_MAX)(self._read)
 
-    def read(self, schema: GraphQLSchema, text: str) -> Operations:
+    def read(self, text: str) -> Operations:
         """What is known of a document, which is kept if it is not too long.
 
         Raises:
             GraphQLError: it has a syntax error, or too many tokens.
         """
-        return (_read if len(text) > OPERATION_KEPT_LENGTH_MAX else self._kept)(schema, text)
+        return self._read(text) if len(text) > OPERATION_KEPT_LENGTH_MAX else self._kept(text)
+
+    def _read(self, text: str) -> Operations:
+        document = parse(text, max_tokens=TOKENS_MAX)
+        errors = validate_document(self._schema, document, RULES)
+        return Operations(document, errors, None if errors else OperationObjects(self._schema, document))
 
 
 class OperationChecks(SchemaExtension):
     """Refuses what is not valid, is too large, or asks for too much."""
 
-    def __init__(self, documents: Documents, objects_max: int) -> None:
+    def __init__(self, documents: Callable[[], Documents], objects_max: int) -> None:
         self._documents = documents
         self._objects_max = objects_max
         self._operations: Operations | None = None
@@ -58,7 +64,7 @@ class OperationChecks(SchemaExtension):
         context = self.execution_context
         # A syntax error goes no way out from here: Strawberry parses once more then, and tells it.
         with contextlib.suppress(GraphQLError):
-            self._operations = self._documents.read(context.schema._schema, context.query or "")
+            self._operations = self._documents().read(context.query or "")
             context.graphql_document = self._operations.document
         yield
 
@@ -68,15 +74,7 @@ class OperationChecks(SchemaExtension):
         assert operations is not None
         context.pre_execution_errors = operations.errors
         if operations.objects is not None:
-            # Not `operation_name`: where none is given that is the first one's, which may not be the one that is meant.
-            name = context._provided_operation_name
-            refusal = operations.objects.refusal(name, context.variables, self._objects_max)
+            refusal = operations.objects.refusal(context.operation_name, context.variables, self._objects_max)
             if refusal is not None:
                 context.pre_execution_errors = [refusal]
         yield
-
-
-def _read(schema: GraphQLSchema, text: str) -> Operations:
-    document = parse(text, max_tokens=TOKENS_MAX)
-    errors = validate_document(schema, document, RULES)
-    return Operations(document, errors, None if errors else OperationObjects(schema, document))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from graphql import (
-    ArgumentNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -23,25 +22,17 @@ from graphql import (
     GraphQLObjectType,
     GraphQLSchema,
     InlineFragmentNode,
-    IntValueNode,
-    ListValueNode,
-    ObjectValueNode,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
     ValueNode,
     VariableNode,
-    Visitor,
     get_named_type,
     get_nullable_type,
-    visit,
 )
 
-from subgraph.api.entities import REPRESENTATIONS_MAX
-from subgraph.api.types.common import TILES_PAGE_SIZE_MAX
+from subgraph.api.operation_counts import COUNTS, count_of_literal, count_of_value, counting_variables
 
-COUNTS: Mapping[str, int] = {"first": TILES_PAGE_SIZE_MAX, "representations": REPRESENTATIONS_MAX}
-"""The arguments that say how many, with the most that any field takes: what is more, the field refuses by itself."""
 UNPAGED = 10
 """How many a list is taken to have that is not asked for by number: a tile's neighbors, a payload's errors."""
 BATCHES: Mapping[str, int] = dict.fromkeys(
@@ -84,20 +75,16 @@ class OperationObjects:
         self._operations = [one for one in parts if isinstance(one, OperationDefinitionNode)]
         self._fragments = {one.name.value: one for one in parts if isinstance(one, FragmentDefinitionNode)}
         self._paged = _paged_types(schema)
-        counting = _CountingVariables()
-        visit(document, counting)
-        self._counting = tuple(sorted(counting.names))
+        self._counting = counting_variables(document)
         # Most documents are asked with the same numbers again and again.
         self._asked_by = lru_cache(_COUNTED_AT_ONCE_MAX)(self._asked)
 
     def refusal(
         self, operation_name: str | None, variables: Mapping[str, object] | None, objects_max: int
     ) -> GraphQLError | None:
-        """Why an operation is refused with these variables, as they were sent; None if it is one, and asks for few."""
-        if operation_name is None and len(self._operations) > 1:
-            return GraphQLError("Must provide operation name if query contains multiple operations.")
+        """Why an operation is refused with these variables, as they were sent; None if it asks for few enough."""
         given = variables or {}
-        counts = tuple(_count(given[name]) if name in given else None for name in self._counting)
+        counts = tuple(count_of_value(given[name]) if name in given else None for name in self._counting)
         asked = self._asked_by(operation_name, counts)
         if asked.once <= objects_max:
             return None
@@ -114,7 +101,7 @@ class OperationObjects:
             return _Asked()  # GraphQL tells it
         given = dict(zip(self._counting, counts, strict=True))
         defaults = {
-            one.variable.name.value: None if one.default_value is None else _count_of_literal(one.default_value)
+            one.variable.name.value: None if one.default_value is None else count_of_literal(one.default_value)
             for one in operation.variable_definitions or ()
         }
         known = {name: defaults.get(name) if count is None else count for name, count in given.items()}
@@ -193,10 +180,11 @@ class _Counting:
         if count is not None:
             return count
         if given is None or isinstance(given, VariableNode):
-            return _count(argument.default_value)
-        return _count_of_literal(given)
+            return count_of_value(argument.default_value)
+        return count_of_literal(given)
 
 
+@lru_cache(maxsize=8)
 def _paged_types(schema: GraphQLSchema) -> frozenset[str]:
     """The types whose lists are as long as the field says that leads to them: connections, and the like."""
     return frozenset(
@@ -210,44 +198,3 @@ def _paged_types(schema: GraphQLSchema) -> frozenset[str]:
 
 def _is_list(field: GraphQLField) -> bool:
     return isinstance(get_nullable_type(field.type), GraphQLList)
-
-
-def _count(value: object) -> int:
-    """How many a variable or a default asks for; what is no number or list is none, and is refused as such later."""
-    match value:
-        case bool() | None:
-            return 0
-        case int():
-            return value
-        case float() if value.is_integer():
-            return int(value)
-        case list():
-            return len(value)
-        case dict():
-            return 1  # GraphQL takes it as a list of one
-        case _:
-            return 0
-
-
-def _count_of_literal(value: ValueNode) -> int:
-    match value:
-        case IntValueNode():
-            return int(value.value)
-        case ListValueNode():
-            return len(value.values)
-        case ObjectValueNode():
-            return 1
-        case _:
-            return 0
-
-
-class _CountingVariables(Visitor):
-    """Finds the variables that say how many."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def enter_argument(self, argument: ArgumentNode, *_: object) -> None:
-        if argument.name.value in COUNTS and isinstance(argument.value, VariableNode):
-            self.names.add(argument.value.name.value)

@@ -76,6 +76,7 @@ class Schema(strawberry.federation.Schema):
         enforce_scopes(self._schema, directives=scope_directives)
         enforce_switch(self._schema)
         enforce_streams(self._schema)
+        self.documents = Documents(self._schema)
 
     @property
     def schema_directives_in_use(self) -> list[object]:
@@ -100,8 +101,7 @@ def make_schema(*, scope_directives: bool = False, objects_max: int = OPERATION_
         scope_directives: whether the SDL tells gateways the scopes that fields need. Apollo Gateway refuses that.
         objects_max: how many objects an operation may ask for.
     """
-    documents = Documents()
-    return Schema(
+    schema = Schema(
         scope_directives=scope_directives,
         query=Query,
         mutation=Mutation,
@@ -110,11 +110,12 @@ def make_schema(*, scope_directives: bool = False, objects_max: int = OPERATION_
         federation_version="2.9",  # The Guild's composer refuses later ones
         config=StrawberryConfig(scalar_map=dict(SCALARS)),
         extensions=[
-            lambda: OperationChecks(documents, objects_max),
+            lambda: OperationChecks(lambda: schema.documents, objects_max),
             lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
             _ToldErrors,
         ],
     )
+    return schema
 
 
 def print_sdl(*, scope_directives: bool = False) -> str:

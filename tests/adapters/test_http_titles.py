@@ -182,3 +182,13 @@ async def test_whoever_gives_up_waiting_takes_nobodys_turn() -> None:
                 await asyncio.gather(*asked, return_exceptions=True)
             service.silent_seconds = 0.0
             assert await titles.title_of(QUERY) == "Late trains"
+
+
+async def test_a_provider_on_this_machine_is_asked_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with title_service() as proxy, title_service() as service:
+        for name in ("http_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url.removesuffix("/v1/title"))
+        monkeypatch.setenv("no_proxy", "")
+        async with titles_of(service.url) as titles:
+            assert await titles.title_of(QUERY) == "Late trains"
+        assert (len(service.sent), len(proxy.sent)) == (1, 0)

@@ -225,3 +225,12 @@ def test_shared_secrets_keys_to_encrypt_with_and_weak_ones_are_left_out() -> Non
     weak, oct_key = jwk_of(rsa_key(1024), "weak"), {"kty": "oct", "k": "c2VjcmV0", "kid": "shared"}
     mixed = [weak, oct_key, jwk_of(NEW, "enc", use="enc"), {"kty": "RSA"}, {"kid": "?"}, OLD_JWK]
     assert [key_id for key_id, _, _ in usable_keys(json.dumps({"keys": mixed}).encode(), PUBLIC_ALGORITHMS)] == ["old"]
+
+
+async def test_keys_on_this_machine_are_fetched_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with published(NEW_JWK) as proxy, published(OLD_JWK) as endpoint:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/jwks.json"))
+        monkeypatch.setenv("no_proxy", "")
+        async with keys_of(endpoint) as keys:
+            await keys.key("RS256", "old")
+        assert (endpoint.asked, proxy.asked) == (1, 0)

@@ -267,14 +267,6 @@ def test_a_subscription_that_is_asked_for_over_plain_http_says_how_to_follow_it(
         assert "WebSocket" in error["message"]
 
 
-def test_of_several_operations_none_is_executed_unless_it_is_named(server: RunningServer) -> None:
-    text = "query A { __typename } query B { b: __typename }"
-    (error,) = server.ask(text)["errors"]
-    assert "operation name" in error["message"]
-    named = server.http.post("/graphql", json={"query": text, "operationName": "B"})
-    assert named.json()["data"] == {"b": "Query"}
-
-
 @pytest.mark.parametrize("payload", [{"variables": [1]}, {"variables": "x"}, {"operationName": 5}])
 def test_a_socket_that_asks_with_what_are_no_variables_or_no_name_is_told_so(
     server: RunningServer, payload: dict[str, object]

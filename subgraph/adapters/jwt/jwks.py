@@ -41,6 +41,8 @@ class Jwks:
         self._http = httpx.AsyncClient(
             timeout=FETCH_SECONDS_MAX,
             follow_redirects=False,
+            # Through a proxy only what it cannot change.
+            trust_env=url.startswith("https:"),
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         )
         self._keys: list[tuple[str | None, str | None, PublicKey]] = []
