@@ -74,7 +74,10 @@ def migrate(**given: Any) -> None:
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Keep the stores here; default: a temporary place.")
 @click.option("--plain", is_flag=True, help="Print a line every few seconds instead of drawing the screen.")
 def demo(start_time: str, **chosen: Any) -> None:
-    """Watch a real day of US flights, kept balanced over a fleet of pod processes."""
+    """Watch a real day of US flights, kept balanced over a fleet of pod processes.
+
+    Its server and its stores are its own, without authentication: SESSION_MANAGER_… of the shell are not for them.
+    """
     from subgraph.demo.processes import DemoFailed
     from subgraph.demo.show import DemoOptions, run_demo
 

@@ -1,4 +1,7 @@
-"""Owns the demo's processes: one server and a fleet of pods on given stores, and their orderly end."""
+"""Owns the demo's processes: one server and a fleet of pods on given stores, and their orderly end.
+
+What is set in the shell is for other servers, with other stores and other callers: none of it reaches these.
+"""
 
 import asyncio
 import contextlib
@@ -13,6 +16,7 @@ import httpx
 
 from subgraph.adapters import die_with_parent
 
+SETTINGS_PREFIX = "SESSION_MANAGER_"
 READY_SECONDS_MAX = 20.0
 POLL_SECONDS = 0.1
 STOP_SECONDS = 1.5
@@ -36,6 +40,7 @@ class Processes:
         self._database_url = f"sqlite:///{data_dir.absolute()}/session-manager.sqlite3"
         self._port = port
         self._log = data_dir / "demo.log"
+        self._said_before = 0
         self._server: subprocess.Popen[bytes] | None = None
         self.pods: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -67,10 +72,10 @@ class Processes:
         self.pods[pod_id] = self._start("subgraph.demo.pod", *places, "--id", pod_id, "--capacity", str(POD_CAPACITY))
 
     async def server_ready(self) -> None:
-        """Wait until the server can serve.
+        """Wait until the server can serve. What counts is what it says itself: another one may answer on its port.
 
         Raises:
-            DemoFailed: it ended, or was not ready in time.
+            DemoFailed: it ended, as where its port is in use, or was not ready in time.
         """
         give_up_at = asyncio.get_running_loop().time() + READY_SECONDS_MAX
         ready = self.url.removesuffix("/graphql") + "/readyz"
@@ -78,7 +83,7 @@ class Processes:
             while asyncio.get_running_loop().time() < give_up_at:
                 self._check_server()
                 with contextlib.suppress(httpx.HTTPError):
-                    if (await http.get(ready)).status_code == 200:
+                    if self._says_that_it_is_up() and (await http.get(ready)).status_code == 200:
                         return
                 await asyncio.sleep(POLL_SECONDS)
         raise DemoFailed(f"the server was not ready within {READY_SECONDS_MAX:g} s; its log: {self._log}")
@@ -105,13 +110,23 @@ class Processes:
 
     def _start_server(self) -> None:
         stores = ("--redis-url", self._redis_url, "--database-url", self._database_url)
+        self._said_before = self._log.stat().st_size if self._log.exists() else 0
         self._server = self._start("subgraph", "serve", "--port", str(self._port), *stores)
 
     def _check_server(self) -> None:
         assert self._server is not None
         if self._server.poll() is not None:
-            said = self._log.read_text(errors="replace").strip().splitlines()
-            raise DemoFailed(f"the server has ended: {said[-1] if said else 'it said nothing'}")
+            said = self._said().strip().splitlines()
+            raise DemoFailed(f"the server has ended: {said[-1].removeprefix('Error: ') if said else 'it said nothing'}")
+
+    def _says_that_it_is_up(self) -> bool:
+        return f" {self.url}" in self._said()
+
+    def _said(self) -> str:
+        """What the server has said since it was last started, and pods beside it."""
+        with self._log.open("rb") as log:
+            log.seek(self._said_before)
+            return log.read().decode(errors="replace")
 
     def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", module, *arguments]
@@ -123,6 +138,6 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=os.environ,
+                env={name: value for name, value in os.environ.items() if not name.startswith(SETTINGS_PREFIX)},
                 start_new_session=True,  # Ctrl-C is for the demo to hear, which ends the others in their order
             )

@@ -14,6 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.support.polling import eventually
+from tests.support.server import running_server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("failover"), pytest.mark.long]
 
@@ -104,3 +105,38 @@ async def test_a_stopped_valkey_and_killed_ones_are_no_reason_to_end(demo: Demo)
     demo.process.send_signal(signal.SIGINT)
     assert demo.process.wait(SECONDS_MAX) == 0
     assert "Traceback" not in demo.printed_at.read_text()
+
+
+def test_a_server_that_listens_there_already_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        port = server.url.rpartition(":")[2]
+        arguments = ["demo", "--plain", "--pods", "2", "--seconds", "1", "--port", port]
+        demo = subprocess.run(
+            [sys.executable, "-m", "subgraph", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_MAX,
+            check=False,
+        )
+        assert (demo.returncode, "Traceback" in demo.stderr) == (1, False)
+        assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in demo.stderr
+        held = server.data("{ fleet { podCount } mainSession { partition { tileCount } } }")
+        assert held == {"fleet": {"podCount": 0}, "mainSession": {"partition": {"tileCount": 0}}}
+
+
+def test_what_is_set_in_the_shell_is_for_other_servers(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    settings = {"ACCESS_TOKEN": "a-secret-token", "GATEWAY_SECRET": "another-secret", "ENABLED": "false", "FLEET": "x"}
+    environment = os.environ | {f"SESSION_MANAGER_{name}": value for name, value in settings.items()}
+    demo = subprocess.run(
+        [sys.executable, "-m", "subgraph", "demo", "--plain", "--pods", "2", "--seconds", "1", "--port", port],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        env=environment,
+        check=False,
+    )
+    assert (demo.returncode, demo.stderr) == (0, "")
+    assert " aloft " in demo.stdout
