@@ -18,6 +18,8 @@ DISPLAY_NAME_LENGTH_MAX = 200
 SUFFIX_MAX = 10_000
 """A taken name is numbered up to here; then it is refused as taken."""
 
+_COMPOSED_OF_MAX = 4
+"""Code points that one composed character is made of at most: https://unicode.org/faq/normalization.html#12"""
 _RETIRED_MAIN = re.compile(rf"{RETIRED_MAIN_PREFIX}[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}")
 
 
@@ -30,7 +32,14 @@ class NameConflict(StrEnum):
 
 
 def normal_name(text: str) -> str:
-    """A name as it is kept and compared: NFC, without white space at its ends."""
+    """A name as it is kept and compared: NFC, without white space at its ends.
+
+    A text that is too long for a name however it is composed stays as it is: to put combining characters in order takes
+    time that grows with the square of how many there are.
+    """
+    text = text.strip()
+    if len(text) > _COMPOSED_OF_MAX * DISPLAY_NAME_LENGTH_MAX:
+        return text
     return unicodedata.normalize("NFC", text).strip()
 
 

@@ -48,13 +48,8 @@ def derived_id(user: str, messages: Sequence[PromptMessage]) -> str:
     Of the system's message (the first) 200 code points count, of the user's first 100; one that is absent is empty.
 
     Raises:
-        InvalidInput: the messages are too many, or none is the user's or the system's: all such clients would share
-            one session.
+        InvalidInput: none of the messages is the user's or the system's: all such clients would share one session.
     """
-    if len(messages) > MESSAGES_MAX:
-        raise InvalidInput(
-            f"at most {MESSAGES_MAX:,} messages, not {len(messages):,}", ("messages",), f"{MESSAGES_MAX} messages"
-        )
     system = _first(messages, PromptRole.SYSTEM)
     first_user = _first(messages, PromptRole.USER)
     if not system and not first_user:
@@ -68,6 +63,18 @@ def derived_id(user: str, messages: Sequence[PromptMessage]) -> str:
 def collision_id(eight_hex: str) -> str:
     """The id of a client whose own is another owner's."""
     return PROMPT_ID_PREFIX + eight_hex
+
+
+def check_messages(messages: Sequence[PromptMessage]) -> None:
+    """Refuse a prompt of too many messages.
+
+    Raises:
+        InvalidInput: naming the limit.
+    """
+    if len(messages) > MESSAGES_MAX:
+        raise InvalidInput(
+            f"at most {MESSAGES_MAX:,} messages, not {len(messages):,}", ("messages",), f"{MESSAGES_MAX} messages"
+        )
 
 
 def check_client_id(client_id: str) -> None:

@@ -19,6 +19,7 @@ from subgraph.domain.prompt_session import (
     ClientClaim,
     PromptMessage,
     check_client_id,
+    check_messages,
     collision_id,
     derived_id,
 )
@@ -59,9 +60,10 @@ class SessionResolving:
         one used it within the last day, becomes a new one. A session of the caller's that has stopped gives its id up.
 
         Raises:
-            InvalidInput: the id is malformed, or absent with nothing to derive it from.
+            InvalidInput: the id is malformed, or absent with nothing to derive it from; the messages are too many.
             Unavailable: the mapping of ids cannot be reached, or others kept changing the same session.
         """
+        check_messages(messages)
         if client_id is None:
             client_id = derived_id(caller.owner_id, messages)
         check_client_id(client_id)

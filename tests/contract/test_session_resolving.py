@@ -14,8 +14,9 @@ from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain.access import Caller, Scope
+from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import TenantId
-from subgraph.domain.prompt_session import MAPPING_TTL, PromptMessage, PromptRole
+from subgraph.domain.prompt_session import MAPPING_TTL, MESSAGES_MAX, PromptMessage, PromptRole
 from subgraph.domain.sessions import SessionState
 from subgraph.operations.session_lifecycle import SessionLifecycle
 from subgraph.operations.session_resolving import SessionResolving
@@ -66,6 +67,13 @@ async def test_who_comes_back_under_its_id_finds_its_session_with_its_time_begun
     assert (second.session.id, second.is_new, second.message_count) == (first.session.id, False, 2)
     assert second.session.last_active_at == world.now
     assert second.session.expires_at == world.now + timedelta(hours=720)
+
+
+async def test_a_prompt_of_too_many_messages_is_refused_also_where_an_id_is_given(world: World) -> None:
+    said = [PromptMessage(PromptRole.USER, "hello")] * (MESSAGES_MAX + 1)
+    with pytest.raises(InvalidInput) as refused:
+        await world.process().resolve(world.caller("ann"), "chat-1", said)
+    assert refused.value.path == ("messages",)
 
 
 async def test_without_an_id_the_same_beginning_leads_to_the_same_session_of_the_same_owner(world: World) -> None:

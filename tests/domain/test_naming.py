@@ -36,6 +36,15 @@ def test_a_name_is_kept_trimmed_and_composed(text: str, name: str) -> None:
     assert normal_name(name) == name
 
 
+def test_a_name_that_fits_once_it_is_composed_is_composed_and_what_never_fits_is_left_as_it_is() -> None:
+    of_four = "\u03b1\u0313\u0300\u0345"
+    assert normal_name(f" {of_four * DISPLAY_NAME_LENGTH_MAX}\n") == "\u1f82" * DISPLAY_NAME_LENGTH_MAX
+    too_long = of_four * DISPLAY_NAME_LENGTH_MAX + "e"
+    assert normal_name(too_long) == too_long
+    with pytest.raises(InvalidInput):
+        check_name(normal_name(too_long))
+
+
 @pytest.mark.parametrize("other", ["a", "Á", "Ａ", "A.", "A​"])
 def test_what_can_be_told_apart_is_another_name(other: str) -> None:
     assert normal_name(other) != normal_name("A")
