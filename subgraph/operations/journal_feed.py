@@ -1,8 +1,7 @@
 """Owns how new entries of the journal reach the streams of a process: one reader for all of them, by position.
 
 The journal is read, not the bus: an announcement only says that there is something to read. So nothing is lost or
-told twice, whatever becomes of Redis; while no announcement comes, the journal is looked at from time to time. A
-journal that does not know the position it was read up to was put back to an earlier state: then all streams end.
+told twice, whatever becomes of Redis; while no announcement comes, the journal is looked at from time to time.
 """
 
 import asyncio
@@ -75,6 +74,17 @@ class JournalFeed:
         """A hint that this process has committed something; the other processes get it, too."""
         self._wake.set()
         self._committed.set()
+
+    def begin_anew(self, former: int, newest: int) -> None:
+        """Go on behind the newest entry of a journal that was put back behind a former position; all streams end.
+
+        Whoever has set another position meanwhile has done so from the journal as it is.
+        """
+        if self._position == former:
+            self._position = newest
+            for followers in self._followers.values():
+                for follower in followers:
+                    follower.end(JournalPutBack())
 
     @contextlib.asynccontextmanager
     async def follow(self, key: Key, wants: Callable[[JournalEntry], bool]) -> AsyncIterator[Live]:
@@ -155,26 +165,7 @@ class JournalFeed:
                 for follower in self._concerned(entry):
                     if follower.wants(entry):
                         follower.offer(entry)
-        if not entries:
-            await self._notice_put_back()
         return len(entries)
-
-    async def _notice_put_back(self) -> None:
-        highest = await self._journal.highest_position()
-        if highest >= self._position:
-            return
-        newest = await self._journal.newest_position()
-        logger.error(
-            "the journal is behind what was read of it, as after SQL was restored from a backup: position %d is the "
-            "highest it has handed out, and %d was read. All streams of events end; new ones go on with what is there",
-            highest,
-            self._position,
-        )
-        self._position = newest
-        # Up to where both journals are the same nobody knows, so nobody can be told what it has missed.
-        for followers in self._followers.values():
-            for follower in followers:
-                follower.end(JournalPutBack())
 
     def _concerned(self, entry: JournalEntry) -> Iterator[_Follower]:
         event = entry.event

@@ -7,6 +7,7 @@ from functools import partial
 from redis.asyncio import Redis
 
 from subgraph.adapters.http_titles import HttpTitles
+from subgraph.adapters.redis.all_session_copies import forget_all_copies
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import JOURNAL_CHANNEL
 from subgraph.adapters.redis.session_blobs import RedisSessionBlobs
@@ -24,6 +25,7 @@ from subgraph.domain.expiry import SessionDefaults
 from subgraph.operations.idempotency import Idempotency
 from subgraph.operations.journal_feed import JournalFeed
 from subgraph.operations.journal_retention import JournalRetention
+from subgraph.operations.journal_watch import JournalWatch
 from subgraph.operations.label_rules import LabelRules
 from subgraph.operations.outbox_relay import OutboxRelay
 from subgraph.operations.session_cache import SessionCache
@@ -52,6 +54,9 @@ class SessionParts:
         self.store = SqlSessionStore(database, self.cache.changing)
         self.journal = SqlJournal(database)
         self.journal_feed = JournalFeed(self.journal, bus, JOURNAL_CHANNEL)
+        self.journal_watch = JournalWatch(
+            self.journal, self.journal_feed, partial(forget_all_copies, redis, settings.fleet)
+        )
         self.defaults = SessionDefaults(timedelta(hours=settings.session_ttl_hours), settings.session_max_history)
         self.retention = timedelta(days=settings.session_retention_days)
         reads = SessionReads(self.store, self.cache)
@@ -114,6 +119,7 @@ class SessionParts:
         supervisor.start("outbox-relay", self.relay.run())
         supervisor.start("session-coverage", self.coverage.run())
         supervisor.start("journal-feed", self.journal_feed.run())
+        supervisor.start("journal-watch", self.journal_watch.run())
         if self._is_enabled:
             supervisor.start("session-sweeper", self.sweeper.run())
         supervisor.start("journal-retention", self.journal_retention.run())

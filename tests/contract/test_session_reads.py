@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis import event_bus
+from subgraph.adapters.redis.all_session_copies import forget_all_copies
 from subgraph.adapters.session_metrics import PREFIX, SessionReadsCollector
 from subgraph.domain import sessions
 from subgraph.domain.access import Caller, Scope
@@ -166,6 +167,21 @@ async def test_a_process_whose_listener_fell_silent_shows_what_is_new_and_listen
         await other.change(next_of(session))
         assert await process.read(session) == next_of(session).updated[0]
         await eventually(lambda: hears(process), "it listens again")
+
+
+async def test_once_all_copies_are_forgotten_every_process_shows_what_sql_holds_though_it_is_older(
+    valkey_url: str, fleet_id: str, truth: Truth, redis: Redis
+) -> None:
+    session = new_session()
+    truth.hold(session)
+    async with replica(valkey_url, fleet_id, truth) as one, replica(valkey_url, fleet_id, truth) as other:
+        await one.change(next_of(session))
+        for process in (one, other) * 2:
+            assert await process.read(session) == next_of(session).updated[0]
+        truth.hold(session)
+        await forget_all_copies(redis, fleet_id)
+        for process in (one, other) * 2:
+            assert await process.read(session) == session
 
 
 async def test_without_redis_sql_is_read_and_that_is_counted(truth: Truth, valkey: EmbeddedValkey) -> None:

@@ -24,6 +24,7 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
 from subgraph.operations.journal import Journal
 from subgraph.operations.journal_feed import JournalFeed
+from subgraph.operations.journal_watch import JournalWatch
 from subgraph.operations.outbox_relay import OutboxRelay
 from subgraph.operations.session_events import EventsWanted, SessionEvents
 from subgraph.operations.session_ports import SessionStore
@@ -208,12 +209,17 @@ class ServerProcess:
         fused_bus = cast("FlakyBus", Fused(bus, "bus", fuse))
         self.relay = OutboxRelay(journal, fused_bus, CHANNEL, release, bring_back, note, end_copies)
         self.feed = JournalFeed(journal, fused_bus, CHANNEL)
+        self.times_copies_ended = 0
+        self.watch = JournalWatch(journal, self.feed, self._forget_copies)
         self.sessions = Sessions(store, lambda: NOW, self._committed)
         self.events = SessionEvents(store, journal, self.feed, lambda: NOW)
         self.died = asyncio.Event()
         """Set once a part of it has met its end; the rest is as good as gone."""
         self._gone = asyncio.Event()
-        self._tasks = [self._watched(self.relay.run()), self._watched(self.feed.run())]
+        self._tasks = [self._watched(part.run()) for part in (self.relay, self.feed, self.watch)]
+
+    async def _forget_copies(self) -> None:
+        self.times_copies_ended += 1
 
     def _committed(self) -> None:
         self.relay.wake()

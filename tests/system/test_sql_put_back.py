@@ -1,11 +1,11 @@
-"""A backup that is put back under a running server: its streams end with what to do, and begin again."""
+"""A backup that is put back under a running server: streams end with what to do, copies go, and all begins again."""
 
 import asyncio
 from pathlib import Path
 
 from subgraph.adapters.data_directory import DATABASE_NAME
 from subgraph.adapters.sql.database import sqlite_url
-from tests.support.server import RunningServer, running_server
+from tests.support.server import RunningServer, running_server, until
 from tests.support.sql_backups import back_up
 from tests.support.subscriber import subscribed
 from tests.support.world import new_session
@@ -14,6 +14,7 @@ EVENTS = "subscription($id: ID!, $after: String) { sessionEvents(sessionId: $id,
 RENAME = (
     "mutation($id: ID!, $name: String!) { renameSession(input: {id: $id, displayName: $name}) { errors { code } } }"
 )
+NAME = "query($id: ID!) { session(ref: {id: $id}) { displayName } }"
 FROM_THE_START = "WzBd"
 
 
@@ -21,18 +22,26 @@ def rename(server: RunningServer, session_id: str, name: str) -> None:
     assert server.data(RENAME, id=session_id, name=name)["renameSession"]["errors"] == []
 
 
+def name_of(server: RunningServer, session_id: str) -> str:
+    found: str = server.data(NAME, id=session_id)["session"]["displayName"]
+    return found
+
+
 def test_streams_end_with_a_code_their_cursors_are_refused_and_without_one_they_go_on(tmp_path: Path) -> None:
     with running_server(tmp_path / "data") as server:
-        session_id = new_session(server)
+        session_id = new_session(server, displayName="kept")
         put_back = asyncio.run(back_up(sqlite_url(server.data_dir / DATABASE_NAME)))
         with subscribed(server.websocket_url, EVENTS, id=session_id, after=FROM_THE_START) as subscriber:
             rename(server, session_id, "lost")
             told = [subscriber.next_data("sessionEvents") for _ in range(2)]
             assert [event["sequence"] for event in told] == [1, 2]
+            assert name_of(server, session_id) == "lost"
             asyncio.run(put_back())
             (error,) = subscriber.next()["errors"]
         assert error["extensions"] == {"code": "JOURNAL_PUT_BACK"}
         assert "read anew, and subscribe without `after`" in error["message"]
+
+        until(lambda: name_of(server, session_id) == "kept", "no copy is left of what was lost")
 
         with subscribed(server.websocket_url, EVENTS, id=session_id, after=told[-1]["cursor"]) as subscriber:
             (error,) = subscriber.next()["errors"]

@@ -1,5 +1,7 @@
 """Owns the names of keys and channels: a tenant's begin with the tenant, a fleet's carry it as their hash tag."""
 
+import re
+
 from subgraph.domain.ids import SessionId, TenantId
 
 PREFIX = "session-manager"
@@ -35,3 +37,14 @@ def client_sessions_prefix(tenant_id: TenantId) -> str:
 def session_key(fleet_id: str, tenant_id: TenantId, session_id: SessionId, run: str) -> str:
     """The key of a session's copy in one run of the store; its session's own hash tag."""
     return f"{tenant_id}:{PREFIX}:{fleet_id}:session:{{{session_id}}}:{run}"
+
+
+def sessions_standing_key(fleet_id: str) -> str:
+    """The key of how many announcements of changed sessions there were, and in which line."""
+    return fleet_key(fleet_id, "sessions")
+
+
+def session_keys_pattern(fleet_id: str) -> str:
+    """What the keys of all copies of sessions are like, of all tenants and runs."""
+    literal = re.sub(r"([][*?\\^-])", r"\\\1", fleet_id)
+    return f"*:{PREFIX}:{literal}:session:{{*}}:*"

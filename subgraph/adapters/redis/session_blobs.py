@@ -17,7 +17,7 @@ from redis.commands.core import AsyncScript
 from redis.crc import key_slot
 
 from subgraph.adapters.redis.connection import told_as_unavailable
-from subgraph.adapters.redis.keys import fleet_key, session_key
+from subgraph.adapters.redis.keys import fleet_key, session_key, sessions_standing_key
 from subgraph.adapters.redis.session_codec import decode_copy, encode_copy, is_copy
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
@@ -40,7 +40,7 @@ class RedisSessionBlobs:
         self._redis = redis
         self._fleet_id = fleet_id
         self._fence_ms = fence_ms
-        self._standing_key = fleet_key(fleet_id, "sessions")
+        self._standing_key = sessions_standing_key(fleet_id)
         self.channel = fleet_key(fleet_id, "sessions-outdated")
         """Where it is announced which sessions' copies are void."""
         self._run = ""
