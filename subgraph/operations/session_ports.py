@@ -111,10 +111,11 @@ class SessionHierarchy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SweptBatch:
-    """How many sessions a batch has swept, and for how long nobody else could write meanwhile."""
+    """How many sessions a batch has swept, for how long others could not write, and whether nothing else is due."""
 
     count: int
     held_seconds: float
+    is_last: bool
 
 
 class SessionSweeps(Protocol):
@@ -124,7 +125,7 @@ class SessionSweeps(Protocol):
         """Write that the time of ACTIVE sessions has run out, the longest due first, of one tenant or all.
 
         Returns:
-            How many there were, at most `limit`; the writer is not held while they are looked for.
+            How many it were, at most `limit`.
 
         Raises:
             Unavailable: the database did not answer, or stayed busy beyond its bound.
@@ -137,7 +138,7 @@ class SessionSweeps(Protocol):
         """Remove sessions that stopped before a moment, and all that is their own; the journal tells of it.
 
         Returns:
-            How many there were, at most `limit`; the writer is not held while they are looked for.
+            How many it were, at most `limit`, and fewer of those of which the journal has much to forget.
 
         Raises:
             Unavailable: as for `expire_due`.

@@ -110,7 +110,8 @@ class SessionSweeper:
                 self.wake_relay()
             swept += done.count
             batches += 1
-            if done.count < size:
+            # None, and yet not the last: others have them at the moment.
+            if done.is_last or not done.count:
                 break
             size = next_batch(size, done.held_seconds)
             await asyncio.sleep(RESTS_PER_BATCH * (self.monotonic() - began))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
+from subgraph.adapters.sql import session_sweeps
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
@@ -80,7 +81,7 @@ async def test_what_a_sweep_writes_and_tells_is_what_the_rules_say_of_each(datab
 
     before, expired = await entries(database), [sessions.expire(session, now) for session in (created[0], second)]
     swept = await sweeps.expire_due(now, 10)
-    assert (swept.count, swept.held_seconds > 0) == (2, True)
+    assert (swept.count, swept.held_seconds > 0, swept.is_last) == (2, True, True)
     assert [await read(database, session) for session in created] == [change.updated[0] for change in expired]
     assert told_anew(before, await entries(database)) == [(2, expired[0].events[0]), (3, expired[1].events[0])]
 
@@ -97,7 +98,7 @@ async def test_only_active_sessions_with_an_end_expire(database: Database) -> No
     await stored(database, sessions.end(ended, actor="ann", now=NOW))
     deleted = await stored(database, made("deleted"))
     await stored(database, sessions.delete(deleted, actor="ann", now=NOW))
-    assert await SqlSessionSweeps(database).expire_due(NOW + HOUR * 24 * 365, 10) == SweptBatch(0, 0.0)
+    assert await SqlSessionSweeps(database).expire_due(NOW + HOUR * 24 * 365, 10) == SweptBatch(0, 0.0, is_last=True)
     assert await read(database, main) == main
 
 
@@ -172,6 +173,26 @@ async def test_a_session_that_is_extended_while_sweeps_run_is_expired_or_extende
         found = await read(database, session)
         assert found is not None
         assert found.state is (SessionState.ACTIVE if was_extended else SessionState.EXPIRED)
+
+
+async def test_a_purge_takes_fewer_sessions_of_which_the_journal_tells_much_and_says_that_more_are_due(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_sweeps, "EVENTS_PER_PURGE_MAX", 4)
+    for name in ("a", "b", "c"):
+        # Each tells of its start and its end: two of them are within the bound.
+        session = await stored(database, made(name))
+        await stored(database, sessions.end(session, actor="ann", now=NOW))
+    lively = await stored(database, made("lively"))
+    for version in range(2, 9):
+        lively = await stored(
+            database, sessions.update(lively, sessions.SessionPatch(version=version), actor="ann", now=NOW)
+        )
+    await stored(database, sessions.end(lively, actor="ann", now=NOW + HOUR / 2))
+    sweeps, later = SqlSessionSweeps(database), NOW + 2 * HOUR
+    batches = [await sweeps.purge_stopped(later, later, 10) for _ in range(4)]
+    assert [(batch.count, batch.is_last) for batch in batches] == [(2, False), (1, False), (1, True), (0, True)]
+    assert [(await sweeps.expire_due(later, 1)).is_last] == [True]
 
 
 # ── What is deleted, and main ─────────────────────────────────────────────────────────────────────────────────────

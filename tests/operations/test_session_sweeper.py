@@ -31,19 +31,21 @@ class SlowSweeps:
     def __init__(self, due: int, seconds_each: float, clock: "Clock") -> None:
         self.due, self.seconds_each, self.clock = due, seconds_each, clock
         self.batches: list[int] = []
+        self.batch_max = due
+        self.are_taken = False
 
     async def expire_due(self, now: datetime, limit: int, tenant_id: TenantId | None = None) -> SweptBatch:
-        count = min(limit, self.due)
+        count = 0 if self.are_taken else min(limit, self.batch_max, self.due)
         self.due -= count
         self.batches.append(count)
         held_seconds = count * self.seconds_each
         self.clock.seconds += FIND_SECONDS + held_seconds
-        return SweptBatch(count, held_seconds)
+        return SweptBatch(count, held_seconds, is_last=self.due < 1)
 
     async def purge_stopped(
         self, before: datetime, now: datetime, limit: int, tenant_id: TenantId | None = None
     ) -> SweptBatch:
-        return SweptBatch(0, 0.0)
+        return SweptBatch(0, 0.0, is_last=True)
 
 
 class Clock:
@@ -87,6 +89,20 @@ async def test_after_each_batch_a_process_rests_for_longer_than_all_of_it_took(c
     await sweeper(sweeps).sweep()
     took = [FIND_SECONDS + count * 0.001 for count in sweeps.batches[:-1]]
     assert clock.rests == pytest.approx([RESTS_PER_BATCH * seconds for seconds in took])
+
+
+async def test_a_batch_of_fewer_than_asked_for_is_the_last_only_if_it_says_so(clock: Clock) -> None:
+    sweeps = SlowSweeps(7, 0.001, clock)
+    sweeps.batch_max = 2
+    assert await sweeper(sweeps).sweep() == Swept(7, 0)
+    assert sweeps.batches == [2, 2, 2, 1]
+
+
+async def test_what_others_have_at_the_moment_is_left_to_the_next_sweep(clock: Clock) -> None:
+    sweeps = SlowSweeps(7, 0.001, clock)
+    sweeps.are_taken = True
+    assert await sweeper(sweeps).sweep() == Swept(0, 0)
+    assert sweeps.batches == [0]
 
 
 async def test_one_callers_clean_up_is_bounded_and_the_next_one_goes_on(clock: Clock) -> None:

@@ -4,10 +4,12 @@ What a sweep makes of a session, and tells of it, is the same of each that is du
 writer is held nothing is read into this program: a few statements write all that the rules say of every one of them.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, select, update
 
@@ -32,6 +34,15 @@ _EXPIRE = (
     )
 )
 
+EVENTS_PER_PURGE_MAX = 500
+"""Events of all sessions of a purge together: to remove an event keeps others from writing longer than a session."""
+
+
+class _Found(NamedTuple):
+    tenant_id: TenantId
+    session_id: SessionId
+    last_sequence: int
+
 
 class SqlSessionSweeps:
     """The SessionSweeps port on SQL."""
@@ -43,30 +54,42 @@ class SqlSessionSweeps:
     async def expire_due(self, now: datetime, limit: int, tenant_id: TenantId | None = None) -> SweptBatch:
         """Write that the time of sessions has run out."""
         due = and_(SESSION.c.state == SessionState.ACTIVE.value, SESSION.c.expires_at <= now)
-        return await self._sweep(due, SESSION.c.expires_at, limit, tenant_id, partial(_expire, now=now))
+        found = await self._find(due, SESSION.c.expires_at, limit, tenant_id)
+        return await self._sweep(found, due, partial(_expire, now=now), is_last=len(found) < limit)
 
     async def purge_stopped(
         self, before: datetime, now: datetime, limit: int, tenant_id: TenantId | None = None
     ) -> SweptBatch:
         """Remove sessions that stopped before a moment."""
         due = SESSION.c.stopped_at < before
-        return await self._sweep(due, SESSION.c.stopped_at, limit, tenant_id, partial(_purge, now=now))
+        found = await self._find(due, SESSION.c.stopped_at, limit, tenant_id)
+        short = _of_short_journals(found)
+        return await self._sweep(short, due, partial(_purge, now=now), is_last=len(short) == len(found) < limit)
 
-    async def _sweep(
+    async def _find(
         self,
         due: ColumnElement[bool],
         since: ColumnElement[datetime | None],
         limit: int,
         tenant_id: TenantId | None,
-        carry_out: Callable[[Connection, Sequence[SessionId]], None],
-    ) -> SweptBatch:
-        chosen = select(SESSION.c.tenant_id, SESSION.c.id).where(due).order_by(since, SESSION.c.id).limit(limit)
+    ) -> list[_Found]:
+        wanted = select(SESSION.c.tenant_id, SESSION.c.id, SESSION.c.last_sequence)
+        chosen = wanted.where(due).order_by(since, SESSION.c.id).limit(limit)
         if tenant_id is not None:
             chosen = chosen.where(SESSION.c.tenant_id == tenant_id)
-        found = await self._database.read(partial(_found, chosen))
+        return await self._database.read(partial(_found, chosen))
+
+    async def _sweep(
+        self,
+        found: Sequence[_Found],
+        due: ColumnElement[bool],
+        carry_out: Callable[[Connection, Sequence[SessionId]], None],
+        *,
+        is_last: bool,
+    ) -> SweptBatch:
         if not found:
-            return SweptBatch(0, 0.0)
-        claim = _claim(and_(due, SESSION.c.id.in_([session_id for _, session_id in found])))
+            return SweptBatch(0, 0.0, is_last=True)
+        claim = _claim(and_(due, SESSION.c.id.in_([one.session_id for one in found])))
         began = time.monotonic()
 
         def work(connection: Connection) -> int:
@@ -79,17 +102,23 @@ class SqlSessionSweeps:
             return len(claimed)
 
         # Of processes that found the same ones, the first to write claims them all; the others find nothing due.
-        async with self._guard(found):
+        async with self._guard([(one.tenant_id, one.session_id) for one in found]):
             while True:
                 try:
                     count = await self._database.write(work)
-                    return SweptBatch(count, time.monotonic() - began)
+                    return SweptBatch(count, time.monotonic() - began, is_last)
                 except LongJournal as long:
                     await shorten(self._database, long.session_ids)
 
 
-def _found(chosen: Select[tuple[str, str]], connection: Connection) -> list[tuple[TenantId, SessionId]]:
-    return [(TenantId(row.tenant_id), SessionId(row.id)) for row in connection.execute(chosen)]
+def _found(chosen: Select[tuple[str, str, int]], connection: Connection) -> list[_Found]:
+    return [_Found(TenantId(row.tenant_id), SessionId(row.id), row.last_sequence) for row in connection.execute(chosen)]
+
+
+def _of_short_journals(found: Sequence[_Found]) -> Sequence[_Found]:
+    """The first of them, as many as have no more events together than are removed in a transaction; one at least."""
+    counts = itertools.accumulate(one.last_sequence for one in found)
+    return found[: max(1, sum(count <= EVENTS_PER_PURGE_MAX for count in counts))]
 
 
 def _claim(due: ColumnElement[bool]) -> Select[tuple[str]]:

@@ -26,10 +26,12 @@ class SqliteCheckpoints:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, "sqlite-checkpoint")
+        self._is_due = False
         self._coming: asyncio.Task[None] | None = None
 
     def note_commit(self) -> None:
         """Hear that something was committed."""
+        self._is_due = True
         if self._coming is None or self._coming.done():
             self._coming = asyncio.get_running_loop().create_task(self._carry_over_soon())
 
@@ -42,12 +44,15 @@ class SqliteCheckpoints:
         self._engine.dispose()
 
     async def _carry_over_soon(self) -> None:
-        await asyncio.sleep(CHECKPOINT_SECONDS)
-        try:
-            await asyncio.wrap_future(self._thread.submit(self._carry_over))
-        except SQLAlchemyError as error:
-            # Nothing is lost: it is in the log, and tried again after the next commit.
-            logger.warning("the log was not carried into the database's file: %s", error)
+        while self._is_due:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            # What is committed from here on may come too late for this one.
+            self._is_due = False
+            try:
+                await asyncio.wrap_future(self._thread.submit(self._carry_over))
+            except SQLAlchemyError as error:
+                # Nothing is lost: it is in the log, and tried again after the next commit.
+                logger.warning("the log was not carried into the database's file: %s", error)
 
     def _carry_over(self) -> None:
         with self._engine.connect() as connection:
