@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.event_types import PAYLOADS, Names, SessionEventType
 
 ERASED = "(erased)"
 """Stands where an erased owner, or one of its sessions, was named. It is the same for all, so it tells of nobody."""
@@ -66,10 +67,42 @@ class Traces:
         return stored == self.owner_id.encode() or any(one in stored for one in self._in_bytes)
 
     def erased_from(self, text: str) -> str:
-        """The text with `ERASED` in the place of every trace."""
-        if text == self.owner_id:
-            return ERASED
+        """A text with `ERASED` in the place of every trace."""
+        return self._erased_from_value(text).replace(self._in_json, json.dumps(ERASED))
+
+    def erased_from_payload(self, event_type: str, payload: Mapping[str, object]) -> dict[str, object]:
+        """The payload of an event of somebody else's with `ERASED` in the place of every trace.
+
+        Values alone are replaced, and only of fields that can name somebody. Where it is not known whether a field can,
+        because a later version writes it, it is taken to.
+        """
+        told = SessionEventType.__members__.get(event_type)
+        known = PAYLOADS.get(told, {}) if told is not None else {}
+        erase: dict[Names, Callable[[str], str]] = {
+            Names.NOBODY: str,
+            Names.SESSIONS: self._sessions_erased_from,
+            Names.ANYBODY: self._erased_from_value,
+        }
+        return {name: _mapped(value, erase[known.get(name, Names.ANYBODY)]) for name, value in payload.items()}
+
+    def _erased_from_value(self, text: str) -> str:
+        return ERASED if text == self.owner_id else self._sessions_erased_from(text)
+
+    def _sessions_erased_from(self, text: str) -> str:
         text = _UUID.sub(lambda found: ERASED if found[0] in self.session_ids else found[0], text)
         for one in self._odd_ids:
             text = text.replace(one, ERASED)
-        return text.replace(self._in_json, json.dumps(ERASED))
+        return text
+
+
+def _mapped(value: object, change: Callable[[str], str]) -> object:
+    """A value of JSON in which every text, but for keys, has been changed."""
+    match value:
+        case str():
+            return change(value)
+        case list():
+            return [_mapped(one, change) for one in value]
+        case dict():
+            return {key: _mapped(one, change) for key, one in value.items()}
+        case _:
+            return value

@@ -7,55 +7,23 @@ a message, a tick or a tile's new owner is in nobody's way.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
+from subgraph.domain.event_types import SessionEventType, check_payload
 from subgraph.domain.ids import SessionId, TenantId
 
-
-class SessionEventType(StrEnum):
-    """What the journal tells of a session."""
-
-    SESSION_STARTED = "SESSION_STARTED"
-    SESSION_UPDATED = "SESSION_UPDATED"
-    SESSION_RENAMED = "SESSION_RENAMED"
-    SESSION_TITLED = "SESSION_TITLED"
-    SESSION_ASSOCIATED = "SESSION_ASSOCIATED"
-    SESSION_DISSOCIATED = "SESSION_DISSOCIATED"
-    SESSION_COPIED = "SESSION_COPIED"
-    SESSION_EXTENDED = "SESSION_EXTENDED"
-    SESSION_ENDED = "SESSION_ENDED"
-    SESSION_EXPIRED = "SESSION_EXPIRED"
-    SESSION_REVIVED = "SESSION_REVIVED"
-    SESSION_DELETED = "SESSION_DELETED"
-    SESSION_RESTORED = "SESSION_RESTORED"
-    SESSION_PURGED = "SESSION_PURGED"
-    SESSION_TICK = "SESSION_TICK"
-    MESSAGE_APPENDED = "MESSAGE_APPENDED"
-    HISTORY_CLEARED = "HISTORY_CLEARED"
-    CONTEXT_UPDATED = "CONTEXT_UPDATED"
-    AGENT_STATE_UPDATED = "AGENT_STATE_UPDATED"
-    FILE_WRITTEN = "FILE_WRITTEN"
-    BUDGET_NEAR_LIMIT = "BUDGET_NEAR_LIMIT"
-    BUDGET_EXCEEDED = "BUDGET_EXCEEDED"
-    RUN_QUEUED = "RUN_QUEUED"
-    RUN_STARTED = "RUN_STARTED"
-    RUN_PROGRESS = "RUN_PROGRESS"
-    RUN_SUCCEEDED = "RUN_SUCCEEDED"
-    RUN_FAILED = "RUN_FAILED"
-    RUN_CANCELLED = "RUN_CANCELLED"
-    SCENARIO_CREATED = "SCENARIO_CREATED"
-    SCENARIO_RESET = "SCENARIO_RESET"
-    SCENARIO_DELETED = "SCENARIO_DELETED"
-    DATASET_ADDED = "DATASET_ADDED"
-    DATASET_DERIVED = "DATASET_DERIVED"
-    DATASET_DELETED = "DATASET_DELETED"
-    TILES_REGISTERED = "TILES_REGISTERED"
-    TILES_UNREGISTERED = "TILES_UNREGISTERED"
-    TILES_REASSIGNED = "TILES_REASSIGNED"
-    TILE_HEALTH_CHANGED = "TILE_HEALTH_CHANGED"
-    TILE_SPLIT = "TILE_SPLIT"
-    TILES_MERGED = "TILES_MERGED"
+__all__ = [
+    "COME_BY_THEMSELVES",
+    "STOPS",
+    "JournalEntry",
+    "SessionEvent",
+    "SessionEventType",
+    "Told",
+    "changes_labels",
+    "starts",
+    "stops",
+    "tell",
+]
 
 
 COME_BY_THEMSELVES = frozenset(
@@ -180,7 +148,13 @@ def tell(
     agent_id: str | None = None,
     run_id: str | None = None,
 ) -> SessionEvent:
-    """An event of a session, which a change takes along. The session is as it is after the change."""
+    """An event of a session, which a change takes along. The session is as it is after the change.
+
+    Raises:
+        ValueError: the payload has a field that events of this type do not have.
+    """
+    if payload is not None:
+        check_payload(event_type, payload)
     return SessionEvent(
         tenant_id=session.tenant_id,
         session_id=session.id,

@@ -16,7 +16,7 @@ from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.expiry import DEFAULTS, ExpiryPolicy, SessionDefaults
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import SessionEventType
+from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.session_document import (
@@ -137,7 +137,9 @@ def imported(
         raise InvalidInput(refused.message, (*SESSION_PATH, *refused.path), refused.limit) from refused
     origin = {"importedFrom": {"sessionId": told.id, "exportedAt": document.exported_at.isoformat()}}
     events = tuple(
-        replace(event, payload=origin) if event.type is SessionEventType.SESSION_STARTED else event
+        tell(change.created[0], event.type, event.actor, now, payload=origin)
+        if event.type is SessionEventType.SESSION_STARTED
+        else event
         for event in change.events
     )
     return replace(change, created=(replace(change.created[0], title=title),), events=events)

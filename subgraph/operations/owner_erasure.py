@@ -15,6 +15,7 @@ from subgraph.domain.access import Caller, Scope
 from subgraph.domain.erasure import ERASED, Traces, check_owner_id
 from subgraph.domain.errors import NotAllowed, NotFound, RevisionConflict, Unavailable
 from subgraph.domain.ids import SessionId
+from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.domain.sessions.creation import create_main
 from subgraph.operations.owner_records import LiveResidues, OwnerRecords, ResidueScan
@@ -77,6 +78,8 @@ class OwnerErasure:
                 count = await self.records.session_count(caller.tenant_id, owner_id)
                 return Erasure(count, await self._residues(caller, await self._traces(caller, owner_id)))
             purged = await self._purge(caller, owner_id)
+            # Before anything that tells of it is forgotten.
+            await self._tell(caller, owner_id, purged)
             traces = await self._traces(caller, owner_id)
             if await self._forgotten(caller, traces):
                 # Of those alone that every other store has forgotten: of the rest, the journal is all that knows them.
@@ -114,10 +117,30 @@ class OwnerErasure:
         created: tuple[Session, ...] = ()
         events = tuple(event for purge in purges for event in purge.events)
         if any(session.is_main for session in some):
-            heir = ERASED if caller.owner_id == owner_id else caller.owner_id
-            successor = create_main(caller.tenant_id, heir, now)
+            successor = create_main(caller.tenant_id, _name_left(caller, owner_id), now)
             created, events = successor.created, events + successor.events
         return SessionChange(created=created, purged=tuple(some), events=events)
+
+    async def _tell(self, caller: Caller, owner_id: str, purged: int) -> None:
+        """Tell the tenant that somebody was erased, and by whom, but not who it was."""
+        actor = _name_left(caller, owner_id)
+
+        def told(main: Session | None) -> SessionChange:
+            if main is None or not main.is_main:
+                raise NotFound("Session", "main")
+            payload = {"sessions": purged}
+            event = tell(main, SessionEventType.OWNER_ERASED, actor, self.sessions.clock(), payload=payload)
+            return SessionChange(events=(event,))
+
+        for _ in range(LOST_RACES_MAX):
+            main = await self.sessions.main(replace(caller, owner_id=actor))
+            try:
+                await self.sessions.store.change(caller.tenant_id, main.id, told)
+            except NotFound:
+                continue  # another session is main by now
+            self.sessions.wake_relay()
+            return
+        raise Unavailable("others keep changing the main session", retry_after_seconds=1.0)
 
     async def _forgotten(self, caller: Caller, traces: Traces) -> bool:
         """Have all stores forget but for the journal; False if something still holds on when the wait is over."""
@@ -144,3 +167,8 @@ class OwnerErasure:
         for place, count in sorted(found.items()):
             logger.info("%s: %d records bear traces of an owner", place, count)
         return found.total()
+
+
+def _name_left(caller: Caller, owner_id: str) -> str:
+    """What a caller is called in what an erasure leaves behind."""
+    return ERASED if caller.owner_id == owner_id else caller.owner_id

@@ -46,11 +46,11 @@ async def test_an_event_is_read_with_all_its_facts(store: SqlSessionStore, journ
     session = await new_session(store)
     event = tell(
         session,
-        SessionEventType.RUN_PROGRESS,
+        SessionEventType.TILE_HEALTH_CHANGED,
         None,
         NOW,
         message="halb fertig ⛏",
-        payload={"nested": [{"deep": None}, 2.5], "empty": {}},
+        payload={"count": 2.5, "tiles": [{"deep": None}, 2.5], "tilesByHealth": {}},
         agent_id="agent",
         run_id="run",
     )

@@ -138,6 +138,16 @@ async def new_session(database: Database, owner_id: str, tenant_id: TenantId = T
     return change.created[0]
 
 
+async def told_of_erasures(database: Database, tenant_id: TenantId = TENANT) -> list[tuple[str | None, Any]]:
+    """Who erased somebody, and the facts, as the tenant's main session tells it."""
+    main = await SqlSessionStore(database).main_session(tenant_id)
+    return [
+        (entry.event.actor, entry.event.payload)
+        for entry in await SqlJournal(database).entries_after(0, 10_000)
+        if entry.event.type is SessionEventType.OWNER_ERASED and main is not None and entry.event.session_id == main.id
+    ]
+
+
 async def full_world(database: Database, redis: Redis, owner_id: str, tenant_id: TenantId = TENANT) -> list[Session]:
     """Two sessions of an owner, with something in every store there is."""
     fleet_id = f"fleet-{uuid4().hex}"
@@ -176,9 +186,9 @@ async def test_nothing_is_left_of_an_owner_in_any_store(database: Database, redi
     process = erasure(database, redis, tmp_path / "data")
     ids = [session.id for session in owned]
     assert await process.erase(ADMIN, "ann", dry_run=False) == Erasure(2, 0)
-    left = await counts(database)
-    assert left.pop("fleet") == 1
-    assert left == dict.fromkeys(left, 0)
+    # What is there is the tenant's main session, which was made to tell of it: its start, and that it happened.
+    expected = {"fleet": 1, "session": 1, "session_event": 2}
+    assert await counts(database) == dict.fromkeys(await counts(database), 0) | expected
     traces = Traces("ann", ids)
     for scan in (SqlResidueScan(database), RedisResidues(redis)):
         assert dict(await scan.residues(TENANT, traces)) == {}
@@ -201,8 +211,10 @@ async def test_an_owner_of_the_same_id_in_another_tenant_keeps_everything(
     before = await counts(database)
     await full_world(database, redis, "ann")
     assert await erasure(database, redis, tmp_path / "data").erase(ADMIN, "ann", dry_run=False) == Erasure(2, 0)
-    after = await counts(database)
-    assert after == before | {"fleet": 2}
+    # And of the one that erased, the main session.
+    added = {"fleet": 1, "session": 1, "session_event": 2}
+    assert await counts(database) == {name: count + added.get(name, 0) for name, count in before.items()}
+    assert await told_of_erasures(database, OTHER_TENANT) == []
     of_others = await RedisResidues(redis).residues(OTHER_TENANT, Traces("ann", [session.id for session in kept]))
     assert of_others == {"redis string": 1, "redis hash": 1, "redis stream": 1}
 
@@ -251,14 +263,65 @@ async def test_what_the_journal_tells_of_others_stays_and_names_the_owner_no_mor
     database: Database, redis: Redis, tmp_path: Path
 ) -> None:
     gone, bystander = await new_session(database, "ann"), await new_session(database, "bob")
-    payload = {"associateIds": [gone.id, bystander.id], "by": "ann"}
+    payload = {"associateIds": [gone.id, bystander.id]}
     event = tell(bystander, SessionEventType.SESSION_ASSOCIATED, "ann", NOW, payload=payload)
-    await SqlJournal(database).append([event])
+    titled = tell(bystander, SessionEventType.SESSION_TITLED, "bob", NOW, payload={"title": "ann", "source": "USER"})
+    await SqlJournal(database).append([event, titled])
     assert await erasure(database, redis, tmp_path / "data").erase(ADMIN, "ann", dry_run=False) == Erasure(1, 0)
     entries = await SqlJournal(database).entries_after(0, 100)
     (told,) = [entry.event for entry in entries if entry.event.type is SessionEventType.SESSION_ASSOCIATED]
-    assert (told.actor, told.payload) == (ERASED, {"associateIds": [ERASED, bystander.id], "by": ERASED})
-    assert {entry.event.session_id for entry in entries} == {bystander.id}
+    assert (told.actor, told.payload) == (ERASED, {"associateIds": [ERASED, bystander.id]})
+    (told,) = [entry.event for entry in entries if entry.event.type is SessionEventType.SESSION_TITLED]
+    assert (told.actor, told.payload) == ("bob", {"title": ERASED, "source": "USER"})
+    assert gone.id not in {entry.event.session_id for entry in entries}
+
+
+@pytest.mark.parametrize("owner_id", ["ACTIVE", "formerState", "details", "to", "createSession", "SESSION_DELETED"])
+async def test_an_owner_who_is_called_like_a_word_of_the_journals_takes_none_of_it_along(
+    database: Database, redis: Redis, tmp_path: Path, owner_id: str
+) -> None:
+    await redis.flushdb()
+    bystander, store, journal = await new_session(database, "bob"), SqlSessionStore(database), SqlJournal(database)
+    patch = sessions.SessionPatch(details={"k": "v"})
+    for decide in (
+        lambda it: sessions.update(it, patch, actor="bob", now=NOW),
+        lambda it: sessions.rename(it, "y", actor="bob", now=NOW),
+        lambda it: sessions.delete(it, actor="bob", now=NOW),
+        lambda it: sessions.restore(it, actor="bob", now=NOW),
+    ):
+        await store.change(TENANT, bystander.id, decide)
+    gone = await new_session(database, owner_id)
+    told = [entry for entry in await journal.entries_after(0, 100) if entry.event.session_id == bystander.id]
+    assert await erasure(database, redis, tmp_path / "data").erase(ADMIN, owner_id, dry_run=False) == Erasure(1, 0)
+    left = [entry for entry in await journal.entries_after(0, 100) if entry.event.session_id == bystander.id]
+    assert left == told
+    assert await store.sessions(TENANT, [gone.id]) == {}
+
+
+@pytest.mark.parametrize(("asks", "actor"), [("root", "root"), ("ann", ERASED)])
+async def test_an_erasure_is_told_of_by_the_main_session_and_names_nobody_who_is_gone(
+    database: Database, redis: Redis, tmp_path: Path, asks: str, actor: str
+) -> None:
+    # The main session is hers, too: what its successor tells outlives it.
+    await SqlSessionStore(database).commit(sessions.create_main(TENANT, "ann", NOW))
+    await new_session(database, "ann")
+    process = erasure(database, redis, tmp_path / "data")
+    caller = Caller(TENANT, asks, frozenset({Scope.TENANT_WRITE}))
+    await process.erase(caller, "ann", dry_run=True)
+    assert await told_of_erasures(database) == []
+    assert await process.erase(caller, "ann", dry_run=False) == Erasure(2, 0)
+    assert await told_of_erasures(database) == [(actor, {"sessions": 2})]
+
+
+async def test_an_erasure_that_is_killed_before_it_forgets_the_journal_was_told_of(
+    database: Database, redis: Redis, tmp_path: Path
+) -> None:
+    session = await new_session(database, "ann")
+    process = erasure(database, redis, tmp_path / "data", wait_seconds_max=0.1, holds_tiles=lambda _: True)
+    assert (await process.erase(ADMIN, "ann", dry_run=False)).residues > 0
+    assert await told_of_erasures(database) == [("root", {"sessions": 1})]
+    entries = await SqlJournal(database).entries_after(0, 100)
+    assert session.id in {entry.event.session_id for entry in entries}
 
 
 @pytest.mark.parametrize(("asks", "heir"), [("root", "root"), ("ann", ERASED)])
@@ -309,7 +372,9 @@ async def test_two_erasures_at_once_are_harmless(
     await replica.close()
     assert sum(one.sessions for one in done) == 150
     assert (await erasure(database, redis, tmp_path / "data").erase(ADMIN, "ann", dry_run=False)) == Erasure(0, 0)
-    assert await counts(database) == dict.fromkeys(await counts(database), 0)
+    # The main session, its start, and the three erasures it tells of.
+    left = dict.fromkeys(await counts(database), 0) | {"session": 1, "session_event": 4}
+    assert await counts(database) == left
 
 
 async def test_of_more_sessions_than_a_call_forgets_the_rest_stays_known_until_every_store_has_forgotten_it(

@@ -137,10 +137,10 @@ async def test_what_is_too_much_for_a_document_is_refused_with_its_limit(
         async with database.writing() as connection:
             await connection.execute(insert(SESSION_ASSOCIATION), links)
     else:
-        payload = {"text": "x" * 1_000_000}
+        payload = {"title": "x" * 1_000_000}
         for _ in range(4):
             await SqlJournal(database).append(
-                [tell(session, SessionEventType.RUN_PROGRESS, None, NOW, payload=payload)]
+                [tell(session, SessionEventType.SESSION_TITLED, None, NOW, payload=payload)]
             )
     with pytest.raises(QuotaExceeded) as refused:
         await exported(transfer, session.id)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Delete, Select, Update, bindparam, delete, func, select, update
 
 from subgraph.adapters.sql.database import Database
-from subgraph.adapters.sql.rows import is_text, session_of
+from subgraph.adapters.sql.rows import is_text, payload_of, payload_text, session_of
 from subgraph.adapters.sql.tables import ASSIGNMENT_HISTORY, FLEET, IDEMPOTENCY_KEY, SESSION, SESSION_EVENT
 from subgraph.domain.erasure import ERASED, Traces
 from subgraph.domain.ids import SessionId, TenantId
@@ -98,7 +98,7 @@ class SqlOwnerRecords:
     async def _clear_others_entries(self, tenant_id: TenantId, traces: Traces) -> None:
         """Take the owner's name out of what the journal tells of others: what happened stays, who did it does not."""
         entries, after = SESSION_EVENT.c, 0
-        told = select(entries.position, *(entries[name] for name in _NAMING)).where(
+        told = select(entries.position, entries.type, *(entries[name] for name in _NAMING)).where(
             entries.tenant_id == tenant_id, entries.owner_id != traces.owner_id
         )
         while True:
@@ -136,7 +136,13 @@ _CLEAR = (
 
 def _cleared(row: Any, traces: Traces) -> dict[str, Any] | None:
     before = {name: getattr(row, name) for name in _NAMING}
+    if not traces.in_texts([text for text in before.values() if text is not None], owner_counts=True):
+        return None
     after = {name: None if text is None else traces.erased_from(text) for name, text in before.items()}
+    payload = payload_of(row.payload_json)
+    if payload is not None:
+        erased = traces.erased_from_payload(row.type, payload)
+        after["payload_json"] = row.payload_json if erased == payload else payload_text(erased)
     return None if after == before else {"at": row.position, **{f"new_{name}": text for name, text in after.items()}}
 
 

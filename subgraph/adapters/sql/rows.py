@@ -109,9 +109,19 @@ def event_values(event: SessionEvent, sequence: int) -> dict[str, object]:
         "occurred_at": event.occurred_at,
         "data_source": event.data_source,
         "message": event.message,
-        "payload_json": None if event.payload is None else _json(event.payload),
+        "payload_json": None if event.payload is None else payload_text(event.payload),
         "relayed_at": None,
     }
+
+
+def payload_text(payload: Mapping[str, object]) -> str:
+    """An event's facts as they are stored."""
+    return _json(payload)
+
+
+def payload_of(stored: str | None) -> dict[str, object] | None:
+    """An event's facts as they were told; None if there are none."""
+    return None if stored is None else json.loads(stored)
 
 
 def entry_of(row: Row[Any]) -> JournalEntry:
@@ -125,7 +135,7 @@ def entry_of(row: Row[Any]) -> JournalEntry:
         occurred_at=row.occurred_at,
         data_source=row.data_source,
         message=row.message,
-        payload=None if row.payload_json is None else json.loads(row.payload_json),
+        payload=payload_of(row.payload_json),
         agent_id=row.agent_id,
         run_id=row.run_id,
     )

@@ -18,9 +18,9 @@ class ErasureMutations:
     @strawberry.mutation(
         description=(
             "Erase an owner from the tenant, for good: its sessions are purged, with their journal, tiles, history and "
-            "keys, and its id is taken out of what the journal tells of others. Then every store is looked through for "
-            f"what still bears a trace. At most {SESSIONS_PER_CALL_MAX:,} sessions a call; may be broken off and asked "
-            "for again."
+            "keys, and its id is taken out of what the journal tells of others. The main session's journal tells that "
+            "it happened (OWNER_ERASED), and not to whom. Then every store is looked through for what still bears a "
+            f"trace. At most {SESSIONS_PER_CALL_MAX:,} sessions a call; may be broken off and asked for again."
         )
     )
     @needs(Scope.TENANT_WRITE)

@@ -24,7 +24,8 @@ strawberry.enum(
         "What the journal tells of a session. SESSION_TICK comes at the session's tick interval, at most once however "
         "many were missed; TILE_ and TILES_ events tell of many tiles at a time, from what the fleet did. "
         "TILE_HEALTH_CHANGED is best effort: health lives in memory, so what changes while nobody leads the fleet, or "
-        "within ten seconds of the tile's last such event, may never be told; it counts all tiles, and names 100."
+        "within ten seconds of the tile's last such event, may never be told; it counts all tiles, and names 100. "
+        "OWNER_ERASED stands in the journal of the tenant's main session, with how many sessions went, and not whose."
     ),
 )
 
