@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.terms import TermFacts, living_terms
-from subgraph.domain.fleet.tile_table import NOBODY
+from subgraph.domain.fleet.tile_columns import NOBODY
 from subgraph.domain.ownership import AssignmentState
 
 _STATES = tuple(AssignmentState)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from subgraph.domain.coverage.cells import resolutions_of
 from subgraph.domain.fleet.health import HEALTHS, TileHealth, health_codes
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.tile_table import NOBODY
+from subgraph.domain.fleet.tile_columns import NOBODY
 from subgraph.domain.ids import PodId, SessionId, TenantId
 
 Rows = npt.NDArray[np.int32]

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subgraph.domain.fleet.adjacency import GONE_MAX
-from subgraph.domain.fleet.tile_table import NOBODY, TileTable
+from subgraph.domain.fleet.tile_columns import NOBODY
+from subgraph.domain.fleet.tile_table import TileTable
 from subgraph.domain.ids import SessionId, parse_tile_id, tile_id
 from tests.support.fleets import SESSION, TENANT, tile
 

@@ -7,7 +7,8 @@ import numpy as np
 from subgraph.domain.fleet.cell_index import NO_ROW
 from subgraph.domain.fleet.changes import FleetSnapshot
 from subgraph.domain.fleet.pod_table import PodTable
-from subgraph.domain.fleet.tile_table import NOBODY, TileTable
+from subgraph.domain.fleet.tile_columns import NOBODY
+from subgraph.domain.fleet.tile_table import TileTable
 from subgraph.domain.ids import TileId
 from subgraph.domain.ownership import terms_of
 

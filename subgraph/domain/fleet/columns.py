@@ -10,7 +10,8 @@ from subgraph.domain.fleet.groups import tile_groups
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.settle import at_fault
-from subgraph.domain.fleet.tile_table import NOBODY, REASONS
+from subgraph.domain.fleet.tile_columns import NOBODY
+from subgraph.domain.fleet.tile_table import REASONS
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.labels import Labels
 from subgraph.domain.ownership import AssignmentReason, TileRecord

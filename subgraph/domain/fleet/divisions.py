@@ -10,7 +10,8 @@ from subgraph.domain.coverage import TILES_PER_SESSION_MAX
 from subgraph.domain.coverage.cells import ancestors_of, resolutions_of
 from subgraph.domain.fleet.columns import FleetColumns
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.tile_table import AS_REGISTERED, TileTable
+from subgraph.domain.fleet.tile_columns import AS_REGISTERED
+from subgraph.domain.fleet.tile_table import TileTable
 from subgraph.domain.ids import TileId, tile_id
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.planning.columns import Flags

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.tile_table import NOBODY
+from subgraph.domain.fleet.tile_columns import NOBODY
 
 STALE_AFTER_INTERVALS = 3
 OVERLOADED_ABOVE = 1.0

@@ -14,7 +14,8 @@ from subgraph.domain.fleet.inheritance import Estate, estates, inherit
 from subgraph.domain.fleet.pod_table import PodRow, PodTable
 from subgraph.domain.fleet.retired import RetiredTile, RetiredTiles
 from subgraph.domain.fleet.terms import TermChange, changed_terms, term_change
-from subgraph.domain.fleet.tile_table import NOBODY, TileTable
+from subgraph.domain.fleet.tile_columns import NOBODY
+from subgraph.domain.fleet.tile_table import TileTable
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadColumns
 from subgraph.domain.loads import LoadMetric

@@ -18,7 +18,7 @@ from subgraph.domain.fleet.planned_divisions import (
 from subgraph.domain.fleet.pod_table import PodRow
 from subgraph.domain.fleet.quarantine import quarantined_rows
 from subgraph.domain.fleet.rejections import FORBIDDEN, Rejections
-from subgraph.domain.fleet.tile_table import NOBODY
+from subgraph.domain.fleet.tile_columns import NOBODY
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.planning.columns import UNOWNED

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.tile_table import NOBODY
+from subgraph.domain.fleet.tile_columns import NOBODY
 from subgraph.domain.ids import TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.suspicion import QuarantinePolicy, Suspicion, is_due, quarantined, spared

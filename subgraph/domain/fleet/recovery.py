@@ -18,7 +18,7 @@ from subgraph.domain.coverage import Coverage
 from subgraph.domain.coverage.cells import CellArray, cell_array, first_keys_of, is_within, keys_of
 from subgraph.domain.coverage.tiles import NO_TILE
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.domain.fleet.tile_table import NOBODY
+from subgraph.domain.fleet.tile_columns import NOBODY
 from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, tile_id
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.registration import RegisteredCoverage, TileTemplate

@@ -11,7 +11,7 @@ import numpy as np
 from subgraph.domain import ownership
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.pod_table import PodRow
-from subgraph.domain.fleet.tile_table import NOBODY
+from subgraph.domain.fleet.tile_columns import NOBODY
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentState, TileRecord

@@ -1,4 +1,4 @@
-"""Owns the tiles of all sessions as numpy columns: one row a tile, rows of removed tiles reused."""
+"""Owns the tiles of all sessions as rows of columns: one row a tile, rows of removed tiles reused."""
 
 import math
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from subgraph.domain.coverage.cells import CellArray
 from subgraph.domain.fleet.adjacency import Adjacency
 from subgraph.domain.fleet.cell_index import NO_ROW, CellIndex
 from subgraph.domain.fleet.requirements import Requirements
+from subgraph.domain.fleet.tile_columns import AS_REGISTERED, TileColumns
 from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
 from subgraph.domain.suspicion import Suspicion
@@ -20,64 +21,14 @@ T = TypeVar("T")
 
 REASONS = tuple(AssignmentReason)
 _REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
-_ROWS_FIRST = 1024
-_GROWTH_SHARE = 1 / 8
-"""By which full columns grow: copying them is cheap beside what fills them, and rows in reserve cost memory."""
 CELL_TEXT_LENGTH_MAX = 16
-NOBODY = -1
-"""In `owner`: no pod owns the tile."""
-AS_REGISTERED = -1
-"""In `registered_resolution`: the tile itself was registered; it is no part of another one."""
-
-_COLUMNS: dict[str, tuple[type[np.generic], float]] = {
-    "cell": (np.int64, 0),
-    "session": (np.int32, NO_ROW),
-    "exists": (np.bool_, False),
-    "capacity": (np.float64, math.nan),
-    "changed_at": (np.int64, 0),
-    "owner": (np.int32, NOBODY),
-    "owner_epoch": (np.int64, 0),
-    "owner_reason": (np.int8, 0),
-    "owner_since_ms": (np.int64, 0),
-    "owner_acknowledged_ms": (np.int64, 0),
-    "owner_load": (np.float64, 0),
-    "last_epoch": (np.int64, 0),
-    "registered_resolution": (np.int8, AS_REGISTERED),
-    "smoothed": (np.float64, math.nan),
-    "records_per_second": (np.float64, 0),
-    "bytes_per_second": (np.float64, 0),
-    "volume_bytes": (np.int64, 0),
-    "backlog": (np.int64, 0),
-    "reported_at_ms": (np.int64, 0),
-}
 
 
-class TileTable:
-    """Columns of tiles, indexed by row. What few tiles have (a next or former owner) is kept beside the columns."""
-
-    cell: npt.NDArray[np.int64]
-    session: npt.NDArray[np.int32]
-    exists: npt.NDArray[np.bool_]
-    capacity: npt.NDArray[np.float64]
-    changed_at: npt.NDArray[np.int64]
-    owner: npt.NDArray[np.int32]
-    owner_epoch: npt.NDArray[np.int64]
-    owner_reason: npt.NDArray[np.int8]
-    owner_since_ms: npt.NDArray[np.int64]
-    owner_acknowledged_ms: npt.NDArray[np.int64]
-    owner_load: npt.NDArray[np.float64]
-    last_epoch: npt.NDArray[np.int64]
-    registered_resolution: npt.NDArray[np.int8]
-    smoothed: npt.NDArray[np.float64]
-    records_per_second: npt.NDArray[np.float64]
-    bytes_per_second: npt.NDArray[np.float64]
-    volume_bytes: npt.NDArray[np.int64]
-    backlog: npt.NDArray[np.int64]
-    reported_at_ms: npt.NDArray[np.int64]
+class TileTable(TileColumns):
+    """Tiles by row. What few of them have (a next or former owner) is kept beside the columns."""
 
     def __init__(self) -> None:
-        for name, (dtype, empty) in _COLUMNS.items():
-            setattr(self, name, np.full(_ROWS_FIRST, empty, dtype))
+        super().__init__()
         self.rows_used = 0
         """The length of the columns' used part; some of these rows may not exist (see `exists`)."""
         self.next: dict[int, Term] = {}
@@ -182,7 +133,7 @@ class TileTable:
             row = self.rows_used
             self.rows_used += 1
             if row == len(self.cell):
-                self._grow()
+                self.grow()
         self.cell[row] = cell
         self.session[row] = self._session_code(session_id)
         self.exists[row] = True
@@ -280,8 +231,7 @@ class TileTable:
         if not index:
             del self.cells_of_session[session_id], self._tenants[session_id]
             self._free_codes.append(self._session_codes.pop(session_id))
-        for name, (_, empty) in _COLUMNS.items():
-            getattr(self, name)[row] = empty
+        self.clear(row)
         for few in (
             self.next,
             self.unacknowledged,
@@ -311,12 +261,6 @@ class TileTable:
                 self._sessions.append(session_id)
             self._session_codes[session_id] = code
         return code
-
-    def _grow(self) -> None:
-        more = max(_ROWS_FIRST, round(_GROWTH_SHARE * len(self.cell)))
-        for name, (_, empty) in _COLUMNS.items():
-            column = getattr(self, name)
-            setattr(self, name, np.concatenate([column, np.full(more, empty, column.dtype)]))
 
 
 def _put_or_drop(few: dict[int, T], row: int, value: T | None) -> None:
