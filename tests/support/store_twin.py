@@ -6,8 +6,11 @@ the bounds on load reports: neither says who owns what.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from copy import copy
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, Pause, Versioned
@@ -45,8 +48,7 @@ class Holder:
     ends_at_ms: int
 
 
-@dataclass(slots=True)
-class Stored:
+class Stored(msgspec.Struct):
     """All keys of a fleet; named as the prelude names them."""
 
     incarnation: int | None = None
@@ -55,22 +57,28 @@ class Stored:
     published: int = 0
     era: int = 0
     restored: int | None = None
-    tiles: dict[TileId, Versioned[TileRecord]] = field(default_factory=dict)
-    pods: dict[PodId, Versioned[PodRecord]] = field(default_factory=dict)
-    tokens: dict[PodId, tuple[str, int]] = field(default_factory=dict)
-    leases: dict[PodId, int] = field(default_factory=dict)
-    applied: dict[PodId, int] = field(default_factory=dict)
-    claims: dict[PodId, PodClaims] = field(default_factory=dict)
+    tiles: dict[TileId, Versioned[TileRecord]] = msgspec.field(default_factory=dict)
+    pods: dict[PodId, Versioned[PodRecord]] = msgspec.field(default_factory=dict)
+    tokens: dict[PodId, tuple[str, int]] = msgspec.field(default_factory=dict)
+    leases: dict[PodId, int] = msgspec.field(default_factory=dict)
+    applied: dict[PodId, int] = msgspec.field(default_factory=dict)
+    claims: dict[PodId, PodClaims] = msgspec.field(default_factory=dict)
     leader: Holder | None = None
-    loads: list[tuple[int, LoadReport]] = field(default_factory=list)
+    loads: list[tuple[int, LoadReport]] = msgspec.field(default_factory=list)
     cycle: CycleReport | None = None
     pause: Pause | None = None
-    requirements: dict[SessionId, SessionRequirement] = field(default_factory=dict)
-    requests: list[tuple[str, int, bytes]] = field(default_factory=list)
+    requirements: dict[SessionId, SessionRequirement] = msgspec.field(default_factory=dict)
+    requests: list[tuple[str, int, bytes]] = msgspec.field(default_factory=list)
 
     def copy(self) -> "Stored":
         """A copy that changes by itself."""
-        return Stored(**{one.name: _copied(getattr(self, one.name)) for one in fields(self)})
+        copied = copy(self)
+        for name in _CONTAINERS:
+            setattr(copied, name, getattr(self, name).copy())
+        return copied
+
+
+_CONTAINERS = tuple(one.name for one in msgspec.structs.fields(Stored) if one.default_factory in (dict, list))
 
 
 class StoreTwin:
@@ -350,10 +358,6 @@ def _write(into: dict[Any, Versioned[Any]], written: Mapping[Any, Any], version:
             into.pop(key, None)
         else:
             into[key] = Versioned(version, record)
-
-
-def _copied(value: Any) -> Any:
-    return value.copy() if isinstance(value, dict | list) else value
 
 
 def _not_leading() -> NotLeading:

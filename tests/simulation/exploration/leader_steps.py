@@ -1,8 +1,9 @@
 """Owns what a leader of the small world can do next: take the lease, begin a term, decide, commit, be deposed."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import product
+
+from msgspec.structs import replace
 
 from subgraph.domain import ownership
 from subgraph.domain.fleet import settle

@@ -1,7 +1,8 @@
 """Owns what a pod of the small world can do next, and what must hold as it hears what it is to do."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from subgraph.client import lease
 from subgraph.domain import ownership

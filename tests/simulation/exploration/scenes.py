@@ -1,6 +1,6 @@
 """Owns where explorations begin: small worlds in the midst of something, each told by the steps that lead there."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from subgraph.domain.ownership import TileRecord
 from subgraph.operations.fleet_writes import Leadership, TileWrite

@@ -5,10 +5,11 @@ scripts' twin and the domain's functions; the rest is as much of operations and 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace as replace_in_dataclass
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from subgraph.domain.fleet.changes import Versioned
 from subgraph.domain.ids import PodId, TileId
@@ -47,8 +48,7 @@ class Told(NamedTuple):
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class Leader:
+class Leader(msgspec.Struct, frozen=True, array_like=True):
     """A process that leads or would like to.
 
     `ended`: pods whose leases it saw to have ended, with the versions of their records; `decided`: what it is about to
@@ -63,8 +63,7 @@ class Leader:
     decided: tuple[TileWrite, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pod:
+class Pod(msgspec.Struct, frozen=True, array_like=True):
     """A pod's process as it sees itself. `asked_at`: when it asked to be registered; `told`: terms on their way."""
 
     id: PodId
@@ -73,7 +72,7 @@ class Pod:
     tokens_used: int = 0
     asked_at: int | None = None
     works_until: int = LONG_AGO
-    owned: Mapping[TileId, int] = field(default_factory=dict)
+    owned: Mapping[TileId, int] = msgspec.field(default_factory=dict)
     preparing: frozenset[tuple[TileId, int]] = frozenset()
     prepared: frozenset[tuple[TileId, int]] = frozenset()
     told: tuple[Told, ...] | None = None
@@ -93,8 +92,7 @@ class Pod:
         return self.owned.get(tile_id) if self.works_until > 0 else None
 
 
-@dataclass(frozen=True, slots=True)
-class SmallWorld:
+class SmallWorld(msgspec.Struct, frozen=True, array_like=True):
     """Everything at one moment.
 
     `users`: who was told which epoch of a tile; `ready`: epochs somebody was ready for; `in_force`: that ever were so.
@@ -138,7 +136,7 @@ class SmallWorld:
         stored.leases = {pod_id: _earlier(ends) for pod_id, ends in stored.leases.items()}
         if stored.leader is not None:
             ends = stored.leader.ends_at_ms - 1
-            stored.leader = replace(stored.leader, ends_at_ms=ends) if ends > 0 else None
+            stored.leader = replace_in_dataclass(stored.leader, ends_at_ms=ends) if ends > 0 else None
         leaders = tuple(replace(one, grace_ends=_earlier(one.grace_ends), decided=_later(one)) for one in self.leaders)
         pods = tuple(
             replace(
@@ -154,11 +152,11 @@ class SmallWorld:
 def _later(leader: Leader) -> tuple[TileWrite, ...] | None:
     if leader.decided is None:
         return None
-    return tuple(replace(one, record=one.record and _record_later(one.record)) for one in leader.decided)
+    return tuple(replace_in_dataclass(one, record=one.record and _record_later(one.record)) for one in leader.decided)
 
 
 def _record_later(record: TileRecord) -> TileRecord:
-    return msgspec.structs.replace(
+    return replace(
         record, owner=_term_later(record.owner), next=_term_later(record.next), draining=_term_later(record.draining)
     )
 
@@ -166,7 +164,7 @@ def _record_later(record: TileRecord) -> TileRecord:
 def _term_later(term: Term | None) -> Term | None:
     if term is None:
         return None
-    return msgspec.structs.replace(
+    return replace(
         term,
         assigned_at_ms=_earlier(term.assigned_at_ms),
         acknowledged_at_ms=None if term.acknowledged_at_ms is None else LONG_AGO,

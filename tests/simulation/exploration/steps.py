@@ -1,7 +1,8 @@
 """Owns everything that can happen next in the small world: a step of a leader, of a pod, of a message, or of time."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from subgraph.domain import ownership
 from subgraph.domain.errors import EpochStale, LeaseLost
@@ -28,7 +29,8 @@ def steps(world: SmallWorld) -> Iterator[Step]:
         Broken: one of these steps breaks a rule.
     """
     for name, after in _steps(world):
-        yield name, replace(after, in_force=after.in_force | _in_force(after))
+        in_force = _in_force(after)
+        yield name, after if in_force <= after.in_force else replace(after, in_force=after.in_force | in_force)
 
 
 def _steps(world: SmallWorld) -> Iterator[Step]:
@@ -40,24 +42,24 @@ def _steps(world: SmallWorld) -> Iterator[Step]:
     for index in range(len(world.pods)):
         yield from pod_steps(world, index)
     for ack in sorted(world.acks):
-        store = world.store()
-        if _arrives(store, ack):
-            yield f"{ack} arrives", replace(world, stored=store.stored)
+        if (arrived := _arrived(world, ack)) is not None:
+            yield f"{ack} arrives", replace(world, stored=arrived.stored)
 
 
-def _arrives(store: StoreTwin, ack: Ack) -> bool:
-    """Whether an acknowledgement changes anything when it arrives."""
-    found = store.stored.tiles.get(ack.tile_id)
+def _arrived(world: SmallWorld, ack: Ack) -> StoreTwin | None:
+    """The store after an acknowledgement arrived, if that changes anything."""
+    found = world.stored.tiles.get(ack.tile_id)
     if found is None:
-        return False
+        return None
     try:
         after = ownership.acknowledge(ack.tile_id, found.record, ack.pod_id, ack.epoch, AcknowledgedPhase(ack.phase), 0)
         if after == found.record:
-            return False
+            return None
+        store = world.store()
         store.commit(PodLease(ack.pod_id, ack.token), [TileWrite(ack.tile_id, found.version, after)])
     except (EpochStale, LeaseLost):
-        return False
-    return True
+        return None
+    return store
 
 
 def _in_force(world: SmallWorld) -> set[tuple[TileId, int]]:
