@@ -1,5 +1,6 @@
 """What tests of every kind share."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,12 @@ settings.load_profile("patient")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the random lives are looked for."""
     parser.addoption("--journal-schedules", type=int, default=1_000, help="random schedules of kills of the journal")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: the garbage collector need not look through all of it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

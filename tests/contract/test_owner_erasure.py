@@ -65,6 +65,13 @@ async def database(database: Database) -> AsyncIterator[Database]:
         yield database
 
 
+@pytest.fixture
+async def redis(redis: Redis) -> Redis:
+    """One with nothing in it: every erasure looks through all of it, also through what other tests have left."""
+    await redis.flushdb()
+    return redis
+
+
 @contextlib.asynccontextmanager
 async def relaying(database: Database) -> AsyncIterator[None]:
     """Somebody who carries out what the journal tells."""
@@ -342,8 +349,6 @@ async def test_a_tenant_whose_main_is_erased_has_another_at_once(
 async def test_an_erasure_that_is_killed_anywhere_is_finished_by_the_next(
     database: Database, database_url: str, redis: Redis, tmp_path: Path
 ) -> None:
-    # Every erasure looks through all of it, also through what other tests have left.
-    await redis.flushdb()
     # What happens between two steps is the same on both; only that each holds on to what was done is the database's.
     stride = 1 if database_url.startswith("sqlite") else 3
     steps, is_over = 0, False
