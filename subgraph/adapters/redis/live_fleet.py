@@ -1,23 +1,20 @@
 """Owns the fleet's live state in Redis: translates the port's calls into scripts, and what they return into values."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from subgraph.adapters.redis import codec
 from subgraph.adapters.redis.claims import pack_claims, read_claims
 from subgraph.adapters.redis.connection import told_as_unavailable
 from subgraph.adapters.redis.event_bus import RedisEventBus
-from subgraph.adapters.redis.fleet_scripts import fleet_script
+from subgraph.adapters.redis.fleet_scripts import FleetScripts, guard_arguments, told_as_lease_lost
 from subgraph.adapters.redis.keys import fleet_key, fleet_keys
 from subgraph.adapters.redis.leader_requests import LeaderRequests, open_requests
 from subgraph.adapters.redis.load_reports import RedisLoadReports
-from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
 from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
@@ -30,7 +27,6 @@ from subgraph.operations.fleet_writes import (
     TILES_PER_COMMIT_MAX,
     Committed,
     Guard,
-    IncarnationBehind,
     Leadership,
     NotLeading,
     PodLease,
@@ -44,22 +40,6 @@ CHANGES_BUFFERED_MAX = 20_000
 TILES_PER_SCAN = 2_000
 UNRECORDED_CHANGES_MAX = 200_000
 """About 50 MB: what history can catch up with after SQL was away. The oldest of more are dropped, and counted."""
-
-_SCRIPTS = (
-    "announce_cycle",
-    "beat",
-    "begin_term",
-    "commit",
-    "declare_restored",
-    "drop_claims",
-    "end_pod",
-    "keep_leading",
-    "register_pod",
-    "require",
-    "reserve",
-    "take_requests",
-    "try_lead",
-)
 
 
 class RedisLiveFleet:
@@ -79,7 +59,7 @@ class RedisLiveFleet:
         self._meta, self._tiles, self._pods = by_name["meta"], by_name["tiles"], by_name["pods"]
         self._channel = by_name["changes"]
         self._requirements = by_name["requirements"]
-        self._scripts = {name: fleet_script(redis, name) for name in _SCRIPTS}
+        self._run = FleetScripts(redis, self._keys).run
 
     async def follow(self) -> AsyncIterator[FleetSnapshot | FleetChange | CycleReport]:
         """First a snapshot, then every change in order and the cycle reports."""
@@ -154,12 +134,12 @@ class RedisLiveFleet:
             raise ValueError(f"at most {TILES_PER_COMMIT_MAX} tiles a commit, not {len(grouped)}")
         if len({tile.tile_id for _, tile in grouped}) < len(grouped):
             raise ValueError("a commit writes a tile once")
-        arguments: list[str | bytes | int] = [*_guard_arguments(guard), self._unrecorded_changes_max, len(pods)]
+        arguments: list[str | bytes | int] = [*guard_arguments(guard), self._unrecorded_changes_max, len(pods)]
         for pod in pods:
             arguments += [pod.pod_id, pod.expected, int(pod.if_lease_ended), codec.encode_record(pod.record)]
         for number, tile in grouped:
             arguments += [tile.tile_id, tile.expected, codec.encode_record(tile.record), number, tile.lost_owner or ""]
-        with _told_as_lease_lost(guard):
+        with told_as_lease_lost(guard):
             version, pod_conflicts, tile_conflicts = await self._run("commit", arguments)
         return Committed(
             int(version),
@@ -200,12 +180,12 @@ class RedisLiveFleet:
 
     async def renew_lease(self, lease: PodLease, applied_version: int | None, loads: LoadReport | None = None) -> None:
         """Renew a pod's lease; with `loads`, append them to the load reports in the same step."""
-        with _told_as_lease_lost(lease):
+        with told_as_lease_lost(lease):
             await self._reports.renew(lease, applied_version, loads)
 
     async def end_pod(self, lease: PodLease, record: PodRecord) -> int:
         """Write the record of a pod that leaves, and forget its token and lease."""
-        with _told_as_lease_lost(lease):
+        with told_as_lease_lost(lease):
             return int(await self._run("end_pod", [lease.pod_id, lease.token, codec.encode_record(record)]))
 
     async def try_lead(self, name: str, token: str, lease_ms: int) -> bool:
@@ -269,45 +249,7 @@ class RedisLiveFleet:
     def _key(self, name: str) -> str:
         return fleet_key(self._fleet_id, name)
 
-    async def _run(self, script: str, arguments: Sequence[str | bytes | int] = ()) -> Any:
-        with told_as_unavailable():
-            try:
-                return await self._scripts[script](keys=self._keys, args=list(arguments))
-            except ResponseError as error:
-                code, _, message = str(error).partition(" ")
-                if code == "NOTLEADING":
-                    raise NotLeading(message) from error
-                if code == "BEHIND":
-                    raise IncarnationBehind(int(message)) from error
-                if code == "NOTADOPTED":
-                    raise Unavailable(message, retry_after_seconds=1.0) from error
-                raise
-
 
 async def _answer(reply: Awaitable[Any] | Any) -> Any:
     # redis-py types its commands for the blocking and the asyncio client at once.
     return await reply
-
-
-def _guard_arguments(guard: Guard) -> tuple[str, str | int, str]:
-    match guard:
-        case Leadership(incarnation, token):
-            return "leader", incarnation, token
-        case PodLease(pod_id, token):
-            return "pod", pod_id, token
-        case None:
-            return "none", "", ""
-
-
-@contextmanager
-def _told_as_lease_lost(guard: Guard) -> Iterator[None]:
-    try:
-        yield
-    except ResponseError as error:
-        if not str(error).startswith("LEASELOST") or not isinstance(guard, PodLease):
-            raise
-        if str(error).endswith("superseded"):
-            why = f"another instance of pod {guard.pod_id!r} has registered: this one is fenced"
-            raise LeaseLost(guard.pod_id, why, superseded=True) from error
-        why = f"no instance of pod {guard.pod_id!r} runs: it was lost or has left; register again"
-        raise LeaseLost(guard.pod_id, why) from error
