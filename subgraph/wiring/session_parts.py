@@ -10,6 +10,7 @@ from subgraph.adapters.http_titles import HttpTitles
 from subgraph.adapters.redis.all_session_copies import forget_all_copies
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import JOURNAL_CHANNEL
+from subgraph.adapters.redis.seen_positions import RedisSeenPositions
 from subgraph.adapters.redis.session_blobs import RedisSessionBlobs
 from subgraph.adapters.session_count_metric import SessionCountCollector
 from subgraph.adapters.session_metrics import SessionReadsCollector
@@ -55,7 +56,10 @@ class SessionParts:
         self.journal = SqlJournal(database)
         self.journal_feed = JournalFeed(self.journal, bus, JOURNAL_CHANNEL)
         self.journal_watch = JournalWatch(
-            self.journal, self.journal_feed, partial(forget_all_copies, redis, settings.fleet)
+            self.journal,
+            self.journal_feed,
+            RedisSeenPositions(redis, settings.fleet),
+            partial(forget_all_copies, redis, settings.fleet),
         )
         self.defaults = SessionDefaults(timedelta(hours=settings.session_ttl_hours), settings.session_max_history)
         self.retention = timedelta(days=settings.session_retention_days)

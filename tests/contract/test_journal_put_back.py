@@ -9,6 +9,8 @@ from typing import cast
 
 import pytest
 
+from subgraph.adapters.sql.owner_records import SqlOwnerRecords
+from subgraph.domain.erasure import Traces
 from subgraph.domain.errors import InvalidInput, Unavailable
 from subgraph.domain.journal import JournalEntry
 from subgraph.domain.journal_cursor import encode_position
@@ -132,3 +134,37 @@ async def test_a_stream_that_is_still_far_back_when_the_journal_is_put_back_ends
     await put_back()
     with pytest.raises(JournalPutBack):
         await to_the_end(stream)
+
+
+async def test_what_is_put_back_while_no_process_runs_is_noticed_by_the_next(
+    world: JournalWorld, journal_url: str | None
+) -> None:
+    session = await world.new_session()
+    await world.restart(None)
+    put_back = await backed_up(world, journal_url)
+    await world.tick(session, 5)
+    ahead = await world.journal.newest_position()
+    await eventually(lambda: world.noted.is_at(ahead), "it is noted how far the journal reached")
+    await world.process.kill()
+    await put_back()
+    await world.restart(None)
+    await eventually(lambda: world.process.times_copies_ended, "it is noticed")
+    await eventually(lambda: not world.noted.is_at(ahead), "it is noted how far the journal reaches now")
+    await world.restart(None)
+    await world.process.watch.look()
+    assert world.process.times_copies_ended == 0
+
+
+async def test_an_erasure_of_the_newest_entries_is_not_taken_for_a_journal_that_was_put_back(
+    world: JournalWorld,
+) -> None:
+    session = await world.new_session()
+    await world.tick(session)
+    await world.process.watch.look()
+    records = world.kept if isinstance(world.kept, JournalInMemory) else SqlOwnerRecords(world.kept)
+    await records.forget_journal(world.caller.tenant_id, Traces("ann", [session.id]))
+    for _ in range(2):
+        await world.process.watch.look()
+        await world.restart(None)
+    await world.process.watch.look()
+    assert world.process.times_copies_ended == 0

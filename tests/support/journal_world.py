@@ -163,6 +163,25 @@ class FlakyBus:
             self._queues.discard(queue)
 
 
+class NotedInMemory:
+    """The port SeenPositions, outliving processes."""
+
+    def __init__(self) -> None:
+        self._position = 0
+
+    async def seen(self) -> int:
+        """The position that was noted last."""
+        return self._position
+
+    async def note(self, position: int) -> None:
+        """Remember it."""
+        self._position = position
+
+    def is_at(self, position: int) -> bool:
+        """Whether it is this one."""
+        return self._position == position
+
+
 Kept = Database | JournalInMemory
 """What outlives a process."""
 
@@ -183,7 +202,9 @@ async def first_of(stream: AsyncIterator[JournalEntry], count: int) -> list[Jour
 class ServerProcess:
     """What of a server has to do with the journal, until its fuse ends it."""
 
-    def __init__(self, kept: Kept, bus: FlakyBus, fuse: Fuse, retired: Counter[SessionId]) -> None:
+    def __init__(
+        self, kept: Kept, bus: FlakyBus, fuse: Fuse, retired: Counter[SessionId], noted: "NotedInMemory"
+    ) -> None:
         self.fuse = fuse
         if isinstance(kept, Database):
             kept = cast("Database", FusedDatabase(kept, fuse))
@@ -210,7 +231,7 @@ class ServerProcess:
         self.relay = OutboxRelay(journal, fused_bus, CHANNEL, release, bring_back, note, end_copies)
         self.feed = JournalFeed(journal, fused_bus, CHANNEL)
         self.times_copies_ended = 0
-        self.watch = JournalWatch(journal, self.feed, self._forget_copies)
+        self.watch = JournalWatch(journal, self.feed, noted, self._forget_copies)
         self.sessions = Sessions(store, lambda: NOW, self._committed)
         self.events = SessionEvents(store, journal, self.feed, lambda: NOW)
         self.died = asyncio.Event()
@@ -287,6 +308,7 @@ class JournalWorld:
         self.caller = Caller(TenantId(tenant), "ann", ALL_SCOPES)
         self.bus = FlakyBus(chance)
         self.retired: Counter[SessionId] = Counter()
+        self.noted = NotedInMemory()
         self.store, self.journal = stores_on(kept)
         self.killed_at: list[str] = []
         self.process = self._start(None)
@@ -304,7 +326,7 @@ class JournalWorld:
         self.process.feed.wake()
 
     def _start(self, killed_at_step: int | None) -> ServerProcess:
-        return ServerProcess(self.kept, self.bus, Fuse(killed_at_step, self.chance), self.retired)
+        return ServerProcess(self.kept, self.bus, Fuse(killed_at_step, self.chance), self.retired, self.noted)
 
     async def restart(self, killed_at_step: int | None) -> None:
         """End the process that runs, and begin one that will be killed at a step."""

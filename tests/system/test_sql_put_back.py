@@ -1,9 +1,14 @@
 """A backup that is put back under a running server: streams end with what to do, copies go, and all begins again."""
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 
+from redis import Redis
+
 from subgraph.adapters.data_directory import DATABASE_NAME
+from subgraph.adapters.redis.keys import fleet_key
 from subgraph.adapters.sql.database import sqlite_url
 from tests.support.server import RunningServer, running_server, until
 from tests.support.sql_backups import back_up
@@ -50,3 +55,22 @@ def test_streams_end_with_a_code_their_cursors_are_refused_and_without_one_they_
             rename(server, session_id, "new")
             assert subscriber.next_data("sessionEvents")["sequence"] == 2
     assert (tmp_path / "data.log").read_text().count("restored from a backup") == 1
+
+
+def test_a_server_that_starts_on_an_older_journal_than_redis_knows_of_shows_no_copies_of_what_was_lost(
+    tmp_path: Path, valkey_url: str
+) -> None:
+    redis = {"SESSION_MANAGER_REDIS_URL": valkey_url, "SESSION_MANAGER_FLEET": "put-back"}
+    with running_server(tmp_path / "data", **redis) as server:
+        session_id = new_session(server, displayName="kept")
+        put_back = asyncio.run(back_up(sqlite_url(server.data_dir / DATABASE_NAME)))
+        rename(server, session_id, "lost")
+        assert name_of(server, session_id) == name_of(server, session_id) == "lost"
+        with contextlib.closing(sqlite3.connect(server.data_dir / DATABASE_NAME)) as database:
+            (newest,) = database.execute("SELECT max(position) FROM session_event").fetchone()
+        with Redis.from_url(valkey_url) as noted:
+            until(lambda: noted.get(fleet_key("put-back", "journal-seen")) == str(newest).encode(), "it is noted")
+        server.stop()
+    asyncio.run(put_back())
+    with running_server(tmp_path / "data", **redis) as server:
+        until(lambda: name_of(server, session_id) == "kept", "no copy is left of what was lost")
