@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import TenantId
+from subgraph.domain.texts import check_line
 
 KEY_LENGTH_MAX = 200
 KEPT_FOR = timedelta(hours=24)
@@ -28,10 +29,10 @@ class IdempotencyKey:
 
 
 def check_key(text: str) -> None:
-    """Refuse a key that is empty or too long.
+    """Refuse a key that is empty or too long, or that holds control characters.
 
     Raises:
-        InvalidInput: naming the limit.
+        InvalidInput: naming the limit or the character.
     """
     if not 1 <= len(text) <= KEY_LENGTH_MAX:
         raise InvalidInput(
@@ -39,6 +40,7 @@ def check_key(text: str) -> None:
             PATH,
             f"{KEY_LENGTH_MAX} characters",
         )
+    check_line("idempotencyKey", text, PATH)
 
 
 def check_same(key: IdempotencyKey, used_for: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.texts import check_line
 
 Labels = Mapping[str, str]
 
@@ -17,7 +18,7 @@ ZONE = "zone"
 
 
 def check_labels(labels: Labels, path: tuple[str, ...], labels_max: int) -> None:
-    """Refuse labels that are too many, too long, without a key, or no text at all.
+    """Refuse labels that are too many, too long, without a key, or that hold control characters.
 
     Args:
         labels: the labels, in the order in which they were given.
@@ -38,8 +39,7 @@ def check_labels(labels: Labels, path: tuple[str, ...], labels_max: int) -> None
             limit = f"{LABEL_VALUE_LENGTH_MAX} characters"
             raise InvalidInput(f"a label's value has at most {limit}, not {len(value):,}", (*at, "value"), limit)
         for field, text in (("key", key), ("value", value)):
-            if not is_unicode(text):
-                raise InvalidInput("a text holds half a surrogate pair, which is no character", (*at, field))
+            check_line(f"a label's {field}", text, (*at, field))
 
 
 def check_required(required: Labels, of_session: Labels, path: tuple[str, ...]) -> None:
@@ -54,12 +54,3 @@ def check_required(required: Labels, of_session: Labels, path: tuple[str, ...]) 
             raise InvalidInput(
                 f"no pod bears {key}={value}: the session requires {key}={of_session[key]}", (*path, str(index))
             )
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a text can be written: JSON can smuggle in half a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -11,6 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.texts import check_visible
 
 MAIN_DISPLAY_NAME = "main"
 RETIRED_MAIN_PREFIX = "main-"
@@ -63,7 +64,8 @@ def check_name(name: str) -> None:
     """Refuse a name that cannot be a session's.
 
     Raises:
-        InvalidInput: it is empty or too long, looks like an id, or is one that former main sessions bear.
+        InvalidInput: it is empty or too long, holds what cannot be seen, looks like an id, or is one that former main
+            sessions bear.
     """
     if not name or len(name) > DISPLAY_NAME_LENGTH_MAX:
         raise InvalidInput(
@@ -71,6 +73,7 @@ def check_name(name: str) -> None:
             ("displayName",),
             f"{DISPLAY_NAME_LENGTH_MAX} characters",
         )
+    check_visible("displayName", name, ("displayName",))
     if looks_like_uuid(name):
         raise InvalidInput("displayName may not look like a UUID: it would be mistaken for an id", ("displayName",))
     if is_retired_main(name):

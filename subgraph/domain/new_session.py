@@ -11,6 +11,7 @@ from subgraph.domain.expiry import MAX_HISTORY_MAX, ExpiryPolicy, check_ttl
 from subgraph.domain.ids import SessionId
 from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
 from subgraph.domain.naming import NameConflict, check_name
+from subgraph.domain.texts import check_keys, check_line, check_lines
 
 TEXT_LENGTH_MAX = 200
 DETAILS_MAX = 100
@@ -55,8 +56,8 @@ def check_new_session(wanted: NewSession, display_name: str) -> None:
         InvalidInput: naming the field and its limit, or the name looks like an id.
     """
     check_name(display_name)
-    check_json_size(wanted.metadata, METADATA_BYTES_MAX, "metadata")
-    check_json_size(wanted.context, CONTEXT_BYTES_MAX, "context")
+    check_json(wanted.metadata, METADATA_BYTES_MAX, "metadata")
+    check_json(wanted.context, CONTEXT_BYTES_MAX, "context")
     texts = (("dataSource", wanted.data_source), ("type", wanted.type), ("externalId", wanted.external_id))
     for name, text in texts:
         if text is not None:
@@ -69,10 +70,10 @@ def check_new_session(wanted: NewSession, display_name: str) -> None:
 
 
 def check_text(name: str, text: str) -> None:
-    """Refuse a text that is empty or too long.
+    """Refuse a text that is empty or too long, or that holds control characters.
 
     Raises:
-        InvalidInput: naming the field and the limit.
+        InvalidInput: naming the field, and the limit or the character.
     """
     if not 1 <= len(text) <= TEXT_LENGTH_MAX:
         raise InvalidInput(
@@ -80,6 +81,7 @@ def check_text(name: str, text: str) -> None:
             (name,),
             f"{TEXT_LENGTH_MAX} characters",
         )
+    check_line(name, text, (name,))
 
 
 def check_version(version: int) -> None:
@@ -103,10 +105,10 @@ def check_utc_offset(utc_offset: timedelta) -> None:
 
 
 def check_details(details: Mapping[str, str]) -> None:
-    """Refuse details that are too many or too long.
+    """Refuse details that are too many or too long, or that hold control characters; values may have several lines.
 
     Raises:
-        InvalidInput: naming the entry and the limit.
+        InvalidInput: naming the entry, and the limit or the character.
     """
     if len(details) > DETAILS_MAX:
         raise InvalidInput(
@@ -119,6 +121,18 @@ def check_details(details: Mapping[str, str]) -> None:
                 ("details", str(index)),
                 f"{DETAIL_VALUE_LENGTH_MAX} characters",
             )
+        check_line("a detail's key", key, ("details", str(index), "key"))
+        check_lines("a detail's value", value, ("details", str(index), "value"))
+
+
+def check_json(value: Mapping[str, object], bytes_max: int, name: str) -> None:
+    """Refuse a JSON object that is too large, or of which a key holds control characters.
+
+    Raises:
+        InvalidInput: naming the field, and the limit or the character.
+    """
+    check_json_size(value, bytes_max, name)
+    check_keys(name, value)
 
 
 def check_json_size(value: Mapping[str, object], bytes_max: int, name: str) -> None:

@@ -6,7 +6,8 @@ import msgspec
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import ID_LENGTH_MAX, PodId
-from subgraph.domain.labels import LABELS_MAX, ZONE, Labels, check_labels, is_unicode
+from subgraph.domain.labels import LABELS_MAX, ZONE, Labels, check_labels
+from subgraph.domain.texts import check_line
 
 TEXT_LENGTH_MAX = 200
 LEASE_MS_MIN = 500
@@ -137,7 +138,8 @@ def check_bearing(zone: str | None, labels: Labels, path: tuple[str, ...] = ()) 
 
 
 def _check_text(name: str, text: str, path: tuple[str, ...] = ()) -> None:
-    if not 1 <= len(text) <= TEXT_LENGTH_MAX or not is_unicode(text):
+    if not 1 <= len(text) <= TEXT_LENGTH_MAX:
         raise InvalidInput(
             f"{name} must have 1 to {TEXT_LENGTH_MAX} characters", (*path, name), f"{TEXT_LENGTH_MAX} characters"
         )
+    check_line(name, text, (*path, name))

@@ -7,6 +7,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.texts import check_line
 
 PROMPT_ID_PREFIX = "oai-"
 SYSTEM_CHARACTERS = 200
@@ -81,7 +82,7 @@ def check_client_id(client_id: str) -> None:
     """Refuse an id that no client may choose.
 
     Raises:
-        InvalidInput: it is empty or too long.
+        InvalidInput: it is empty or too long, or holds control characters.
     """
     if not 1 <= len(client_id) <= CLIENT_ID_LENGTH_MAX:
         raise InvalidInput(
@@ -89,6 +90,7 @@ def check_client_id(client_id: str) -> None:
             ("clientSessionId",),
             f"{CLIENT_ID_LENGTH_MAX} characters",
         )
+    check_line("clientSessionId", client_id, ("clientSessionId",))
 
 
 def _first(messages: Sequence[PromptMessage], role: PromptRole) -> str:

@@ -15,7 +15,7 @@ from subgraph.domain.coverage import Coverage, parse_cells, resolve_overlaps
 from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.expiry import DEFAULTS, ExpiryPolicy, SessionDefaults
-from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.ids import ID_LENGTH_MAX, SessionId, TenantId
 from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
@@ -62,6 +62,7 @@ def read_document(given: object) -> SessionDocument:
         what, _, place = str(error).partition(" - at ")
         steps = (name or index for name, index in _STEP.findall(place))
         raise InvalidInput(f"the document cannot be read: {what}", (*PATH, *steps)) from error
+    _bound(len(document.session.id), ID_LENGTH_MAX, "characters", "session", "id")
     _bound(len(document.hierarchy.associate_ids), RELATIVES_MAX, "entries", "hierarchy", "associateIds")
     _bound(len(document.hierarchy.parent_ids), RELATIVES_MAX, "entries", "hierarchy", "parentIds")
     _bound(sum(len(part.cells) for part in document.coverage), CELLS_MAX, "cells", "coverage")

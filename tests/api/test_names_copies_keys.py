@@ -39,6 +39,30 @@ def a_name() -> str:
     return f"name {uuid4().hex[:12]} é"
 
 
+@pytest.mark.parametrize(
+    ("field", "given", "path"),
+    [
+        ("displayName", "a\0b", ["displayName"]),
+        ("displayName", "main\u200b", ["displayName"]),
+        ("displayName", "a\nb\u202e", ["displayName"]),
+        ("type", "a\0b", ["type"]),
+        ("externalId", "a\0b", ["externalId"]),
+        ("dataSource", "a\x1bb", ["dataSource"]),
+        ("idempotencyKey", "a\0b", ["idempotencyKey"]),
+        ("details", [{"key": "a\0", "value": "x"}], ["details", "0", "key"]),
+        ("requiredLabels", [{"key": "zone", "value": "a\0"}], ["requiredLabels", "0", "value"]),
+        ("metadata", {"a\0": 1}, ["metadata"]),
+        ("context", {"list": [{"a\n": 1}]}, ["context"]),
+    ],
+)
+def test_a_text_with_a_control_character_is_refused_by_field(
+    server: RunningServer, field: str, given: object, path: list[str]
+) -> None:
+    told = error(server, CREATE, **{"displayName": a_name(), field: given})
+    assert (told["code"], told["path"]) == ("INVALID_INPUT", path)
+    assert "U+" in told["message"]
+
+
 # ── Names ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

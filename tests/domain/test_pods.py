@@ -104,6 +104,8 @@ def test_a_registration_beyond_a_limit_is_refused_by_field_and_limit(changes: di
     [
         ({"service": "half a pair: \ud83d"}, "service"),
         ({"zone": "\ud83d"}, "zone"),
+        ({"zone": "a\0b"}, "zone"),
+        ({"labels": {"j": "", "k": "a\nb"}}, "labels.1.value"),
         ({"labels": {"\ud83d": "v"}}, "labels.0.key"),
         ({"labels": {"k": "\ud83d"}}, "labels.0.value"),
         ({"zone": "a", "labels": {"zone": "b"}}, "zone"),

@@ -55,7 +55,7 @@ def test_a_prompt_has_its_limit() -> None:
 
 def test_a_clients_id_has_its_limits() -> None:
     check_client_id("x" * CLIENT_ID_LENGTH_MAX)
-    for bad in ("", "x" * (CLIENT_ID_LENGTH_MAX + 1)):
+    for bad in ("", "a\0", "a\nb", "\ud83d", "x" * (CLIENT_ID_LENGTH_MAX + 1)):
         with pytest.raises(InvalidInput) as refused:
             check_client_id(bad)
         assert refused.value.path == ("clientSessionId",)

@@ -30,6 +30,7 @@ from subgraph.domain.sessions import (
     SessionChange,
     SessionPatch,
     SessionState,
+    check_patch,
     create,
     create_main,
     end,
@@ -187,7 +188,7 @@ def test_a_change_on_another_revision_beyond_a_limit_or_after_the_end_is_refused
     with pytest.raises(RevisionConflict):
         update(session, SessionPatch(required_labels={"a": "b"}), actor="bob", now=LATER, expected_revision=2)
     with pytest.raises(InvalidInput) as refused:
-        update(session, SessionPatch(required_labels=details(REQUIRED_LABELS_MAX + 1)), actor="bob", now=LATER)
+        check_patch(SessionPatch(required_labels=details(REQUIRED_LABELS_MAX + 1)))
     assert refused.value.path == ("requiredLabels",)
     with pytest.raises(IllegalState):
         update(ended(session), SessionPatch(required_labels={}), actor="bob", now=LATER)

@@ -63,7 +63,8 @@ class CreateSessionInput:
     """A new session."""
 
     display_name: str | None = strawberry.field(
-        default=None, description="Label, unique in the tenant; made up if absent."
+        default=None,
+        description="Label, unique in the tenant; made up if absent. Every character in it can be seen, or is a space.",
     )
     data_source: str | None = strawberry.field(default=None, description="The data source it belongs to.")
     type: str = strawberry.field(default="Session", description="What kind of session it is.")

@@ -12,7 +12,7 @@ from subgraph.domain.new_session import (
     DETAILS_MAX,
     METADATA_BYTES_MAX,
     check_details,
-    check_json_size,
+    check_json,
     check_max_history,
     check_text,
     check_token_budget,
@@ -61,7 +61,7 @@ def check_patch(patch: SessionPatch) -> None:
     if patch.utc_offset is not None:
         check_utc_offset(patch.utc_offset)
     if patch.metadata is not None:
-        check_json_size(patch.metadata, METADATA_BYTES_MAX, "metadata")
+        check_json(patch.metadata, METADATA_BYTES_MAX, "metadata")
     if patch.max_history is not None:
         check_max_history(patch.max_history)
     if patch.token_budget is not None:
@@ -71,7 +71,7 @@ def check_patch(patch: SessionPatch) -> None:
     if patch.required_labels is not None:
         check_labels(patch.required_labels, ("requiredLabels",), REQUIRED_LABELS_MAX)
     check_details(patch.details)
-    check_json_size(patch.context, CONTEXT_BYTES_MAX, "context")
+    check_json(patch.context, CONTEXT_BYTES_MAX, "context")
     _check_removal("removeDetails", patch.remove_details, REMOVED_DETAILS_MAX, patch.details)
     _check_removal("removeContext", patch.remove_context, REMOVED_CONTEXT_MAX, patch.context)
 
