@@ -13,6 +13,7 @@ from subgraph.domain.errors import Unavailable
 from subgraph.operations.control_cycle import ControlCycle
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.fleet_writes import NotLeading
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.leadership import Candidacy, Term
 from subgraph.operations.ports import MonotonicClock, SlowConsumer
 from subgraph.operations.supervision import run_together
@@ -20,6 +21,7 @@ from subgraph.operations.supervision import run_together
 logger = logging.getLogger(__name__)
 
 CANDIDATE_SECONDS = 0.5
+"""How often a process that does not lead tries to; and at the least one that cannot go on."""
 FAILED_CYCLES_MAX = 20
 """Unforeseen failures in a row after which the loop ends, and the process says that it is unhealthy."""
 SPACING_SECONDS = 0.02
@@ -39,6 +41,8 @@ class ControlLoop:
     _failed_cycles: int = field(default=0, init=False)
     _due: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _regular_at_seconds: float = field(default=0.0, init=False)
+    _retry_seconds: float = field(default=SPACING_SECONDS, init=False)
+    _interruption: Interruption = field(default_factory=lambda: Interruption(logger, "the control loop"), init=False)
 
     async def run(self) -> None:
         """Lead whenever nobody else does, until cancelled."""
@@ -58,7 +62,9 @@ class ControlLoop:
             except NotLeading as error:
                 self.candidacy.step_down(str(error))
             except Unavailable as error:
-                logger.warning("the control loop waits: %s", error)
+                self._interruption.waits(error)
+                await self._rest_after_failure()
+                continue
             except Exception:
                 # A fleet without a control loop is worse than a cycle that failed for a reason nobody foresaw. Another
                 # process may fare better, so the lead is given up; a loop that keeps failing is for health to tell.
@@ -69,6 +75,8 @@ class ControlLoop:
                 self.candidacy.step_down("a cycle failed unexpectedly")
             else:
                 self._failed_cycles = 0
+                self._retry_seconds = SPACING_SECONDS
+                self._interruption.goes_on()
             await self._wait()
 
     async def _turn(self, term: Term) -> None:
@@ -80,17 +88,25 @@ class ControlLoop:
             self._regular_at_seconds = started + self.interval_seconds
         await self.cycle.run(term, beat, fleet, started, is_regular=is_regular)
 
+    async def _rest_after_failure(self) -> None:
+        """Most failures are over in a moment; what lasts is tried often enough to keep a lease."""
+        await asyncio.sleep(self._retry_seconds)
+        self._retry_seconds = min(2 * self._retry_seconds, CANDIDATE_SECONDS, self._renewal_seconds)
+
     async def _wait(self) -> None:
         # Acknowledgements come in bursts; one cycle serves many of them.
         await asyncio.sleep(SPACING_SECONDS)
         if not self.candidacy.leads:
             await asyncio.sleep(CANDIDATE_SECONDS)
             return
-        until_regular = self._regular_at_seconds - self.clock()
-        until_renewal = self.candidacy.lease_ms / 1_000 / RENEWALS_PER_LEASE
+        until_due = min(self._regular_at_seconds - self.clock(), self._seconds_to_next_loss())
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, min(until_regular, until_renewal, self._seconds_to_next_loss()))):
+            async with asyncio.timeout(max(0.0, min(until_due, self._renewal_seconds))):
                 await self._due.wait()
+
+    @property
+    def _renewal_seconds(self) -> float:
+        return self.candidacy.lease_ms / 1_000 / RENEWALS_PER_LEASE
 
     def _seconds_to_next_loss(self) -> float:
         try:

@@ -19,6 +19,7 @@ from subgraph.domain.ids import PodId
 from subgraph.domain.loads import LoadMetric
 from subgraph.operations.broadcast import Broadcast
 from subgraph.operations.fleet_pulse import Beat, LoadReading
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.live_fleet import LiveFleet
 from subgraph.operations.ports import MonotonicClock, SlowConsumer
 from subgraph.operations.supervision import run_together
@@ -75,11 +76,14 @@ class FleetView:
         self.effects: Broadcast[Effects] = Broadcast()
         self.cycles: Broadcast[CycleReport] = Broadcast()
         self.loads = LoadsTaken()
+        self._interruption = Interruption(logger, "the picture of the fleet")
 
     async def run(self) -> None:
         """Follow changes, loads and the pulse until cancelled, each again after every failure."""
         await run_together(
-            self._again_for_ever(self._follow_changes, self._follow_beat), self._again_for_ever(self._follow_loads)
+            self._again_for_ever(self._interruption, self._follow_changes, self._follow_beat),
+            # What keeps loads away keeps changes away, too, and is told with them.
+            self._again_for_ever(Interruption(logger, "the reading of loads", logging.DEBUG), self._follow_loads),
         )
 
     def current(self) -> Fleet:
@@ -212,6 +216,7 @@ class FleetView:
         if isinstance(told, Adoption):
             self._untold = [self._fleet.become(told)]
             self._synchronised = self._follows = True
+            self._interruption.goes_on()
         else:
             effects = self._fleet.apply(told)
             if self._untold:
@@ -276,13 +281,15 @@ class FleetView:
         return beat
 
     @staticmethod
-    async def _again_for_ever(*followers: Callable[[], Coroutine[None, None, None]]) -> None:
+    async def _again_for_ever(
+        interruption: Interruption, *followers: Callable[[], Coroutine[None, None, None]]
+    ) -> None:
         """Run the followers together; when one fails, all of them begin anew."""
         while True:
             try:
                 await run_together(*(follower() for follower in followers))
             except (Unavailable, SlowConsumer, GapInChanges) as failure:
-                logger.warning("following the fleet was interrupted, starting anew: %s", failure)
+                interruption.waits(failure)
             await asyncio.sleep(RETRY_SECONDS)
 
 

@@ -13,6 +13,7 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.health_changes import HealthChange, ToldHealth
 from subgraph.domain.journal import SessionEventType
 from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.tile_journal import TileJournal, TilesTold
 
 logger = logging.getLogger(__name__)
@@ -31,11 +32,14 @@ class HealthJournal:
 
     async def run(self) -> None:
         """Look and tell until cancelled; what cannot be told now is told later, if it still holds."""
+        interruption = Interruption(logger, "the telling of tiles' health", logging.INFO)
         while True:
             try:
                 await self.look()
             except Unavailable as error:
-                logger.info("changes of tiles' health wait to be told: %s", error)
+                interruption.waits(error)
+            else:
+                interruption.goes_on()
             await asyncio.sleep(self.interval_seconds)
 
     async def look(self) -> int:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from subgraph.domain.errors import Unavailable
 from subgraph.operations.fleet_view import FleetView
 from subgraph.operations.history_comparison import TermColumns, compare, facts_of_living, living_columns
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.ports import MonotonicClock
 from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, TermHistory, TermLog, facts_of
@@ -41,20 +42,19 @@ class HistoryRecorder:
     clock: MonotonicClock
     tile_journal: TileJournal | None = None
     _compared: tuple[int, int] | None = field(default=None, init=False)
-    _waits: bool = field(default=False, init=False)
     _rested_at_seconds: float = field(default=0.0, init=False)
 
     async def run(self) -> None:
         """Record until cancelled; what cannot be recorded now is tried again."""
+        interruption = Interruption(logger, "history")
         while True:
             try:
                 await self._turn()
             except Unavailable as error:
-                if not self._waits:
-                    logger.warning("history waits, %d changes unrecorded: %s", self.view.unrecorded_changes, error)
-                self._waits = True
+                interruption.waits(f"{self.view.unrecorded_changes} changes are not recorded: {error}")
                 await asyncio.sleep(RETRY_SECONDS)
             else:
+                interruption.goes_on()
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _turn(self) -> None:
@@ -64,9 +64,6 @@ class HistoryRecorder:
             return
         self._rested_at_seconds = self.clock()
         await self._record_log()
-        if self._waits:
-            logger.warning("history goes on")
-            self._waits = False
         due = (incarnation, self.view.dropped_changes)
         if due != self._compared:
             if due[1]:

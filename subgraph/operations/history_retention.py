@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from subgraph.domain.errors import Unavailable
 from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, TermHistory
 
@@ -26,12 +27,15 @@ class HistoryRetention:
 
     async def run(self) -> None:
         """Sweep now and then, until cancelled."""
+        interruption = Interruption(logger, "the sweep of old history")
         while True:
             if self.candidacy.leads:
                 try:
                     await self.sweep()
                 except Unavailable as error:
-                    logger.warning("the sweep of old history waits: %s", error)
+                    interruption.waits(error)
+                else:
+                    interruption.goes_on()
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> int:

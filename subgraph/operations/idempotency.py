@@ -10,6 +10,7 @@ from subgraph.domain.access import Caller
 from subgraph.domain.errors import SessionManagerFailure, Unavailable
 from subgraph.domain.idempotency import KEPT_FOR, IdempotencyKey, check_key, check_same
 from subgraph.domain.ids import SessionId
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.ports import Clock
 from subgraph.operations.session_ports import IdempotencyKeyStore, KeyUsed
 
@@ -56,11 +57,14 @@ class Idempotency:
 
     async def run(self) -> None:
         """Sweep now and then, until cancelled."""
+        interruption = Interruption(logger, "the sweep of idempotency keys")
         while True:
             try:
                 await self.sweep()
             except Unavailable as error:
-                logger.warning("the sweep of idempotency keys waits: %s", error)
+                interruption.waits(error)
+            else:
+                interruption.goes_on()
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> int:

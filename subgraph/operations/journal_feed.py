@@ -15,6 +15,7 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.operations.broadcast import Reader
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.journal import Journal, JournalPutBack
 from subgraph.operations.outbox_relay import announcements_of
 from subgraph.operations.ports import EventBus, SlowConsumer
@@ -142,15 +143,17 @@ class JournalFeed:
         return any(one.position > self._position for one in announcements_of(message))
 
     async def _read(self) -> None:
+        interruption = Interruption(logger, "the reading of the journal for streams")
         while True:
             self._wake.clear()
             try:
                 while self._followers and await self._read_some() == READ_MAX:
                     pass
             except Unavailable as error:
-                logger.warning("streams of events wait for the journal: %s", error)
+                interruption.waits(error)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            interruption.goes_on()
             await asyncio.sleep(GAP_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS if self._followers else None):

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from subgraph.domain.errors import Unavailable
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.ports import Clock, MonotonicClock
 
 logger = logging.getLogger(__name__)
@@ -48,12 +49,15 @@ class JournalRetention:
 
     async def run(self) -> None:
         """Sweep now and then, until cancelled."""
+        interruption = Interruption(logger, "the sweep of old journal entries")
         while True:
             if self.leads():
                 try:
                     await self.sweep()
                 except Unavailable as error:
-                    logger.warning("the sweep of old journal entries waits: %s", error)
+                    interruption.waits(error)
+                else:
+                    interruption.goes_on()
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> int:

@@ -15,6 +15,7 @@ import msgspec
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import STARTS, STOPS, JournalEntry, SessionEventType, changes_labels
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.journal import Journal
 from subgraph.operations.ports import EventBus
 
@@ -72,13 +73,16 @@ class OutboxRelay:
 
     async def run(self) -> None:
         """Relay until cancelled; what cannot be done now is tried again."""
+        interruption = Interruption(logger, "the relay of the journal")
         while True:
             self._wake.clear()
             try:
                 while await self.relay_batch() == RELAY_BATCH:
                     pass
             except Unavailable as error:
-                logger.warning("journal entries wait to be relayed: %s", error)
+                interruption.waits(error)
+            else:
+                interruption.goes_on()
             await asyncio.sleep(RELAY_REST_SECONDS)
             try:
                 async with asyncio.timeout(RELAY_POLL_SECONDS):

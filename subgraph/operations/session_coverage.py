@@ -15,6 +15,7 @@ from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.coverage_ports import CoverageRegister, StandingCoverage
 from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.session_ports import SessionStore
 from subgraph.operations.tile_making import TileMaking
 
@@ -67,6 +68,7 @@ class SessionCoverage:
     async def run(self) -> None:
         """Bring tiles back until cancelled: those asked for, and those that whoever was to bring them back did not."""
         clock, look_at = asyncio.get_running_loop().time, 0.0
+        interruption = Interruption(logger, "the return of tiles to sessions that are active again", logging.INFO)
         while True:
             self._wake.clear()
             try:
@@ -76,7 +78,9 @@ class SessionCoverage:
                 for session_id, tenant_id in list(self._waiting.items()):
                     await self._try(tenant_id, session_id)
             except Unavailable as error:
-                logger.info("tiles of sessions that are active again wait: %s", error)
+                interruption.waits(error)
+            else:
+                interruption.goes_on()
             if self._waiting or clock() >= look_at:
                 await asyncio.sleep(RETRY_SECONDS)
             else:

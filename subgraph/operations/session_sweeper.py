@@ -15,6 +15,7 @@ from typing import Protocol
 from subgraph.domain.access import Caller
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import TenantId
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.ports import Clock, MonotonicClock
 from subgraph.operations.session_ports import SessionSweeps, SweptBatch
 
@@ -62,13 +63,16 @@ class SessionSweeper:
 
     async def run(self) -> None:
         """Sweep until cancelled; what cannot be written now is due at the next sweep."""
+        interruption = Interruption(logger, "the sweep of sessions")
         while True:
             try:
                 swept = await self.sweep()
                 if swept.expired or swept.purged:
                     logger.info("sessions: %d expired, %d removed for good", swept.expired, swept.purged)
             except Unavailable as error:
-                logger.warning("sessions wait to be swept: %s", error)
+                interruption.waits(error)
+            else:
+                interruption.goes_on()
             await asyncio.sleep(self.interval_seconds)
 
     async def sweep(self) -> Swept:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from subgraph.domain.errors import Unavailable
+from subgraph.operations.interruptions import Interruption
 from subgraph.operations.leadership import Candidacy
 from subgraph.operations.ports import Clock
 
@@ -45,13 +46,16 @@ class Ticker:
 
     async def run(self) -> None:
         """Tick until cancelled; ticks that cannot be told in time are told as one."""
+        interruption = Interruption(logger, "the ticking of sessions")
         while True:
             try:
                 if self.candidacy.leads:
                     await self.tick()
             except Unavailable as error:
-                logger.warning("ticks of sessions wait: %s", error)
+                interruption.waits(error)
                 await asyncio.sleep(RETRY_SECONDS)
+            else:
+                interruption.goes_on()
             await asyncio.sleep(POLL_SECONDS)
 
     async def tick(self) -> int:

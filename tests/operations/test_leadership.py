@@ -1,7 +1,11 @@
 """Who leads: one process at a time, at an incarnation that rises with every takeover and every run of the store."""
 
+import asyncio
+import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
@@ -17,11 +21,17 @@ from subgraph.operations.fleet_writes import Leadership, NotLeading, TileWrite
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import FleetProcess, Pace, Register
 from tests.support.fleets import TENANT, A, B, tile_ids
+from tests.support.interrupted_live import InterruptedLive
 from tests.support.own_valkey import kill, own_valkey
 from tests.support.ownership_history import OwnershipHistory
 from tests.support.polling import eventually
 
 pytestmark = pytest.mark.anyio
+
+ATTEMPTS_MAX = 10
+"""In two seconds: one every half second, and more of them at the beginning."""
+LINES_MAX = 3
+"""Of one part of a process, on one outage: it waits, it goes on; and who leads says that it does no longer."""
 
 
 @pytest.fixture
@@ -233,3 +243,20 @@ async def test_changes_that_a_leader_sees_after_its_pulse_are_no_sign_of_a_loss(
     monkeypatch.undo()
     assert process.candidacy.leads
     assert await incarnation(process) == 1
+
+
+async def test_while_the_store_is_away_it_is_tried_now_and_then_and_told_of_once(
+    valkey: EmbeddedValkey, start: Starts, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = await start(valkey.url, wrap=InterruptedLive, pace=Pace(leader_lease_ms=2_000))
+    live = cast(InterruptedLive, process.candidacy.live)
+    await kill(valkey)
+    await eventually(lambda: "the control loop waits" in caplog.text, "it waits")
+    live.calls.clear()
+    await asyncio.sleep(2.0)
+    assert 0 < live.calls.total() <= ATTEMPTS_MAX
+    await valkey.start()
+    await eventually(lambda: process.candidacy.incarnation == 2, "it leads again")
+    await eventually(lambda: "the control loop goes on" in caplog.text, "it goes on")
+    told = Counter(one.name for one in caplog.records if one.levelno == logging.WARNING)
+    assert max(told.values()) <= LINES_MAX, told

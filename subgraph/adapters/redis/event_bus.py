@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from subgraph.adapters.redis.connection import told_as_unavailable
 from subgraph.operations.broadcast import Broadcast
+from subgraph.operations.interruptions import Interruption
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class RedisEventBus:
         self._confirmed: dict[str, asyncio.Event] = {}
         self._users: Counter[str] = Counter()
         self._changing = asyncio.Lock()
+        self._interruption = Interruption(logger, "the Redis listener")
 
     async def publish(self, channel: str, message: bytes) -> None:
         """Hand the message to every subscriber of the channel, in every process."""
@@ -66,9 +68,10 @@ class RedisEventBus:
                         await self._pubsub.subscribe(IDLE_CHANNEL)
                 message = await self._pubsub.get_message(timeout=None)
             except (RedisError, OSError) as error:
-                logger.warning("the Redis listener lost its connection: %s", error)
+                self._interruption.waits(error)
                 await asyncio.sleep(RECONNECT_SECONDS)
                 continue
+            self._interruption.goes_on()
             if message is not None:
                 self._dispatch(message["type"], message["channel"].decode(), message["data"])
 

@@ -1,0 +1,69 @@
+"""What is told of work that waits: its beginning, a line now and then, its end; however often it is tried."""
+
+import logging
+
+import pytest
+
+from subgraph.operations.interruptions import TELL_AGAIN_SECONDS, Interruption
+
+logger = logging.getLogger(__name__)
+
+
+class Clock:
+    seconds = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def work(clock: Clock) -> Interruption:
+    return Interruption(logger, "the work", clock=clock)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+
+
+def test_an_interruption_is_told_when_it_begins_now_and_then_and_when_it_is_over(
+    work: Interruption, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    work.goes_on()
+    for _ in range(2 * 50):
+        work.waits("the store is away")
+        clock.seconds += TELL_AGAIN_SECONDS / 50
+    work.goes_on()
+    work.goes_on()
+    assert told(caplog) == [
+        "the work waits: the store is away",
+        "the work still waits, for 30 s by now: the store is away",
+        "the work goes on, after 60.0 s",
+    ]
+
+
+def test_what_fails_every_other_time_does_not_fill_the_log(
+    work: Interruption, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(100):
+        work.waits("the store is away")
+        clock.seconds += TELL_AGAIN_SECONDS / 100
+        work.goes_on()
+    assert told(caplog) == ["the work waits: the store is away", "the work goes on, after 0.3 s"]
+    clock.seconds += 1
+    work.waits("the store is away again")
+    assert told(caplog)[2:] == ["the work waits: the store is away again"]
+
+
+def test_what_is_not_told_can_be_seen_when_debugging(work: Interruption, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        work.waits("first")
+        work.waits("second")
+    assert [(one.levelno, one.getMessage()) for one in caplog.records] == [
+        (logging.WARNING, "the work waits: first"),
+        (logging.DEBUG, "the work waits: second"),
+    ]
