@@ -253,6 +253,14 @@ def test_a_main_that_goes_is_followed_by_another_in_the_same_change(decision: Ca
     assert types(change)[-1] is T.SESSION_STARTED
 
 
+@pytest.mark.parametrize("decision", [end, delete, purge])
+def test_who_had_main_stop_began_its_successor_which_stays_its_owners(decision: Callable[..., SessionChange]) -> None:
+    change = decision(main(), actor="bob", now=NOW + HOUR)
+    (successor,), started = change.created, change.events[-1]
+    assert (successor.owner_id, started.owner_id) == ("ann", "ann")
+    assert (started.session_id, started.actor) == (successor.id, "bob")
+
+
 @pytest.mark.requirement("A tenant always has a `main`: made on its first contact")
 def test_a_restored_former_main_is_an_ordinary_session() -> None:
     former = after(delete(main(), actor="bob", now=NOW))

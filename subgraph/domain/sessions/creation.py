@@ -65,3 +65,9 @@ def create_main(tenant_id: TenantId, owner_id: str, now: datetime) -> SessionCha
     wanted = NewSession(display_name=MAIN_DISPLAY_NAME, expiry_policy=ExpiryPolicy.NEVER)
     change = create(wanted, tenant_id, owner_id, now)
     return replace(change, created=(replace(change.created[0], is_main=True),))
+
+
+def succeed_main(former: Session, actor: str | None, now: datetime) -> SessionChange:
+    """The main session after another one: its owner's as well, and begun by whoever had that one stop."""
+    change = create_main(former.tenant_id, former.owner_id, now)
+    return replace(change, events=tuple(replace(event, actor=actor) for event in change.events))

@@ -13,7 +13,7 @@ from subgraph.domain.expiry import ExpiryPolicy, check_ttl, expiry_of
 from subgraph.domain.journal import SessionEvent, SessionEventType, tell
 from subgraph.domain.naming import check_name, normal_name, retired_main_name
 from subgraph.domain.new_session import TEXT_LENGTH_MAX
-from subgraph.domain.sessions.creation import create_main
+from subgraph.domain.sessions.creation import succeed_main
 from subgraph.domain.sessions.record import Session, SessionChange, SessionState
 
 TRANSITIONS: Mapping[SessionState, frozenset[SessionState]] = {
@@ -95,7 +95,7 @@ def end(
     check_revision(session, expected_revision)
     require_active(as_of(session, now), ("id",))
     ended = replace(_move(session, SessionState.ENDED), ended_at=now, stopped_at=now)
-    return _stopped(session, ended, now, (tell(session, SessionEventType.SESSION_ENDED, actor, now),))
+    return _stopped(session, ended, actor, now, (tell(session, SessionEventType.SESSION_ENDED, actor, now),))
 
 
 def expire(session: Session, now: datetime) -> SessionChange:
@@ -143,7 +143,7 @@ def delete(session: Session, *, actor: str, now: datetime, expected_revision: in
     check_revision(session, expected_revision)
     lapsed, events = _lapsed(session, now)
     deleted = replace(_move(lapsed, SessionState.DELETED), deleted_at=now, deleted_by=actor, stopped_at=now)
-    return _stopped(session, deleted, now, (*events, _told_deleted(lapsed, actor, now)))
+    return _stopped(session, deleted, actor, now, (*events, _told_deleted(lapsed, actor, now)))
 
 
 def purge(session: Session, *, actor: str | None, now: datetime, expected_revision: int | None = None) -> SessionChange:
@@ -160,7 +160,7 @@ def purge(session: Session, *, actor: str | None, now: datetime, expected_revisi
     events = (*events, tell(session, SessionEventType.SESSION_PURGED, actor, now))
     if not session.is_main:
         return SessionChange(purged=(session,), events=events)
-    successor = create_main(session.tenant_id, session.owner_id, now)
+    successor = succeed_main(session, actor, now)
     return SessionChange(created=successor.created, purged=(session,), events=events + successor.events)
 
 
@@ -211,11 +211,11 @@ def _lapsed(session: Session, now: datetime) -> tuple[Session, Told]:
     return expired, (tell(session, SessionEventType.SESSION_EXPIRED, None, now),)
 
 
-def _stopped(session: Session, after: Session, now: datetime, events: Told) -> SessionChange:
+def _stopped(session: Session, after: Session, actor: str, now: datetime, events: Told) -> SessionChange:
     """The change that stops a session; a main is followed by another one in the same change."""
     if not session.is_main:
         return changed(session, after, now, events)
-    successor = create_main(session.tenant_id, session.owner_id, now)
+    successor = succeed_main(session, actor, now)
     retired = replace(after, is_main=False, display_name=retired_main_name(session.id))
     stopped = changed(session, retired, now, events + successor.events)
     return replace(stopped, created=successor.created)
