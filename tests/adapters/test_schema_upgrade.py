@@ -33,9 +33,9 @@ from tests.support.databases import (
     empty_postgres,
     execute_in,
     migrate_to,
-    python_process,
     take_back_to,
 )
+from tests.support.opening_processes import incarnations_raised_at_once
 
 pytestmark = pytest.mark.anyio
 
@@ -182,24 +182,7 @@ async def test_of_names_that_become_the_same_by_an_upgrade_the_main_holds_its_ow
 async def test_processes_that_start_at_once_upgrade_an_old_database_once(url: str) -> None:
     await migrate_to(url, FIRST)
     await execute_in(url, insert_old_rows)
-    program = """
-import asyncio, sys
-from subgraph.adapters.sql.database import open_database
-from subgraph.adapters.sql.fleet_register import SqlFleetRegister
-print("ready", flush=True)
-sys.stdin.readline()
-async def main() -> None:
-    database = await open_database(sys.argv[1])
-    print(await SqlFleetRegister(database).raise_incarnation("fleet"))
-    await database.close()
-asyncio.run(main())
-"""
-    processes = [python_process(program, url) for _ in range(4)]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    outputs = await asyncio.gather(*(asyncio.to_thread(process.communicate, "go\n", 60) for process in processes))
-    assert sorted(output for output, _ in outputs) == ["10\n", "11\n", "8\n", "9\n"], outputs
+    assert await incarnations_raised_at_once(url) == [8, 9, 10, 11]
 
 
 async def test_an_upgrade_that_fails_half_way_leaves_the_database_as_it_was(url: str) -> None:

@@ -38,6 +38,7 @@ from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term
 from subgraph.operations.term_history import TermFilter
 from tests.support.databases import execute_in, migrate_to, python_process, take_back_to
 from tests.support.fleets import T1, A
+from tests.support.opening_processes import incarnations_raised_at_once
 
 pytestmark = pytest.mark.anyio
 
@@ -275,24 +276,7 @@ print("alembic" in sys.modules)
 
 
 async def test_processes_that_start_at_once_make_one_database(path: Path) -> None:
-    program = """
-import asyncio, sys
-from subgraph.adapters.sql.database import open_database
-from subgraph.adapters.sql.fleet_register import SqlFleetRegister
-print("ready", flush=True)
-sys.stdin.readline()
-async def main() -> None:
-    database = await open_database(sys.argv[1])
-    print(await SqlFleetRegister(database).raise_incarnation("fleet"))
-    await database.close()
-asyncio.run(main())
-"""
-    processes = [python_process(program, sqlite_url(path)) for _ in range(4)]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    outputs = await asyncio.gather(*(asyncio.to_thread(process.communicate, "go\n", 60) for process in processes))
-    assert sorted(output for output, _ in outputs) == ["1\n", "2\n", "3\n", "4\n"], outputs
+    assert await incarnations_raised_at_once(sqlite_url(path)) == [1, 2, 3, 4]
 
 
 async def test_openings_at_once_in_one_process_make_one_database(path: Path) -> None:
