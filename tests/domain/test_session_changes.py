@@ -1,5 +1,6 @@
 """Changes of running sessions: merged key by key, cleared by nothing but an explicit removal, told only if any."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from subgraph.domain.sessions import (
     touch,
     update,
 )
+from subgraph.domain.sessions.changes import KEY_TOLD_LENGTH_MAX, KEYS_TOLD_MAX
 from subgraph.domain.sessions.patch import REMOVED_CONTEXT_MAX, REMOVED_DETAILS_MAX
 
 TENANT = TenantId("tenant")
@@ -124,7 +126,18 @@ def test_context_merges_key_by_key_and_tells_which_keys() -> None:
     (after,) = change.updated
     assert after.context == {"kept": 1, "changed": {"other": 2}, "new": None}
     (event,) = change.events
-    assert (event.type, event.payload) == (T.CONTEXT_UPDATED, {"keys": ["changed", "gone", "new"]})
+    assert (event.type, event.payload) == (T.CONTEXT_UPDATED, {"count": 3, "keys": ["changed", "gone", "new"]})
+
+
+def test_of_a_context_that_changes_all_over_the_keys_are_counted_and_some_are_named() -> None:
+    long = "k" * (KEY_TOLD_LENGTH_MAX + 1)
+    context = {long: 1, **{f"k{number:05}": 1 for number in range(20_000)}}
+    (event,) = patched(made(context={}), context=context).events
+    assert event.payload == {"count": 20_001, "keys": [f"k{number:05}" for number in range(KEYS_TOLD_MAX)]}
+    longest = {f"{number:03}" + "ä" * (KEY_TOLD_LENGTH_MAX - 3): number for number in range(200)}
+    (event,) = patched(made(context={}), context=longest).events
+    assert event.payload is not None
+    assert len(json.dumps(event.payload, ensure_ascii=False).encode()) < 64_000
 
 
 def test_an_update_may_extend_in_the_same_change() -> None:

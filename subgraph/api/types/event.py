@@ -25,6 +25,7 @@ strawberry.enum(
         "many were missed; TILE_ and TILES_ events tell of many tiles at a time, from what the fleet did. "
         "TILE_HEALTH_CHANGED is best effort: health lives in memory, so what changes while nobody leads the fleet, or "
         "within ten seconds of the tile's last such event, may never be told; it counts all tiles, and names 100. "
+        "CONTEXT_UPDATED counts all keys, and names 100 of those that are at most 200 characters long. "
         "OWNER_ERASED stands in the journal of the tenant's main session, with how many sessions went, and not whose."
     ),
 )

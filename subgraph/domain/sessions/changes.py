@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from heapq import nsmallest
 from typing import Any, TypeVar
 
 from subgraph.domain.errors import IllegalState, InvalidInput
@@ -18,6 +19,9 @@ T = TypeVar("T")
 
 TOUCH_INTERVAL_MAX = timedelta(minutes=1)
 """Touches of a session are written so often at most."""
+KEYS_TOLD_MAX = 100
+KEY_TOLD_LENGTH_MAX = 200
+"""An event counts all keys of the context that were changed, and names so many, of those that are no longer."""
 
 
 def update(
@@ -42,13 +46,12 @@ def update(
         payload = {"fields": fields}
         events = (tell(after, SessionEventType.SESSION_UPDATED, actor, now, payload=payload),)
     if after.context != session.context:
-        keys = sorted(_differing(session.context, after.context))
-        payload = {"keys": keys}
-        events = (*events, tell(after, SessionEventType.CONTEXT_UPDATED, actor, now, payload=payload))
+        told = _keys_told(_differing(session.context, after.context))
+        events = (*events, tell(after, SessionEventType.CONTEXT_UPDATED, actor, now, payload=told))
     after = active(after, now)
     if patch.extend_ttl is not None:
-        (after,), told = _extended(after, patch.extend_ttl, actor, now)
-        events = (*events, *told)
+        (after,), of_extension = _extended(after, patch.extend_ttl, actor, now)
+        events = (*events, *of_extension)
     return changed(session, after, now, events) if events else SessionChange()
 
 
@@ -150,6 +153,11 @@ def _merged(before: Mapping[str, T], given: Mapping[str, T], removed: Iterable[s
 def _differing(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
     missing = object()
     return {key for key in before.keys() | after.keys() if before.get(key, missing) != after.get(key, missing)}
+
+
+def _keys_told(keys: set[str]) -> dict[str, object]:
+    named = nsmallest(KEYS_TOLD_MAX, (key for key in keys if len(key) <= KEY_TOLD_LENGTH_MAX))
+    return {"count": len(keys), "keys": named}
 
 
 def _extended(
