@@ -12,7 +12,8 @@ from subgraph.domain.ids import ID_LENGTH_MAX, SessionId, TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.domain.naming import NameConflict
 from subgraph.domain.registration import RegisteredCells
-from subgraph.domain.session_document import EVENTS_MAX, RELATIVES_MAX, SessionDocument, write_document
+from subgraph.domain.session_document import DOCUMENT_BYTES_MAX, EVENTS_MAX, RELATIVES_MAX, SessionDocument
+from subgraph.domain.session_export import write_document
 from subgraph.domain.session_import import PATH, SESSION_PATH, coverage_of, imported, read_document
 from subgraph.domain.sessions import Session, SessionChange, SessionState, as_of
 from subgraph.operations.partition import Partition
@@ -22,7 +23,7 @@ from subgraph.operations.sessions import Sessions
 
 @dataclass(frozen=True, slots=True)
 class WholeSession:
-    """A session, what it is related to, and all that is its own, as of one moment."""
+    """A session, what it is related to, and all that is its own, as of one moment; of its journal, the newest."""
 
     session: Session
     parents: Sequence[Session]
@@ -30,6 +31,7 @@ class WholeSession:
     original: Session | None
     coverage: Sequence[RegisteredCells]
     entries: Sequence[JournalEntry]
+    entry_count: int
 
 
 class SessionExports(Protocol):
@@ -43,6 +45,7 @@ class SessionExports(Protocol):
         relatives_of: str | None,
         relatives_max: int,
         events_max: int,
+        events_bytes_max: int,
     ) -> WholeSession | None:
         """One of the tenant's sessions, or None: everything in one transaction that sees one moment.
 
@@ -51,7 +54,8 @@ class SessionExports(Protocol):
             session_id: the session.
             relatives_of: whose parents and associates are read, `main` besides; None: all.
             relatives_max: how many parents, and how many associates are, the oldest first.
-            events_max: how many entries of its journal are read, the oldest first.
+            events_max: how many entries of its journal are read, the newest of them.
+            events_bytes_max: no more entries are read when what they tell has so many characters.
 
         Raises:
             Unavailable: the database did not answer.
@@ -71,19 +75,20 @@ class SessionTransfer:
     async def export(self, caller: Caller, session_id: SessionId) -> dict[str, object]:
         """The document of a session that the caller may see, at this moment.
 
-        Of related sessions it names those that the caller may see.
+        Of related sessions it names those that the caller may see; of the journal it tells the newest events that fit.
 
         Raises:
             NotFound: there is no such session for this caller.
             QuotaExceeded: it is larger than a document may be.
         """
-        # One more than a document holds: that there are more is all that is to be known of them.
+        # One relative more than a document holds: that there are more is all that is to be known of them.
         whole = await self.exports.whole(
             caller.tenant_id,
             session_id,
             relatives_of=None if caller.has(Scope.TENANT_READ) else caller.owner_id,
             relatives_max=RELATIVES_MAX + 1,
-            events_max=EVENTS_MAX + 1,
+            events_max=EVENTS_MAX,
+            events_bytes_max=DOCUMENT_BYTES_MAX,
         )
         if whole is None or whole.session.state is SessionState.DELETED or not caller.may_see(whole.session):
             raise NotFound("Session", session_id, ("id",))
@@ -96,6 +101,7 @@ class SessionTransfer:
             [one.id for one in whole.associates if caller.may_see(one)],
             whole.coverage,
             whole.entries,
+            whole.entry_count,
             now,
         )
 

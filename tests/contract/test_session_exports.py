@@ -1,20 +1,22 @@
 """Exports on every database: one moment, within the tenancy of the caller, and never more than a document may hold."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_exports import SqlSessionExports
 from subgraph.adapters.sql.session_store import SqlSessionStore
-from subgraph.adapters.sql.tables import SESSION_ASSOCIATION
+from subgraph.adapters.sql.tables import SESSION, SESSION_ASSOCIATION
 from subgraph.domain import sessions
 from subgraph.domain.access import Caller, Scope
 from subgraph.domain.coverage.cells import cell_array
@@ -23,7 +25,8 @@ from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
-from subgraph.domain.session_document import CELLS_MAX, EVENTS_MAX, RELATIVES_MAX
+from subgraph.domain.session_document import CELLS_MAX, DOCUMENT_BYTES_MAX, EVENTS_MAX, RELATIVES_MAX
+from subgraph.domain.session_import import read_document
 from subgraph.domain.sessions import Session
 from subgraph.operations.session_transfer import SessionTransfer
 from subgraph.operations.sessions import Sessions
@@ -116,16 +119,42 @@ async def test_coverage_is_told_the_same_however_often_it_was_registered(
     assert parts[1]["cells"] == sorted(parts[1]["cells"])
 
 
-@pytest.mark.parametrize("what", ["events", "cells", "associates", "bytes"])
+async def test_of_a_journal_that_is_longer_than_a_document_the_newest_events_are_told_and_the_others_counted(
+    database: Database, transfer: SessionTransfer
+) -> None:
+    session = await new_session(database)
+    assert (await exported(transfer, session.id))["eventsOmitted"] == 0
+    ticks = [
+        tell(session, SessionEventType.SESSION_TICK, None, NOW + timedelta(seconds=n)) for n in range(EVENTS_MAX + 1)
+    ]
+    await SqlJournal(database).append(ticks)
+    document = await exported(transfer, session.id)
+    # Its start is the one more.
+    assert document["eventsOmitted"] == 2
+    assert [event["sequence"] for event in document["events"]] == list(range(3, EVENTS_MAX + 3))
+    assert read_document(document).events_omitted == 2
+
+
+async def test_of_events_that_are_long_as_many_are_told_as_the_bytes_of_a_document_allow(
+    database: Database, transfer: SessionTransfer
+) -> None:
+    session = await new_session(database, context={"k": "x" * 200_000})
+    payload = {"title": "ä" * 90_000, "source": "USER"}
+    for _ in range(30):
+        await SqlJournal(database).append([tell(session, SessionEventType.SESSION_TITLED, None, NOW, payload=payload)])
+    document = await exported(transfer, session.id)
+    events, size = document["events"], len(msgspec.json.encode(document))
+    assert DOCUMENT_BYTES_MAX - 181_000 < size <= DOCUMENT_BYTES_MAX
+    assert (events[-1]["sequence"], len(events) + document["eventsOmitted"]) == (31, 31)
+    assert read_document(document).session.context == {"k": "x" * 200_000}
+
+
+@pytest.mark.parametrize("what", ["cells", "associates", "bytes"])
 async def test_what_is_too_much_for_a_document_is_refused_with_its_limit(
     database: Database, transfer: SessionTransfer, what: str
 ) -> None:
-    session, limit = await new_session(database), 4_000_000
-    if what == "events":
-        limit = EVENTS_MAX
-        ticks = [tell(session, SessionEventType.SESSION_TICK, None, NOW + timedelta(seconds=n)) for n in range(limit)]
-        await SqlJournal(database).append(ticks)
-    elif what == "cells":
+    session, limit = await new_session(database), DOCUMENT_BYTES_MAX
+    if what == "cells":
         limit = CELLS_MAX
         cells = RegisteredCells(np.arange(limit + 1, dtype=np.int64) + CELL, TileTemplate())
         await SqlCoverageRegister(database, FLEET).add(session.id, cells, 0)
@@ -137,11 +166,13 @@ async def test_what_is_too_much_for_a_document_is_refused_with_its_limit(
         async with database.writing() as connection:
             await connection.execute(insert(SESSION_ASSOCIATION), links)
     else:
-        payload = {"title": "x" * 1_000_000}
-        for _ in range(4):
-            await SqlJournal(database).append(
-                [tell(session, SessionEventType.SESSION_TITLED, None, NOW, payload=payload)]
-            )
+        # Each part is within its bound, and all of them are not.
+        register = SqlCoverageRegister(database, FLEET)
+        cells = RegisteredCells(np.arange(CELLS_MAX, dtype=np.int64) + CELL, TileTemplate())
+        await register.add(session.id, cells, 0)
+        wide = {"context_json": json.dumps({"k": "x" * 2_500_000})}
+        async with database.writing() as connection:
+            await connection.execute(update(SESSION).where(SESSION.c.id == session.id).values(wide))
     with pytest.raises(QuotaExceeded) as refused:
         await exported(transfer, session.id)
     assert refused.value.limit == limit

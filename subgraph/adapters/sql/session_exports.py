@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from subgraph.adapters.sql.coverage_register import coverage_rows
 from subgraph.adapters.sql.database import Database
@@ -10,8 +10,11 @@ from subgraph.adapters.sql.rows import entry_of, is_text, session_of
 from subgraph.adapters.sql.sight import is_seen_by
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_ASSOCIATION, SESSION_EVENT
 from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.journal import JournalEntry
 from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.session_transfer import WholeSession
+
+ENTRIES_PER_READ = 100
 
 
 class SqlSessionExports:
@@ -29,6 +32,7 @@ class SqlSessionExports:
         relatives_of: str | None,
         relatives_max: int,
         events_max: int,
+        events_bytes_max: int,
     ) -> WholeSession | None:
         """A session with all that is its own."""
         if not is_text(session_id):
@@ -48,20 +52,34 @@ class SqlSessionExports:
             cells = select(REGISTERED_CELLS).where(
                 REGISTERED_CELLS.c.fleet_id == self._fleet_id, REGISTERED_CELLS.c.session_id == session_id
             )
-            entries = select(SESSION_EVENT).where(
-                SESSION_EVENT.c.session_id == session_id, SESSION_EVENT.c.tenant_id == tenant_id
-            )
-            entries = entries.order_by(SESSION_EVENT.c.position).limit(events_max)
+            told = (SESSION_EVENT.c.session_id == session_id, SESSION_EVENT.c.tenant_id == tenant_id)
+            newest = select(SESSION_EVENT).where(*told).order_by(SESSION_EVENT.c.position.desc())
             return WholeSession(
                 session=session,
                 parents=[session_of(one) for one in connection.execute(above.limit(relatives_max))],
                 associates=[session_of(one) for one in connection.execute(below.limit(relatives_max))],
                 original=session_of(copied) if copied is not None else None,
                 coverage=coverage_rows(connection.execute(cells.order_by(REGISTERED_CELLS.c.position)).all()).parts,
-                entries=[entry_of(entry) for entry in connection.execute(entries)],
+                entries=_newest_entries(connection, newest, events_max, events_bytes_max),
+                entry_count=connection.scalar(select(func.count()).select_from(SESSION_EVENT).where(*told)) or 0,
             )
 
         return await self._database.read(read)
+
+
+def _newest_entries(connection: Connection, newest: Select[Any], events_max: int, bytes_max: int) -> list[JournalEntry]:
+    """The newest entries, in order: page by page, so that long ones beyond what is wanted are not read."""
+    entries: list[JournalEntry] = []
+    wanted = newest
+    while len(entries) < events_max and bytes_max > 0:
+        most = min(ENTRIES_PER_READ, events_max - len(entries))
+        rows = connection.execute(wanted.limit(most)).all()
+        entries += map(entry_of, rows)
+        bytes_max -= sum(len(row.payload_json or "") + len(row.message or "") for row in rows)
+        if len(rows) < most:
+            break
+        wanted = newest.where(SESSION_EVENT.c.position < rows[-1].position)
+    return entries[::-1]
 
 
 def _related(session: Session, owner_id: str | None, ids: Select[tuple[str]]) -> Select[Any]:

@@ -19,8 +19,9 @@ class TransferQueries:
     @strawberry.field(
         description=(
             "A session as one document, as it is at one moment: its fields, working memory, coverage and journal, and "
-            f"the ids of its parents and associates. At most {CELLS_MAX:,} cells, {EVENTS_MAX:,} events and "
-            f"{DOCUMENT_BYTES_MAX:,} bytes."
+            f"the ids of its parents and associates. At most {CELLS_MAX:,} cells and {DOCUMENT_BYTES_MAX:,} bytes. Of "
+            f"the journal it tells the newest events that fit, at most {EVENTS_MAX:,}, and counts the others in "
+            "`eventsOmitted`; `events` of the session tells them all."
         )
     )
     @needs(Scope.SESSION_READ)
