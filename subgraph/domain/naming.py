@@ -60,8 +60,12 @@ def is_retired_main(name: str) -> bool:
     return _RETIRED_MAIN.fullmatch(name) is not None
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that cannot be a session's.
+def check_name(name: str, *, may_be_retired_main: bool = False) -> None:
+    """Refuse a name that cannot be a session's, or that a caller cannot choose.
+
+    Args:
+        name: the name, as it is kept.
+        may_be_retired_main: whether it may be one of former main sessions, because it is not chosen but came along.
 
     Raises:
         InvalidInput: it is empty or too long, holds what cannot be seen, looks like an id, or is one that former main
@@ -76,7 +80,7 @@ def check_name(name: str) -> None:
     check_visible("displayName", name, ("displayName",))
     if looks_like_uuid(name):
         raise InvalidInput("displayName may not look like a UUID: it would be mistaken for an id", ("displayName",))
-    if is_retired_main(name):
+    if is_retired_main(name) and not may_be_retired_main:
         raise InvalidInput(
             f"names of the form {RETIRED_MAIN_PREFIX}<id> are kept for former main sessions", ("displayName",)
         )

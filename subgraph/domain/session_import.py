@@ -17,6 +17,7 @@ from subgraph.domain.errors import InvalidInput
 from subgraph.domain.expiry import DEFAULTS, ExpiryPolicy, SessionDefaults
 from subgraph.domain.ids import ID_LENGTH_MAX, SessionId, TenantId
 from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.naming import check_name, is_retired_main, normal_name
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.session_document import (
@@ -97,6 +98,8 @@ def imported(
 ) -> SessionChange:
     """A new ACTIVE session of the caller's from a document. A former main is an ordinary session, and expires like one.
 
+    Its name may be one of former main sessions: whether that is free is for who settles the name.
+
     Args:
         document: the document.
         display_name: its name, if it is not to be the document's.
@@ -110,9 +113,10 @@ def imported(
         InvalidInput: a value is malformed or beyond a limit; the path names the place in the document.
     """
     told = document.session
+    name = normal_name(told.display_name if display_name is None else display_name)
     policy = ExpiryPolicy.SLIDING if told.is_main else told.expiry_policy
     wanted = NewSession(
-        display_name=told.display_name if display_name is None else display_name,
+        display_name=None if is_retired_main(name) else name,
         data_source=told.data_source,
         type=told.type,
         version=told.version,
@@ -131,6 +135,7 @@ def imported(
     )
     try:
         title = None if told.title is None else title_by_hand(told.title)
+        check_name(name, may_be_retired_main=True)
         change = create(wanted, tenant_id, owner_id, now, defaults)
     except InvalidInput as refused:
         if display_name is not None and refused.path == ("displayName",):
@@ -143,7 +148,7 @@ def imported(
         else event
         for event in change.events
     )
-    return replace(change, created=(replace(change.created[0], title=title),), events=events)
+    return replace(change, created=(replace(change.created[0], display_name=name, title=title),), events=events)
 
 
 def _bound(count: int, limit: int, unit: str, *place: str) -> None:

@@ -46,6 +46,7 @@ class SessionLifecycle:
                 now=self.sessions.clock(),
                 data_source=data_source,
                 expected_revision=expected_revision,
+                defaults=self.sessions.defaults,
             )
 
         ended, _ = await self.sessions.change(caller, session_id, decide)
@@ -77,9 +78,12 @@ class SessionLifecycle:
         """
 
         def decide(session: Session) -> SessionChange:
-            decision = sessions.purge if purge else sessions.delete
-            now = self.sessions.clock()
-            return decision(session, actor=caller.owner_id, now=now, expected_revision=expected_revision)
+            actor, now, defaults = caller.owner_id, self.sessions.clock(), self.sessions.defaults
+            if purge:
+                return sessions.purge(session, actor=actor, now=now, expected_revision=expected_revision)
+            return sessions.delete(
+                session, actor=actor, now=now, expected_revision=expected_revision, defaults=defaults
+            )
 
         session, change = await self.sessions.change(caller, session_id, decide, includes_deleted=True)
         return Deletion(session, bool(change.purged), change.created[0] if change.created else None)

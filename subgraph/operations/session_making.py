@@ -71,8 +71,12 @@ class SessionMaking:
         name: str | None,
         name_conflict: NameConflict,
         prepare: Prepare,
+        *,
+        may_be_retired_main: bool = False,
     ) -> Session:
         """The session that is decided on under the name that the policy comes to, once per key of an operation.
+
+        Its name may be one of former main sessions as `SessionNames.settle` says.
 
         Raises:
             InvalidInput, NameTaken: as `prepare`, what it comes to, the rules and the policy on names say.
@@ -91,7 +95,9 @@ class SessionMaking:
                 return made.id
 
             if name is not None:
-                return await self.names.settle(caller, name, name_conflict, attempt)
+                return await self.names.settle(
+                    caller, name, name_conflict, attempt, may_be_retired_main=may_be_retired_main
+                )
             for _ in range(UNNAMED_ATTEMPTS_MAX):
                 try:
                     return await attempt(None, True)

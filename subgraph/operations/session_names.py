@@ -8,7 +8,7 @@ from typing import TypeVar
 from subgraph.domain.access import Caller
 from subgraph.domain.errors import NameTaken
 from subgraph.domain.ids import SessionId
-from subgraph.domain.naming import NameConflict, check_name, normal_name, numbered
+from subgraph.domain.naming import NameConflict, check_name, is_retired_main, normal_name, numbered, retired_main_name
 from subgraph.domain.session_ref import RefKind
 from subgraph.operations.session_ports import SessionDirectory, SessionStore
 
@@ -28,15 +28,35 @@ class SessionNames:
     store: SessionStore
     directory: SessionDirectory
 
-    async def settle(self, caller: Caller, name: str, policy: NameConflict, attempt: Attempt[T]) -> T:
+    async def settle(
+        self,
+        caller: Caller,
+        name: str,
+        policy: NameConflict,
+        attempt: Attempt[T],
+        *,
+        may_be_retired_main: bool = False,
+    ) -> T:
         """Commit with a name, or what the policy makes of it where another session of the tenant bears it.
+
+        Args:
+            caller: on whose behalf.
+            name: the name that is wanted.
+            policy: what to do where it is taken.
+            attempt: what commits.
+            may_be_retired_main: whether the name may be one of former main sessions, but for the one to which the
+                present main is to retire.
 
         Raises:
             NameTaken: the policy is REJECT, or all numbers are taken; the other session is named to who may see it.
             InvalidInput: no session can be called so.
         """
         name = normal_name(name)
-        check_name(name)
+        if is_retired_main(name) and may_be_retired_main:
+            main = await self.store.main_session(caller.tenant_id)
+            # No other session becomes main but one that is made as it, so none but this one's has to stay free.
+            may_be_retired_main = main is None or name != retired_main_name(main.id)
+        check_name(name, may_be_retired_main=may_be_retired_main)
         try:
             match policy:
                 case NameConflict.REJECT:

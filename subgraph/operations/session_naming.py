@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from subgraph.domain.access import Caller, require_change
 from subgraph.domain.ids import SessionId
-from subgraph.domain.naming import NameConflict, is_retired_main, normal_name
+from subgraph.domain.naming import NameConflict, normal_name
 from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.session_changes import SessionChanges
 from subgraph.operations.session_lifecycle import SessionLifecycle
@@ -66,9 +66,9 @@ class SessionNaming:
         session = (await self.sessions.store.sessions(caller.tenant_id, [session_id])).get(session_id)
         require_change(caller, session, session_id)
         assert session is not None
-        keeps_its_own = display_name is None and is_retired_main(session.display_name)
-        if keeps_its_own or session.state is not SessionState.DELETED:
-            # It comes back under a name that only it can have, or is refused: nothing is to be settled.
+        if session.state is not SessionState.DELETED:
+            # It is refused: nothing is to be settled.
             return await attempt(None, True)
         wanted = session.display_name if display_name is None else display_name
-        return await self.names.settle(caller, wanted, name_conflict, attempt)
+        keeps_its_own = display_name is None
+        return await self.names.settle(caller, wanted, name_conflict, attempt, may_be_retired_main=keeps_its_own)

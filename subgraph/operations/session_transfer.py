@@ -164,7 +164,22 @@ class SessionTransfer:
         # What is wrong in the document is found before a name is sought.
         decide(display_name)
         name = document.session.display_name if display_name is None else display_name
-        return await self.making.make(caller, "importSession", once, name, name_conflict, prepare)
+        makes = self.making.make(
+            caller,
+            "importSession",
+            once,
+            name,
+            name_conflict,
+            prepare,
+            # A former main comes in under the name it was given, as it is; who chooses a name cannot choose such a one.
+            may_be_retired_main=display_name is None,
+        )
+        try:
+            return await makes
+        except InvalidInput as refused:
+            if display_name is None and refused.path == ("displayName",):
+                raise InvalidInput(refused.message, (*SESSION_PATH, "displayName"), refused.limit) from refused
+            raise
 
     def _check_coverage(self, document: SessionDocument, coverage: Sequence[RegisteredCells]) -> None:
         for index, part in enumerate(coverage):

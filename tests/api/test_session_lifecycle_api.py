@@ -158,7 +158,9 @@ def test_a_deleted_main_is_followed_by_another_and_comes_back_as_an_ordinary_ses
     successor = done(fast_server, DELETE, id=former["id"])["newMain"]
     assert (successor["isMain"], successor["displayName"]) == (True, "main")
     assert fast_server.data(MAIN)["mainSession"]["id"] == successor["id"]
-    assert done(fast_server, RESTORE, id=former["id"])["session"]["isMain"] is False
+    restored = done(fast_server, RESTORE, id=former["id"])["session"]
+    assert (restored["isMain"], restored["ttl"]) == (False, "PT720H")
+    assert done(fast_server, EXTEND, id=former["id"], ttl="PT1H")["session"]["ttl"] == "PT1H"
     assert fast_server.data(MAIN)["mainSession"]["id"] == successor["id"]
 
 

@@ -18,6 +18,7 @@ IMPORT = """mutation($input: ImportSessionInput!) { importSession(input: $input)
     ... on SessionManagerInvalidInput { limit } ... on SessionNameTaken { conflictingId } } } }"""
 UPDATE = "mutation($input: UpdateSessionInput!) { updateSession(input: $input) { errors { message } } }"
 TITLE = "mutation($input: TitleSessionInput!) { titleSession(input: $input) { errors { message } } }"
+END = "mutation($input: EndSessionInput!) { endSession(input: $input) { errors { message } } }"
 NEW = ("id", "revision", "createdAt", "updatedAt", "lastActiveAt", "expiresAt", "displayName", "externalId")
 
 pytestmark = pytest.mark.requirement("A journal that is also the audit log; export, import, erase")
@@ -130,6 +131,30 @@ def test_main_comes_in_as_an_ordinary_session(server: RunningServer) -> None:
     answer = bring_in(server, export(server, main), displayName=f"former main {uuid4()}")
     assert answer["errors"] == []
     assert (answer["session"]["isMain"], answer["session"]["expiryPolicy"]) == (False, "SLIDING")
+
+
+def test_a_former_main_comes_in_under_its_own_name_as_the_policy_on_names_says(server: RunningServer) -> None:
+    main = server.data("{ mainSession { id } }")["mainSession"]["id"]
+    kept = export(server, main)
+    kept["session"]["displayName"] = f"main-{main}"
+    (reserved,) = bring_in(server, kept, nameConflict="ALLOW")["errors"]
+    assert (reserved["code"], reserved["path"]) == ("INVALID_INPUT", ["document", "session", "displayName"])
+    server.data(END, input={"id": main})
+    document, name = export(server, main), f"main-{main}"
+    assert (document["session"]["displayName"], document["session"]["expiryPolicy"]) == (name, "SLIDING")
+    (taken,) = bring_in(server, document)["errors"]
+    assert (taken["code"], taken["conflictingId"]) == ("NAME_TAKEN", main)
+    numbered = bring_in(server, document, nameConflict="SUFFIX")["session"]
+    assert (numbered["displayName"], numbered["expiryPolicy"]) == (f"{name}-2", "SLIDING")
+    elsewhere = f"main-{uuid4()}"
+    moved = at(document, ["session", "displayName"], elsewhere)
+    arrived = bring_in(server, moved)["session"]
+    assert arrived["displayName"] == elsewhere
+    again = export(server, arrived["id"])
+    assert again["session"]["displayName"] == elsewhere
+    assert again["session"]["ttl"] == document["session"]["ttl"]
+    (chosen,) = bring_in(server, document, displayName=f"main-{uuid4()}")["errors"]
+    assert (chosen["code"], chosen["path"]) == ("INVALID_INPUT", ["displayName"])
 
 
 def test_associates_that_are_not_there_stay_behind(server: RunningServer) -> None:

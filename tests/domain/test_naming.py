@@ -92,6 +92,12 @@ def test_names_that_cannot_be_are_refused(name: str) -> None:
     assert len(refused.value.message) < 300
 
 
+def test_a_name_of_a_former_main_is_none_that_a_caller_chooses_and_may_come_along() -> None:
+    with pytest.raises(InvalidInput):
+        check_name(retired_main_name(AN_ID))
+    check_name(retired_main_name(AN_ID), may_be_retired_main=True)
+
+
 @pytest.mark.parametrize("name", ["x", "x" * DISPLAY_NAME_LENGTH_MAX, "main", "main-2", "main-track", AN_ID[:-1], "雪"])
 def test_other_names_are_accepted(name: str) -> None:
     check_name(name)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from subgraph.domain import journal
 from subgraph.domain.errors import IllegalState, InvalidInput, NotFound, RevisionConflict, SessionExpired
-from subgraph.domain.expiry import TTL_MAX, ExpiryPolicy
+from subgraph.domain.expiry import TTL_MAX, ExpiryPolicy, SessionDefaults
 from subgraph.domain.ids import TenantId
 from subgraph.domain.journal import SessionEventType
 from subgraph.domain.new_session import NewSession
@@ -267,6 +267,21 @@ def test_a_restored_former_main_is_an_ordinary_session() -> None:
     restored = after(restore(former, actor="bob", now=NOW + HOUR))
     assert (restored.is_main, restored.state) == (False, ACTIVE)
     assert delete(restored, actor="bob", now=NOW + HOUR).created == ()
+
+
+@pytest.mark.requirement("A tenant always has a `main`: made on its first contact")
+@pytest.mark.parametrize("decision", [end, delete])
+def test_a_former_main_lives_by_the_defaults_of_ordinary_sessions(decision: Callable[..., SessionChange]) -> None:
+    former = after(decision(main(), actor="bob", now=NOW, defaults=SessionDefaults(ttl=HOUR)))
+    assert (former.expiry_policy, former.ttl, former.expires_at) == (ExpiryPolicy.SLIDING, HOUR, NOW + HOUR)
+
+
+def test_the_time_of_a_restored_former_main_starts_anew_and_can_be_extended() -> None:
+    former = after(delete(main(), actor="bob", now=NOW, defaults=SessionDefaults(ttl=HOUR)))
+    restored = after(restore(former, actor="bob", now=NOW + 5 * HOUR))
+    assert (restored.state, restored.expires_at) == (ACTIVE, NOW + 6 * HOUR)
+    extended = after(extend(restored, 3 * HOUR, actor="bob", now=NOW + 5 * HOUR))
+    assert (extended.ttl, extended.expires_at) == (3 * HOUR, NOW + 8 * HOUR)
 
 
 # ── The table ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from subgraph.domain.errors import IllegalState, InvalidInput, NotFound, RevisionConflict, SessionExpired
-from subgraph.domain.expiry import ExpiryPolicy, check_ttl, expiry_of
+from subgraph.domain.expiry import DEFAULTS, ExpiryPolicy, SessionDefaults, check_ttl, expiry_of
 from subgraph.domain.journal import SessionEvent, SessionEventType, tell
 from subgraph.domain.naming import check_name, normal_name, retired_main_name
 from subgraph.domain.new_session import TEXT_LENGTH_MAX
@@ -77,11 +77,18 @@ def active(session: Session, now: datetime) -> Session:
 
 
 def end(
-    session: Session, *, actor: str, now: datetime, data_source: str | None = None, expected_revision: int | None = None
+    session: Session,
+    *,
+    actor: str,
+    now: datetime,
+    data_source: str | None = None,
+    expected_revision: int | None = None,
+    defaults: SessionDefaults = DEFAULTS,
 ) -> SessionChange:
     """End a session. A second end changes nothing and announces nothing.
 
-    An ended main hands its place on: its successor is created by the same change, and takes over the name.
+    An ended main hands its place on: its successor is created by the same change, and takes over the name. What it was
+    is an ordinary session from now on, with the `defaults` of one.
 
     Raises:
         InvalidInput: `data_source` is given and is not the session's.
@@ -95,7 +102,8 @@ def end(
     check_revision(session, expected_revision)
     require_active(as_of(session, now), ("id",))
     ended = replace(_move(session, SessionState.ENDED), ended_at=now, stopped_at=now)
-    return _stopped(session, ended, actor, now, (tell(session, SessionEventType.SESSION_ENDED, actor, now),))
+    told = (tell(session, SessionEventType.SESSION_ENDED, actor, now),)
+    return _stopped(session, ended, actor, now, told, defaults)
 
 
 def expire(session: Session, now: datetime) -> SessionChange:
@@ -130,7 +138,14 @@ def extend(
     return changed(session, after, now, (*events, tell(session, event_type, actor, now, payload=payload)))
 
 
-def delete(session: Session, *, actor: str, now: datetime, expected_revision: int | None = None) -> SessionChange:
+def delete(
+    session: Session,
+    *,
+    actor: str,
+    now: datetime,
+    expected_revision: int | None = None,
+    defaults: SessionDefaults = DEFAULTS,
+) -> SessionChange:
     """Hide a session until it is restored or retention ends. A second deletion changes nothing and announces nothing.
 
     A deleted main hands its place on, as one that is ended does.
@@ -143,7 +158,7 @@ def delete(session: Session, *, actor: str, now: datetime, expected_revision: in
     check_revision(session, expected_revision)
     lapsed, events = _lapsed(session, now)
     deleted = replace(_move(lapsed, SessionState.DELETED), deleted_at=now, deleted_by=actor, stopped_at=now)
-    return _stopped(session, deleted, actor, now, (*events, _told_deleted(lapsed, actor, now)))
+    return _stopped(session, deleted, actor, now, (*events, _told_deleted(lapsed, actor, now)), defaults)
 
 
 def purge(session: Session, *, actor: str | None, now: datetime, expected_revision: int | None = None) -> SessionChange:
@@ -187,7 +202,7 @@ def restore(
     name = session.display_name
     if display_name is not None:
         name = normal_name(display_name)
-        check_name(name)
+        check_name(name, may_be_retired_main=name == session.display_name)
     target = _state_before_deletion(session, now)
     there = replace(_move(session, target), deleted_at=None, deleted_by=None, stopped_at=now)
     restored = replace(there, display_name=name, holds_name=holds_name)
@@ -211,12 +226,21 @@ def _lapsed(session: Session, now: datetime) -> tuple[Session, Told]:
     return expired, (tell(session, SessionEventType.SESSION_EXPIRED, None, now),)
 
 
-def _stopped(session: Session, after: Session, actor: str, now: datetime, events: Told) -> SessionChange:
-    """The change that stops a session; a main is followed by another one in the same change."""
+def _stopped(
+    session: Session, after: Session, actor: str, now: datetime, events: Told, defaults: SessionDefaults
+) -> SessionChange:
+    """The change that stops a session; a main is followed by another one in the same change, and is ordinary itself."""
     if not session.is_main:
         return changed(session, after, now, events)
     successor = succeed_main(session, actor, now)
-    retired = replace(after, is_main=False, display_name=retired_main_name(session.id))
+    retired = replace(
+        after,
+        is_main=False,
+        display_name=retired_main_name(session.id),
+        expiry_policy=ExpiryPolicy.SLIDING,
+        ttl=defaults.ttl,
+        expires_at=expiry_of(ExpiryPolicy.SLIDING, defaults.ttl, now),
+    )
     stopped = changed(session, retired, now, events + successor.events)
     return replace(stopped, created=successor.created)
 
