@@ -20,6 +20,7 @@ from subgraph.api.local_only import LocalOnly
 from subgraph.api.schema import make_schema
 from subgraph.domain.access import Scope as CallerScope
 from subgraph.door import DoorKeeper
+from subgraph.logs import begin_logging
 from subgraph.settings import Settings
 from subgraph.wiring.process import Process, running
 
@@ -29,7 +30,9 @@ def create_worker_app() -> Starlette:
     parent = multiprocessing.parent_process()
     if parent is not None and sys.platform == "linux" and (why_not := tie_to_parent(parent.pid or 0)):
         sys.exit(why_not)
-    return create_app(Settings.from_environment())
+    settings = Settings.from_environment()
+    begin_logging(settings.log_level)
+    return create_app(settings)
 
 
 def create_app(settings: Settings) -> Starlette:

@@ -1,12 +1,12 @@
 """Owns the command `session-manager`: its subcommands, their options, and one clear line when something is wrong."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import click
 
 from subgraph import __version__
+from subgraph.logs import LEVELS, begin_logging
 from subgraph.settings import PREFIX, BadSetting, Settings
 
 
@@ -30,7 +30,7 @@ def main() -> None:
 @_option("migrate_on_start", bool, "Whether to bring the database to this version's schema; default true.")
 @_option("workers", int, "Server processes; default 1.")
 @_option("access_token", str, "Secret that every request must show as a bearer token.")
-@_option("log_level", click.Choice(["debug", "info", "warning", "error"]), "How much is logged; default warning.")
+@_option("log_level", click.Choice(LEVELS), "How much is logged; default warning.")
 def serve(**given: Any) -> None:
     """Serve the subgraph, with GraphiQL at /graphql. Every option is also an environment variable."""
     settings = _settings(given)  # before the rest is imported: what is wrong is told at once
@@ -122,5 +122,5 @@ def _settings(given: dict[str, Any]) -> Settings:
         settings = Settings.from_environment(chosen={name: value for name, value in given.items() if value is not None})
     except BadSetting as error:
         raise click.ClickException(str(error)) from error
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_logging(settings.log_level)
     return settings
