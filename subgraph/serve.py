@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from subgraph.adapters.data_directory import DataDirectory, DataDirectoryHeld, DataDirectoryUnusable
 from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
@@ -21,11 +19,11 @@ from subgraph.api.websocket import WEBSOCKET_MESSAGE_BYTES_MAX
 from subgraph.app import create_app
 from subgraph.door import check_keys
 from subgraph.settings import Settings
+from subgraph.stop_signals import hear_stop_signals, ignore_stop_signals, stopped_by_signals
+from subgraph.workers import Workers
 
 STOP_SECONDS = 1
 """How long open requests may take to finish after Ctrl-C; sockets are closed at once."""
-WORKER_SILENT_SECONDS_MAX = 30
-"""A worker that is silent for longer is replaced; on a busy machine starting up alone can take several seconds."""
 LISTEN_BACKLOG = 2048
 
 
@@ -34,7 +32,7 @@ class CannotServe(Exception):
 
 
 def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
-    """Serve until Ctrl-C or SIGTERM.
+    """Serve until Ctrl-C, SIGTERM, or the terminal is closed; then this process hears none of them any more.
 
     Args:
         settings: what is set; embedded stores stand in for URLs that are not.
@@ -47,7 +45,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         check_keys(settings)
     except KeyFileUnusable as error:
         raise CannotServe(str(error)) from error
-    with _terminating_as_interrupt(), contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as cleanups:
+    with stopped_by_signals(), contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as cleanups:
         listener = cleanups.enter_context(contextlib.closing(_listen(settings)))
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -125,15 +123,13 @@ def _run(settings: Settings, listener: socket.socket, announce: Callable[[], Non
         access_log=False,
         ws_max_size=WEBSOCKET_MESSAGE_BYTES_MAX,
         timeout_graceful_shutdown=STOP_SECONDS,
-        timeout_worker_healthcheck=WORKER_SILENT_SECONDS_MAX,
         lifespan="on",
     )
     if settings.workers == 1:
         _Server(config, announce).run(sockets=[listener])
         return
     os.environ.update(settings.to_environment())
-    announce()
-    Multiprocess(config, sockets=[listener]).run()
+    Workers(config, listener, announce).run()
 
 
 class _Server(uvicorn.Server):
@@ -151,24 +147,13 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """End the server, and nothing else, on Ctrl-C and SIGTERM."""
-        former = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+        """End the server, and nothing else, when asked to; asked again, it goes on ending in order."""
+
+        def end(*_: object) -> None:
+            self.should_exit = True
+
+        hear_stop_signals(end)
         try:
             yield
         finally:
-            for one, handler in former.items():
-                signal.signal(one, handler)
-
-
-@contextlib.contextmanager
-def _terminating_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends like Ctrl-C wherever it comes, also before and after the server runs."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    former = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
+            ignore_stop_signals()

@@ -7,6 +7,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -39,7 +41,15 @@ def is_running(pid: int) -> bool:
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture(autouse=True)
+def _terminal_is_heard() -> Iterator[None]:
+    """Who runs the tests in the background may have had them ignore it, and so would those they start."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, former)
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_ends_by_a_signal_with_everything_it_started(tmp_path: Path, by: signal.Signals) -> None:
     with server_by_command(tmp_path / "data") as server:
         children = children_of(server.process.pid)
@@ -47,6 +57,56 @@ def test_it_ends_by_a_signal_with_everything_it_started(tmp_path: Path, by: sign
         server.stop(by)
         assert server.process.returncode == 0
         assert not any(map(is_running, children))
+
+
+@pytest.mark.parametrize("pause_seconds", [0.1, 0.6])
+def test_asked_twice_to_end_it_goes_on_ending_in_order(tmp_path: Path, pause_seconds: float) -> None:
+    with server_by_command(tmp_path / "data") as server:
+        children = children_of(server.process.pid)
+        server.process.send_signal(signal.SIGINT)
+        time.sleep(pause_seconds)
+        server.stop(signal.SIGINT)
+        assert server.process.returncode == 0
+        assert not any(map(is_running, children))
+    assert "Traceback" not in (tmp_path / "data.log").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what its processes are")
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_workers_that_are_just_starting_end_with_the_terminal_without_a_word(
+    tmp_path: Path, by: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "subgraph", "serve", "--port", "0", "--workers", "2"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--data-dir", str(tmp_path / "data")],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+    def workers() -> list[int]:
+        said = {pid: Path(f"/proc/{pid}/cmdline") for pid in children_of(process.pid)}
+        return [pid for pid, line in said.items() if b"spawn_main" in line.read_bytes()]
+
+    try:
+        children = until(lambda: len(found := workers()) == 2 and found, "two workers are started")
+        # As a terminal does, to all that belongs to it.
+        os.killpg(process.pid, by)
+        assert process.wait(SECONDS_MAX) == 0
+        assert not any(map(is_running, children))
+        assert [one for one in (tmp_path / "log").read_text().splitlines() if "Serving this machine" not in one] == []
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_workers_log_as_the_first_process_does_and_the_address_is_told_when_one_of_them_serves(tmp_path: Path) -> None:
+    with server_by_command(tmp_path / "data", "--workers", "2", "--log-level", "info"):
+        said = (tmp_path / "data.log").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\d \S+ INFO subgraph\.operations\.leadership: \S+ leads fleet", said, re.MULTILINE)
+    assert "Application startup complete" in said.partition("GraphiQL: ")[0]
 
 
 def test_killed_hard_it_leaves_no_process_and_the_directory_free(tmp_path: Path) -> None:
