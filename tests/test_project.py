@@ -254,7 +254,7 @@ def test_a_skipped_test_fails_continuous_integration(tmp_path: Path, body: str, 
     (tmp_path / "test_it.py").write_text(f"import pytest\n\ndef test_other(): pass\n\ndef test_it(): {body}\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no_skips", "-c", os.devnull, "--rootdir", tmp_path, tmp_path],
-        env=os.environ | {"PYTHONPATH": str(PROJECT / ".ci"), "PYTEST_ADDOPTS": ""},
+        env=os.environ | {"PYTHONPATH": str(PROJECT / ".ci"), "PYTEST_ADDOPTS": "--disable-plugin-autoload"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
