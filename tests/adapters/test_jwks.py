@@ -40,13 +40,13 @@ async def keys_of(endpoint: Endpoint, clock: Clock | None = None) -> AsyncIterat
 
 
 async def until_asked(endpoint: Endpoint, times: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while endpoint.asked < times:
             await asyncio.sleep(0.01)
 
 
 async def until_withdrawn(keys: Jwks, key_id: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with contextlib.suppress(NotAdmitted):
             while await keys.key("RS256", key_id):
                 await asyncio.sleep(0.01)

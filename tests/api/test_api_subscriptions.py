@@ -191,9 +191,9 @@ def test_the_fleet_is_told_at_once_and_after_every_cycle(server: RunningServer) 
 def test_a_socket_survives_a_syntax_error_of_one_operation(server: RunningServer) -> None:
     with socket_to(server.websocket_url) as socket:
         socket.send(json.dumps({"id": "a", "type": "subscribe", "payload": {"query": "{ nonsense"}}))
-        assert json.loads(socket.recv(10))["type"] == "error"
+        assert json.loads(socket.recv(30))["type"] == "error"
         socket.send(json.dumps({"id": "b", "type": "subscribe", "payload": {"query": "{ fleet { id } }"}}))
-        assert json.loads(socket.recv(10))["payload"] == {"data": {"fleet": {"id": "default"}}}
+        assert json.loads(socket.recv(30))["payload"] == {"data": {"fleet": {"id": "default"}}}
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_message_that_is_none_closes_its_own_socket_with_4400(server: RunningS
     with socket_to(server.websocket_url) as socket:
         socket.send(message)
         with pytest.raises(ConnectionClosedError) as closed:
-            socket.recv(10)
+            socket.recv(30)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4400
     assert server.http.get("/healthz").status_code == 200

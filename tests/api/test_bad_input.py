@@ -275,7 +275,7 @@ def test_a_socket_that_asks_with_what_are_no_variables_or_no_name_is_told_so(
         asked = {"query": "query A($n: Int! = 1) { sessions(first: $n) { totalCount } }", **payload}
         socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": asked}))
         with pytest.raises(ConnectionClosedError) as closed:
-            socket.recv(10)
+            socket.recv(30)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4400
     assert "variables" in closed.value.rcvd.reason

@@ -45,4 +45,4 @@ def test_a_page_from_elsewhere_opens_no_websocket(server: RunningServer) -> None
     assert refused.value.response.status_code == 403
     with websocket_client.connect(url, origin=Origin(server.url), subprotocols=[PROTOCOL]) as own:
         own.send(json.dumps({"type": "connection_init"}))
-        assert json.loads(own.recv(5))["type"] == "connection_ack"
+        assert json.loads(own.recv(30))["type"] == "connection_ack"

@@ -256,7 +256,7 @@ def test_a_pinned_tile_goes_to_its_pod_and_stays_until_it_is_unpinned(own_server
             report(heir)
             return tile in {term["tileId"] for term in heir.terms() if term["state"] == "ACTIVE"}
 
-        until(has_moved, "the tile has gone to its pin", 20)
+        until(has_moved, "the tile has gone to its pin")
         told = server.data(EXPLAIN, id=tile)["tile"]
         assert told["assignment"] == {"podId": heir.id, "pinned": True}
         by_pod = {candidate["pod"]["id"]: candidate for candidate in told["explanation"]["candidates"]}

@@ -48,7 +48,7 @@ def steps(view: FleetView, after_version: int | None = None) -> AsyncGenerator[P
 
 
 async def step(told: AsyncIterator[PodAssignmentChange]) -> tuple[PodAssignmentChangeKind, int, int | None, set[str]]:
-    change = await asyncio.wait_for(anext(told), 10)
+    change = await asyncio.wait_for(anext(told), 30)
     terms = {f"{one.epoch} {one.state.value}" for one in change.assignments}
     return change.kind, change.version, change.previous_version, terms
 
@@ -106,7 +106,7 @@ async def test_what_a_snapshot_has_told_is_not_told_again(live: ScriptedLive, vi
     await begin_anew(live, 20, {T1: tile(owner=held(A, 7))})
     live.tell(FleetChange(20, 21, {T2: tile(owner=held(A, 15))}))
     live.tell(FleetChange(21, 22, {T2: tile(owner=held(B, 16))}))
-    await view.caught_up(22, timeout_seconds=5)
+    await view.caught_up(22, timeout_seconds=30)
     assert await step(told) == (SNAPSHOT, 22, None, {"7 ACTIVE"})
     live.tell(FleetChange(22, 23, {T1: tile(owner=held(B, 17), draining=held(A, 7))}))
     assert await step(told) == (CHANGES, 23, 22, {"7 DRAINING"})

@@ -396,5 +396,5 @@ def test_a_hot_tile_splits_by_itself(tmp_path: Path) -> None:
             world.pod.heartbeat()
             return world.tile_ids() == world.children
 
-        until(has_split, "the tile has split", 20)
+        until(has_split, "the tile has split")
         assert {one["reason"] for one in world.pod.terms() if one["state"] == "ACTIVE"} == {"TILE_SPLIT"}

@@ -133,7 +133,7 @@ async def test_a_pod_that_leaves_waits_for_its_tiles_to_go() -> None:
         await eventually(lambda: manager.heartbeats > heartbeats + 2, "it goes on renewing")
         assert not running.done()
         manager.tell(change(2, 1, a_1="DRAINING"))
-        await asyncio.wait([running], timeout=5)
+        await asyncio.wait([running], timeout=30)
         assert running.done()
         running.result()
         assert manager.acknowledged[-1] == ("a", 1, "RELEASED")
@@ -150,7 +150,7 @@ async def test_a_pod_stops_when_told_to_also_in_the_moment_its_lease_is_lost(tur
         for _ in range(turns):
             await asyncio.sleep(0)
         running.cancel()
-        done, _ = await asyncio.wait([running], timeout=5)
+        done, _ = await asyncio.wait([running], timeout=30)
         assert done
         assert len(manager.registered) == 1
 

@@ -132,7 +132,7 @@ async def test_a_refusal_in_redis_ends_the_instance_as_one_of_the_session_manage
     one = renewal(manager, link, clock)
     for work in (one.renewals(), one.reports(lambda: [LOAD], 0.01)):
         with pytest.raises(LeaseRefused):
-            await asyncio.wait_for(work, 5)
+            await asyncio.wait_for(work, 30)
 
 
 async def test_reports_go_by_the_link_and_by_the_session_manager_while_it_is_away(

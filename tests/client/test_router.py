@@ -109,7 +109,7 @@ async def router(feed: Feed, clock: Clock) -> AsyncIterator[Router]:
     """A router that has been told all routes."""
     async with running(feed, clock) as router:
         feed.tell(FIRST)
-        await router.wait_for(lambda one: one.is_in_touch, 5)
+        await router.wait_for(lambda one: one.is_in_touch, 30)
         yield router
 
 
@@ -122,7 +122,7 @@ async def test_before_everything_is_told_nothing_is_known(feed: Feed, clock: Clo
             await asyncio.sleep(0)
         assert router.route_of(TILE_A) == NoRoute(Why.OUT_OF_TOUCH, TILE_A)
         feed.tell(batch(route(TILE_B, "two", 8)))
-        await router.wait_for(lambda one: one.is_in_touch, 5)
+        await router.wait_for(lambda one: one.is_in_touch, 30)
         assert router.route_at(*AT_A) == Route(TILE_A, "one", 7)
         assert router.route_at(*AT_B) == Route(TILE_B, "two", 8)
 
@@ -138,7 +138,7 @@ async def test_a_place_a_cell_and_a_tile_have_a_route_or_the_reason_why_not(rout
 
 async def test_changes_are_followed(router: Router, feed: Feed) -> None:
     feed.tell(batch(route(TILE_B, "two", 9, is_at_work=False), removed=(TILE_A,)))
-    await router.wait_for(lambda one: isinstance(one.route_at(*AT_B), Route), 5)
+    await router.wait_for(lambda one: isinstance(one.route_at(*AT_B), Route), 30)
     assert router.route_at(*AT_B) == Route(TILE_B, "two", 9, is_at_work=False)
     assert router.route_at(*AT_A) == NoRoute(Why.OUTSIDE)
 
@@ -153,7 +153,7 @@ async def test_what_was_told_is_believed_for_so_long_and_a_sign_of_life_renews_i
     assert router.route_at(*AT_A) == NoRoute(Why.OUT_OF_TOUCH)
     assert router.tile_at(*AT_A) == NoRoute(Why.OUT_OF_TOUCH)
     clock.seconds -= 0.001
-    await router.wait_for(lambda one: one.behind_seconds == 0, 5)
+    await router.wait_for(lambda one: one.behind_seconds == 0, 30)
     clock.seconds += LEASE_SECONDS
     assert router.is_in_touch
 
@@ -165,7 +165,7 @@ async def test_it_knows_how_far_behind_it_is_and_the_session_managers_own_lag_co
     clock.seconds += 2
     assert router.behind_seconds == 2
     feed.tell(batch(lag_ms=1_500))
-    await router.wait_for(lambda one: one.behind_seconds == 1.5, 5)
+    await router.wait_for(lambda one: one.behind_seconds == 1.5, 30)
     clock.seconds += LEASE_SECONDS - 1.5
     assert router.is_in_touch
     clock.seconds += 0.001
@@ -180,12 +180,12 @@ async def test_a_session_manager_that_is_behind_what_was_told_before_is_not_beli
     router: Router, feed: Feed
 ) -> None:
     feed.tell(batch(route(TILE_A, "two", 12), version=12), Unreachable("to the next replica"))
-    await router.wait_for(lambda one: one.route_at(*AT_A) == Route(TILE_A, "two", 12), 5)
+    await router.wait_for(lambda one: one.route_at(*AT_A) == Route(TILE_A, "two", 12), 30)
     feed.tell(batch(route(TILE_A, "one", 7), begins=True, version=11))
     await eventually(lambda: feed.subscriptions == 3, "it follows anew")
     assert router.route_at(*AT_A) == Route(TILE_A, "two", 12)
     feed.tell(batch(route(TILE_A, "two", 12), begins=True, version=12))
-    await router.wait_for(lambda one: one.route_of(TILE_B) == NoRoute(Why.OUTSIDE), 5)
+    await router.wait_for(lambda one: one.route_of(TILE_B) == NoRoute(Why.OUTSIDE), 30)
     assert router.route_at(*AT_A) == Route(TILE_A, "two", 12)
 
 
@@ -194,7 +194,7 @@ async def test_an_interruption_that_is_shorter_disturbs_nothing(router: Router, 
     await eventually(lambda: feed.subscriptions == 2, "it follows anew")
     assert router.route_at(*AT_A) == Route(TILE_A, "one", 7)
     feed.tell(batch(route(TILE_A, "two", 9), begins=True))
-    await router.wait_for(lambda one: one.route_at(*AT_A) == Route(TILE_A, "two", 9), 5)
+    await router.wait_for(lambda one: one.route_at(*AT_A) == Route(TILE_A, "two", 9), 30)
     # What the new beginning does not contain is gone.
     assert router.route_at(*AT_B) == NoRoute(Why.OUTSIDE)
 
@@ -207,7 +207,7 @@ async def test_after_a_pause_what_waited_in_the_socket_is_not_believed(
     await eventually(lambda: feed.subscriptions == 2, "it follows anew")
     assert router.route_at(*AT_B) == NoRoute(Why.OUT_OF_TOUCH)
     feed.tell(FIRST)
-    await router.wait_for(lambda one: one.is_in_touch, 5)
+    await router.wait_for(lambda one: one.is_in_touch, 30)
     assert router.route_at(*AT_B) == NoRoute(Why.UNOWNED, TILE_B)
 
 
@@ -224,10 +224,10 @@ async def test_an_owner_that_refuses_is_asked_no_more_until_a_higher_epoch_is_to
     router.refuse(found)
     assert router.route_at(*AT_A) == NoRoute(Why.MOVING, TILE_A)
     feed.tell(batch(route(TILE_A, "one", 7), route(TILE_B, "one", 3)))
-    await router.wait_for(lambda one: isinstance(one.route_at(*AT_B), Route), 5)
+    await router.wait_for(lambda one: isinstance(one.route_at(*AT_B), Route), 30)
     assert router.route_at(*AT_A) == NoRoute(Why.MOVING, TILE_A)
     feed.tell(batch(route(TILE_A, "two", 9)))
-    await router.wait_for(lambda one: one.route_at(*AT_A) == Route(TILE_A, "two", 9), 5)
+    await router.wait_for(lambda one: one.route_at(*AT_A) == Route(TILE_A, "two", 9), 30)
 
 
 async def test_a_sink_that_knows_a_newer_epoch_refuses_all_below_it(router: Router, feed: Feed) -> None:
@@ -236,16 +236,16 @@ async def test_a_sink_that_knows_a_newer_epoch_refuses_all_below_it(router: Rout
     router.refuse(found, newer_epoch=12)
     for told in (route(TILE_A, "two", 9), route(TILE_A, None, None)):
         feed.tell(batch(told, removed=(TILE_B,)), batch(route(TILE_B, "one", 3)))
-        await router.wait_for(lambda one: isinstance(one.route_at(*AT_B), Route), 5)
+        await router.wait_for(lambda one: isinstance(one.route_at(*AT_B), Route), 30)
         assert router.route_at(*AT_A) in (NoRoute(Why.MOVING, TILE_A), NoRoute(Why.UNOWNED, TILE_A))
     feed.tell(batch(route(TILE_A, "three", 12)))
-    await router.wait_for(lambda one: one.route_at(*AT_A) == Route(TILE_A, "three", 12), 5)
+    await router.wait_for(lambda one: one.route_at(*AT_A) == Route(TILE_A, "three", 12), 30)
 
 
 async def test_a_session_that_is_not_there_ends_it(feed: Feed, clock: Clock) -> None:
     feed.tell(CallRefused("no such session"))
     with pytest.raises(CallRefused):
-        await asyncio.wait_for(Router("session", feed.follow, clock=clock).run(), 5)
+        await asyncio.wait_for(Router("session", feed.follow, clock=clock).run(), 30)
 
 
 async def test_waiting_is_bounded(router: Router) -> None:

@@ -56,7 +56,7 @@ async def owner(live: RedisLiveFleet, leadership: Leadership) -> PodLease:
 
 
 async def read(readings: AsyncIterator[LoadReading]) -> LoadReading:
-    return await asyncio.wait_for(anext(readings), 5)
+    return await asyncio.wait_for(anext(readings), 30)
 
 
 def told(reading: LoadReading) -> list[tuple[str, str, float]]:

@@ -54,7 +54,7 @@ async def test_loads_are_read_as_they_were_handed_in(
 ) -> None:
     (other,) = tile_ids(1, type(SESSION)("other"))
     assert await fleet_redis.report(A, "t", 5, [LOADS[0], TileLoad(other, 1, 9.0), LOADS[1]])
-    reading = await asyncio.wait_for(anext(live.follow_loads()), 5)
+    reading = await asyncio.wait_for(anext(live.follow_loads()), 30)
     columns = reading.columns
     assert reading.malformed == 0
     assert [columns.session_ids[code] for code in columns.session.tolist()] == ["session", "session", "other"]
@@ -71,7 +71,7 @@ async def test_the_largest_report_is_taken_and_a_larger_one_is_refused_unsent(
 ) -> None:
     loads = [TileLoad(T1, 7, 1.0)] * LOADS_PER_REPORT_MAX
     assert await fleet_redis.report(A, "t", 0, loads)
-    reading = await asyncio.wait_for(anext(live.follow_loads()), 5)
+    reading = await asyncio.wait_for(anext(live.follow_loads()), 30)
     assert (reading.columns.cells.size, reading.malformed) == (LOADS_PER_REPORT_MAX, 0)
     with pytest.raises(CallRefused, match="at most 10,000 loads"):
         await fleet_redis.report(A, "t", 0, [*loads, *LOADS])

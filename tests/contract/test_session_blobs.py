@@ -193,13 +193,13 @@ async def test_every_fence_is_announced_with_its_number_and_whoever_asks_is_told
     before = await blobs.standing()
     pubsub = client.pubsub(ignore_subscribe_messages=True)
     await pubsub.subscribe(blobs.channel)
-    await pubsub.get_message(timeout=5)
+    await pubsub.get_message(timeout=30)
     for token in ("first", "second"):
         await blobs.fence(keys, token)
     heard: list[Announcement] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(heard) < 2:
-            message = await pubsub.get_message(timeout=5)
+            message = await pubsub.get_message(timeout=30)
             if message is not None:
                 heard.append(msgspec.msgpack.decode(message["data"], type=Announcement))
     await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped

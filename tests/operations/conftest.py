@@ -67,7 +67,7 @@ async def add_tiles(process: FleetProcess, count: int) -> list[TileId]:
     ids = tile_ids(count)
     process.register.coverage.note(ids)
     committed = await process.live.commit(None, [TileWrite(one, 0, TileRecord(TENANT)) for one in ids])
-    await process.view.caught_up(committed.version, timeout_seconds=5)
+    await process.view.caught_up(committed.version, timeout_seconds=30)
     return ids
 
 

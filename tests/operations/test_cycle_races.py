@@ -49,7 +49,7 @@ async def write(process: FleetProcess, **changes: Any) -> None:
         writes.append(TileWrite(tile, found.version if found else 0, record))
     committed = await process.live.commit(None, writes)
     assert not committed.tile_conflicts
-    await process.view.caught_up(committed.version, timeout_seconds=5)
+    await process.view.caught_up(committed.version, timeout_seconds=30)
 
 
 async def about_to_cut_over(start: Starts, make_pod: MakesPod) -> tuple[FleetProcess, InterruptedLive, TileId]:

@@ -98,7 +98,7 @@ async def shown(history: History) -> dict[int, tuple[AssignmentState, int | None
 
 async def become(live: ScriptedLive, view: FleetView, version: int, record: TileRecord | None) -> None:
     live.tell(FleetChange(live.published_version, version, {T1: record}))
-    await view.caught_up(version, timeout_seconds=5)
+    await view.caught_up(version, timeout_seconds=30)
 
 
 # ── What lives is told as it lives ────────────────────────────────────────────────────────────────────────────────
@@ -131,7 +131,7 @@ async def test_a_process_that_saw_a_term_end_tells_how_before_it_is_recorded(
     await recorded.record([fact(7, ACTIVE)])
     await become(live, view, 11, tile(owner=held(B, 9), draining=held(A, 7)))
     live.tell(FleetChange(11, 12, {T1: tile(owner=held(B, 9))}, at_ms=4_000))
-    await view.caught_up(12, timeout_seconds=5)
+    await view.caught_up(12, timeout_seconds=30)
     assert (await shown(History(recorded, view, recent)))[7] == (RELEASED, 4_000)
     collecting.cancel()
     await asyncio.wait([collecting])

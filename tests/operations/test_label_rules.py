@@ -57,7 +57,7 @@ async def test_a_fleet_takes_only_so_many_distinct_sets_and_known_ones_for_ever(
     writes = [TileWrite(one, 0, TileRecord(TENANT, required={"n": str(n)})) for n, one in enumerate(ids)]
     for first in range(0, len(writes), TILES_PER_COMMIT_MAX):
         committed = await process.live.commit(None, writes[first : first + TILES_PER_COMMIT_MAX])
-    await process.view.caught_up(committed.version, timeout_seconds=5)
+    await process.view.caught_up(committed.version, timeout_seconds=30)
     label_rules = rules(process)
     label_rules.check_room({"n": "7"}, {}, ("at",))
     label_rules.check_room({}, {"n": "7"}, ("at",))

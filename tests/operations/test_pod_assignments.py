@@ -47,7 +47,7 @@ def follow(view: FleetView, token: str | None = "t", after: int | None = None) -
 
 async def step(steps: Steps) -> tuple[int, int | None, list[int]]:
     """The next step: its version, the one before, and the epochs it tells of."""
-    told = await asyncio.wait_for(anext(steps), 5)
+    told = await asyncio.wait_for(anext(steps), 30)
     assert told.is_snapshot == (told.previous_version is None)
     return told.version, told.previous_version, [change.term.epoch for change in told.terms]
 
@@ -101,7 +101,7 @@ async def test_an_instance_that_is_over_hears_of_no_further_term(
         # In one stretch, as a process that lags sees it: the terms of the next instance are already there.
         live.tell(FleetChange(10, 11, {T2: tile(owner=term(A, 9))}))
         live.tell(FleetChange(11, 12, {}, {A: record}))
-        await view.caught_up(12, timeout_seconds=5)
+        await view.caught_up(12, timeout_seconds=30)
         with pytest.raises(LeaseLost) as over:
             await step(steps)
         assert over.value.superseded is superseded

@@ -100,7 +100,7 @@ async def test_a_plan_is_stale_when_one_of_its_tiles_has_changed_and_says_which(
     with pytest.raises(PlanStale) as stale:
         await by_hand.apply(plan.id, None)
     assert (stale.value.changed_tile_ids, stale.value.changed_pod_ids) == ((moved,), ())
-    _, fleet = await process.view.observe(timeout_seconds=5)
+    _, fleet = await process.view.observe(timeout_seconds=30)
     assert {one for one, owner in owners(fleet).items() if owner == B} == {moved}
     assert not fleet.tiles.next
 

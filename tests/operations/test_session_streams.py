@@ -45,7 +45,7 @@ async def test_a_reader_that_falls_behind_gets_what_waits_and_then_the_cursor_to
     await world.tick(session, 1)
     told = await asking
     await world.tick(session, more)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while world.process.feed.position < 2 + more:
             await asyncio.sleep(0.005)
     told += await first_of(stream, ENTRIES_BUFFERED_MAX)

@@ -128,7 +128,7 @@ async def split_by_hand(process: FleetProcess, tile: TileId) -> None:
     plan = plan_by_hand("by-hand", fleet.version, process.view.now_ms(), splits=(split_of(fleet, tile),))
     await process.live.keep_plan(plan)
     await Rebalancing(process.live, process.view, BY_HAND).apply(plan.id, None)
-    await process.view.observe(timeout_seconds=5)
+    await process.view.observe(timeout_seconds=30)
 
 
 async def one_owned_tile(

@@ -106,7 +106,7 @@ def ended(tenant_id: TenantId = TENANT) -> Session:
 async def give_tiles(process: FleetProcess, session: Session, count: int = 3) -> None:
     writes = [TileWrite(one, 0, TileRecord(session.tenant_id)) for one in tile_ids(count, session.id)]
     committed = await process.live.commit(None, writes)
-    await process.view.caught_up(committed.version, timeout_seconds=5)
+    await process.view.caught_up(committed.version, timeout_seconds=30)
 
 
 def tiles_of(fleet: Fleet, session: Session) -> list[bool]:
@@ -142,7 +142,7 @@ async def test_a_session_that_is_active_again_keeps_its_tiles_and_one_that_is_no
 async def test_what_a_stopped_session_without_tiles_required_is_forgotten(start: Starts) -> None:
     process, session = await start(), ended()
     version = await process.live.require(session.id, SessionRequirement(1, {"zone": "eu"}))
-    await process.view.caught_up(version, timeout_seconds=5)
+    await process.view.caught_up(version, timeout_seconds=30)
     await Stops(process, session).release(session)
     await process.until(lambda fleet: not fleet.knows_session(session.id), "it is forgotten")
 

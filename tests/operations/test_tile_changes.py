@@ -49,7 +49,7 @@ def cycle(number: int) -> CycleReport:
 
 
 async def batch(batches: AsyncIterator[TileChanges]) -> TileChanges:
-    return await asyncio.wait_for(anext(batches), 10)
+    return await asyncio.wait_for(anext(batches), 30)
 
 
 async def test_a_cycle_tells_what_changed_since_the_one_before(live: ScriptedLive, feed: TileChangeFeed) -> None:

@@ -108,7 +108,7 @@ class Life:
 
     async def session_starts(self) -> None:
         process, session_id = self.process, self.random.choice(SESSIONS)
-        _, fleet = await process.view.observe(timeout_seconds=5)
+        _, fleet = await process.view.observe(timeout_seconds=30)
         coverage = fleet.tiles.coverage(session_id)
         ids = {one: parse_tile_id(one)[1] for one in tile_ids(TILES_PER_SESSION, session_id)}
         missing = [one for one, cell in ids.items() if not coverage.covers(cell) and not coverage.tiles_within(cell)]

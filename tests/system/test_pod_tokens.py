@@ -41,6 +41,6 @@ async def test_a_pod_outlives_its_tokens_and_one_with_a_single_token_does_not(tm
                 await single.heartbeat("pod-1", lease, first.version)
             await renewed.heartbeat("pod-1", lease, first.version)
             again = renewed.follow("pod-1", lease, None)
-            assert (await asyncio.wait_for(anext(again), 10)).is_snapshot
+            assert (await asyncio.wait_for(anext(again), 30)).is_snapshot
             await again.aclose()
     assert len(set(shown)) == len(shown) >= 5

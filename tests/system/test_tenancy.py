@@ -163,7 +163,7 @@ class World:
         """The first message of a subscription."""
         with connect(self.server.websocket_url, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
             socket.send(json.dumps({"type": "connection_init", "payload": dict(headers)}))
-            socket.recv(10)
+            socket.recv(30)
             socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": dict(asked)}))
             try:
                 return str(socket.recv(SILENT_SECONDS_MAX))
@@ -331,11 +331,11 @@ def test_a_stream_tells_a_stranger_of_its_own_sessions_alone(world: World, leaf:
     asked = operation(SCHEMA, leaf, shared, world.samples)
     with connect(world.server.websocket_url, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
         socket.send(json.dumps({"type": "connection_init", "payload": headers}))
-        socket.recv(10)
+        socket.recv(30)
         socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": asked}))
         # The socket answers in order, so when this is answered the stream has begun to.
         socket.send(json.dumps({"type": "ping"}))
-        assert json.loads(socket.recv(10))["type"] == "pong"
+        assert json.loads(socket.recv(30))["type"] == "pong"
         own = ""
         for _ in range(50):
             anns = new_session(world.server, dataSource=shared)
