@@ -1,13 +1,12 @@
 """Owns how large an operation may be: how deep, of how many fields and aliases, with how many lists within lists.
 
-A fragment counts wherever it is spread, as in execution, but is measured once: what is short to write and huge to
-execute is refused as fast as it is read.
+A fragment counts wherever it is spread, as in execution, but is measured once. Nothing else looks at a document before
+it has been measured: what is short to write and huge to validate or execute is refused as fast as it is read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
 
 from graphql import (
     DocumentNode,
@@ -20,11 +19,11 @@ from graphql import (
     GraphQLList,
     GraphQLNamedType,
     GraphQLObjectType,
+    GraphQLSchema,
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionNode,
-    ValidationContext,
-    ValidationRule,
+    SelectionSetNode,
     get_named_type,
     get_nullable_type,
     is_leaf_type,
@@ -47,11 +46,7 @@ class OperationSize:
 
 
 SIZE_MAX = OperationSize(nesting=100, depth=20, fields=5_000, aliases=200, lists=3)
-TOKENS_MAX = 10_000
-OPERATION_LIMITS: Mapping[str, int] = {
-    "operationTokens": TOKENS_MAX,
-    **{f"operation{name.capitalize()}": most for name, most in asdict(SIZE_MAX).items()},
-}
+OPERATION_LIMITS: Mapping[str, int] = {f"operation{name.capitalize()}": most for name, most in asdict(SIZE_MAX).items()}
 """What may be asked in one operation, by name and unit."""
 
 _UNITS: Mapping[str, str] = {
@@ -66,43 +61,48 @@ _UNITS: Mapping[str, str] = {
 _Selecting = OperationDefinitionNode | FragmentDefinitionNode | FieldNode | InlineFragmentNode
 
 
-class OperationSizeRule(ValidationRule):
-    """Refuses documents of which an operation is too large."""
+def size_errors(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLError]:
+    """Why the first definition of a document that is too large is refused; none if no one is."""
+    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
+    try:
+        # Each fragment after those that it spreads. Those that nothing spreads are measured, too: they are validated.
+        order = tuple(TopologicalSorter({name: _spreads(one) for name, one in fragments.items()}).static_order())
+    except CycleError as error:
+        ring = error.args[1]
+        why = f"Cannot spread fragment '{ring[0]}' within itself; {len(ring) - 1:,} spread each other in a ring."
+        return [GraphQLError(why, fragments[ring[0]])]
+    measuring = _Measuring(schema, {})
+    for name in order:
+        if fragment := fragments.get(name):
+            size = measuring.size(fragment, schema.type_map.get(fragment.type_condition.name.value))
+            if errors := _errors(size):
+                return errors
+            measuring.of_fragments[name] = size
+    operations = (one for one in document.definitions if isinstance(one, OperationDefinitionNode))
+    sizes = (measuring.size(one, schema.get_root_type(one.operation)) for one in operations)
+    return next(filter(None, map(_errors, sizes)), [])
 
-    def __init__(self, context: ValidationContext) -> None:
-        super().__init__(context)
-        self._of_fragments: dict[str, OperationSize] = {}
 
-    def enter_document(self, document: DocumentNode, *_: Any) -> None:
-        """Measure each fragment after those that it spreads, and then the operations."""
-        fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
-        spreads = {name: self._spreads(fragment) for name, fragment in fragments.items()}
-        try:
-            order = tuple(TopologicalSorter(spreads).static_order())
-        except CycleError:
-            return  # GraphQL's own rule tells it
-        types = self.context.schema.type_map
-        for name in order:
-            if fragment := fragments.get(name):
-                self._of_fragments[name] = self._size(fragment, types.get(fragment.type_condition.name.value))
-        for operation in document.definitions:
-            if isinstance(operation, OperationDefinitionNode):
-                self._check(self._size(operation, self.context.schema.get_root_type(operation.operation)))
+def _errors(size: OperationSize) -> list[GraphQLError]:
+    return [
+        GraphQLError(
+            # Of fragments that double each other the number may be too long to be told.
+            f"an operation has at most {most:,} {_UNITS[name]}, not {f'{count:,}' if count < 2**63 else 'far more'}",
+            extensions={"code": "INVALID_INPUT", "limit": f"{most} {name}"},
+        )
+        for name, most in asdict(SIZE_MAX).items()
+        if (count := getattr(size, name)) > most
+    ]
 
-    def _check(self, size: OperationSize) -> None:
-        for name, most in asdict(SIZE_MAX).items():
-            count: int = getattr(size, name)
-            if count > most:
-                # Of fragments that double each other the number may be too long to be told.
-                told = f"{count:,}" if count < 2**63 else "far more"
-                message = f"an operation has at most {most:,} {_UNITS[name]}, not {told}"
-                extensions = {"code": "INVALID_INPUT", "limit": f"{most} {name}"}
-                self.report_error(GraphQLError(message, extensions=extensions))
 
-    def _size(self, node: _Selecting, owner: GraphQLNamedType | None) -> OperationSize:
+@dataclass(frozen=True, slots=True)
+class _Measuring:
+    schema: GraphQLSchema
+    of_fragments: dict[str, OperationSize]
+
+    def size(self, node: _Selecting, owner: GraphQLNamedType | None) -> OperationSize:
         """How large what a node selects of a type is; None: of one that there is not, which another rule tells."""
         nesting = depth = fields = aliases = lists = 0
-        # The parser bounds how deep a definition is in itself, and so this recursion.
         for one in node.selection_set.selections if node.selection_set else ():
             part = self._part(one, owner)
             nesting, depth, lists = max(nesting, part.nesting), max(depth, part.depth), max(lists, part.lists)
@@ -111,17 +111,17 @@ class OperationSizeRule(ValidationRule):
 
     def _part(self, one: SelectionNode, owner: GraphQLNamedType | None) -> OperationSize:
         if isinstance(one, FragmentSpreadNode):
-            return self._of_fragments.get(one.name.value, OperationSize())
+            return self.of_fragments.get(one.name.value, OperationSize())
         if isinstance(one, FieldNode):
             return self._field(one, owner)
         assert isinstance(one, InlineFragmentNode)
         condition = one.type_condition
-        return self._size(one, self.context.schema.type_map.get(condition.name.value) if condition else owner)
+        return self.size(one, self.schema.type_map.get(condition.name.value) if condition else owner)
 
     def _field(self, field: FieldNode, owner: GraphQLNamedType | None) -> OperationSize:
         name = field.name.value
         known = owner.fields.get(name) if isinstance(owner, GraphQLObjectType | GraphQLInterfaceType) else None
-        within = self._size(field, get_named_type(known.type) if known else None)
+        within = self.size(field, get_named_type(known.type) if known else None)
         return replace(
             within,
             # How deep introspection goes, GraphQL's own rule bounds.
@@ -131,8 +131,18 @@ class OperationSizeRule(ValidationRule):
             lists=within.lists + bool(known and _multiplies(known)),
         )
 
-    def _spreads(self, fragment: FragmentDefinitionNode) -> set[str]:
-        return {spread.name.value for spread in self.context.get_fragment_spreads(fragment.selection_set)}
+
+def _spreads(fragment: FragmentDefinitionNode) -> set[str]:
+    return set(_spreads_within(fragment.selection_set))
+
+
+def _spreads_within(selections: SelectionSetNode) -> Iterator[str]:
+    # The parser bounds how deep a definition is in itself, and so this recursion.
+    for one in selections.selections:
+        if isinstance(one, FragmentSpreadNode):
+            yield one.name.value
+        elif isinstance(one, FieldNode | InlineFragmentNode) and one.selection_set is not None:
+            yield from _spreads_within(one.selection_set)
 
 
 def _multiplies(field: GraphQLField) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import MaxTokensLimiter, SchemaExtension
+from strawberry.extensions import SchemaExtension
 from strawberry.federation.schema import FederationAny
 from strawberry.schema.config import StrawberryConfig
 
@@ -14,8 +14,8 @@ from subgraph.api.context import Info
 from subgraph.api.entities import resolve_entities
 from subgraph.api.errors import ERROR_TYPES, to_graphql_error
 from subgraph.api.mutations import Mutation
-from subgraph.api.operation_checks import Documents, OperationChecks
-from subgraph.api.operation_size import TOKENS_MAX
+from subgraph.api.operation_checks import OperationChecks
+from subgraph.api.operation_documents import Documents
 from subgraph.api.queries import Query
 from subgraph.api.scalars import SCALARS
 from subgraph.api.scopes import enforce_scopes, scope_directive
@@ -111,7 +111,6 @@ def make_schema(*, scope_directives: bool = False, objects_max: int = OPERATION_
         config=StrawberryConfig(scalar_map=dict(SCALARS)),
         extensions=[
             lambda: OperationChecks(lambda: schema.documents, objects_max),
-            lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
             _ToldErrors,
         ],
     )

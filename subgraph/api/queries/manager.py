@@ -4,7 +4,8 @@ import strawberry
 from strawberry.scalars import JSON
 
 from subgraph.api.context import Info
-from subgraph.api.operation_size import OPERATION_LIMITS
+from subgraph.api.operation_documents import DOCUMENT_LIMITS
+from subgraph.api.operation_values import VALUE_LIMITS
 from subgraph.api.scalars import Duration
 from subgraph.api.scopes import needs
 from subgraph.api.websocket import SOCKET_OPERATIONS_MAX
@@ -50,7 +51,8 @@ class ManagerQueries:
             limits=JSON(
                 {
                     **about.limits,
-                    **OPERATION_LIMITS,
+                    **DOCUMENT_LIMITS,
+                    **VALUE_LIMITS,
                     "operationObjects": about.operation_objects_max,
                     "socketOperations": SOCKET_OPERATIONS_MAX,
                 }
