@@ -5,7 +5,7 @@ session came from. What happened elsewhere did not happen here, so its events ar
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -29,7 +29,7 @@ from subgraph.domain.session_document import (
     VERSION,
     SessionDocument,
 )
-from subgraph.domain.sessions import SessionChange, create
+from subgraph.domain.sessions import Session, SessionChange, create
 from subgraph.domain.sessions.titles import title_by_hand
 
 PATH = ("document",)
@@ -90,7 +90,7 @@ def coverage_of(document: SessionDocument) -> list[RegisteredCells]:
 def imported(
     document: SessionDocument,
     display_name: str | None,
-    associate_ids: Sequence[SessionId],
+    associates: Mapping[SessionId, Session],
     tenant_id: TenantId,
     owner_id: str,
     now: datetime,
@@ -103,7 +103,7 @@ def imported(
     Args:
         document: the document.
         display_name: its name, if it is not to be the document's.
-        associate_ids: those of the document's associates that there are.
+        associates: those of the document's associates that there are.
         tenant_id: the caller's.
         owner_id: the caller.
         now: when it begins.
@@ -131,12 +131,12 @@ def imported(
         expiry_policy=policy,
         token_budget=told.token_budget,
         tick_interval=told.tick_interval,
-        associate_ids=tuple(associate_ids),
+        associate_ids=tuple(associates),
     )
     try:
         title = None if told.title is None else title_by_hand(told.title)
         check_name(name, may_be_retired_main=True)
-        change = create(wanted, tenant_id, owner_id, now, defaults)
+        change = create(wanted, tenant_id, owner_id, now, defaults, members=associates)
     except InvalidInput as refused:
         if display_name is not None and refused.path == ("displayName",):
             raise

@@ -52,13 +52,14 @@ class SessionMaking:
         """
         await self.sessions.meet(caller)
 
-        def decide(name: str | None) -> SessionChange:
-            named = replace(wanted, display_name=name)
-            now, defaults = self.sessions.clock(), self.sessions.defaults
-            return sessions.create(named, caller.tenant_id, caller.owner_id, now, defaults)
-
         async def prepare() -> Decide:
-            await self.sessions.check_associates(caller, wanted.associate_ids)
+            members = await self.sessions.associates(caller, wanted.associate_ids)
+
+            def decide(name: str | None) -> SessionChange:
+                named = replace(wanted, display_name=name)
+                now, defaults = self.sessions.clock(), self.sessions.defaults
+                return sessions.create(named, caller.tenant_id, caller.owner_id, now, defaults, members=members)
+
             return decide
 
         return await self.make(caller, "createSession", once, wanted.display_name, wanted.name_conflict, prepare)

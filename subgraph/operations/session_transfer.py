@@ -1,6 +1,6 @@
 """Owns the use cases that take a session elsewhere: its export as a document, and the import of one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -131,7 +131,7 @@ class SessionTransfer:
         visible = await self.sessions.get_many(caller, named) if named else {}
         await self.sessions.meet(caller)
         try:
-            made = await self._made(caller, document, display_name, list(visible), name_conflict, once)
+            made = await self._made(caller, document, display_name, visible, name_conflict, once)
         except NameTaken as taken:
             if taken.path != ("externalId",):
                 raise
@@ -139,7 +139,7 @@ class SessionTransfer:
                 told = taken.display_name, taken.conflicting_id
                 raise NameTaken(*told, (*SESSION_PATH, "externalId")) from taken
             anonymous = _without_external_id(document)
-            made = await self._made(caller, anonymous, display_name, list(visible), name_conflict, once)
+            made = await self._made(caller, anonymous, display_name, visible, name_conflict, once)
         if made.state is SessionState.ACTIVE:
             for part in coverage:
                 await self.partition.register(caller, made.id, part.cells.tolist(), part.template)
@@ -150,13 +150,13 @@ class SessionTransfer:
         caller: Caller,
         document: SessionDocument,
         display_name: str | None,
-        associate_ids: Sequence[SessionId],
+        associates: Mapping[SessionId, Session],
         name_conflict: NameConflict,
         once: OnceKey,
     ) -> Session:
         def decide(name: str | None) -> SessionChange:
             now, defaults = self.sessions.clock(), self.sessions.defaults
-            return imported(document, name, associate_ids, caller.tenant_id, caller.owner_id, now, defaults)
+            return imported(document, name, associates, caller.tenant_id, caller.owner_id, now, defaults)
 
         async def prepare() -> Decide:
             return decide

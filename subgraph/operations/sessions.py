@@ -30,17 +30,18 @@ class Sessions:
     """Where sessions that are only shown come from; None: from the store."""
     _met: set[TenantId] = field(default_factory=set)
 
-    async def check_associates(self, caller: Caller, associate_ids: Sequence[SessionId]) -> None:
-        """Refuse associates of a session to be made that are too many, or that the caller may not see.
+    async def associates(self, caller: Caller, associate_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
+        """The associates of a session to be made, by their ids.
 
         Raises:
-            InvalidInput, NotFound: naming the entry.
+            InvalidInput, NotFound: they are too many, or the caller may not see one, which is named.
         """
         check_associates(None, associate_ids)
         visible = await self.get_many(caller, associate_ids) if associate_ids else {}
         for index, associate_id in enumerate(associate_ids):
             if associate_id not in visible:
                 raise NotFound("Session", associate_id, ("associateIds", str(index)))
+        return visible
 
     async def commit(self, change: SessionChange) -> None:
         """Commit a change, and hint at it to the relay.

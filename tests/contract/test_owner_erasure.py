@@ -139,8 +139,13 @@ def erasure(
     )
 
 
-async def new_session(database: Database, owner_id: str, tenant_id: TenantId = TENANT, **wanted: Any) -> Session:
-    change = sessions.create(NewSession(**wanted), tenant_id, owner_id, NOW)
+async def new_session(
+    database: Database, owner_id: str, tenant_id: TenantId = TENANT, *associates: Session, **wanted: Any
+) -> Session:
+    members = {one.id: one for one in associates}
+    change = sessions.create(
+        NewSession(associate_ids=tuple(members), **wanted), tenant_id, owner_id, NOW, members=members
+    )
     await SqlSessionStore(database).commit(change)
     return change.created[0]
 
@@ -159,7 +164,7 @@ async def full_world(database: Database, redis: Redis, owner_id: str, tenant_id:
     """Two sessions of an owner, with something in every store there is."""
     fleet_id = f"fleet-{uuid4().hex}"
     first = await new_session(database, owner_id, tenant_id, metadata={"n": 1})
-    second = await new_session(database, owner_id, tenant_id, associate_ids=(first.id,))
+    second = await new_session(database, owner_id, tenant_id, first)
     await SqlCoverageRegister(database, fleet_id).add(first.id, RegisteredCells(cell_array([CELL]), TileTemplate()), 0)
     term = {
         "fleet_id": fleet_id, "version": 1, "tenant_id": tenant_id, "session_id": first.id, "cell": CELL, "pod_id": "p",
@@ -205,9 +210,9 @@ async def test_a_dry_run_counts_and_changes_nothing(database: Database, redis: R
     await full_world(database, redis, "ann")
     before = await counts(database)
     told = await erasure(database, redis, tmp_path / "data").erase(ADMIN, "ann", dry_run=True)
-    # Sessions, their starts and the association told on both sides, terms, the association, the key, cells; in Redis
-    # a copy, a claim and a report.
-    assert told == Erasure(2, 2 + 4 + 2 + 1 + 1 + 1 + 1 + 1 + 1)
+    # Sessions, their starts and the association as both are told of it, terms, the association, the key, cells; in
+    # Redis a copy, a claim and a report.
+    assert told == Erasure(2, 2 + 5 + 2 + 1 + 1 + 1 + 1 + 1 + 1)
     assert await counts(database) == before
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -13,7 +14,9 @@ from sqlalchemy import insert, update
 
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import Database
+from subgraph.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_exports import SqlSessionExports
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import SESSION, SESSION_ASSOCIATION
@@ -28,6 +31,10 @@ from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.session_document import CELLS_MAX, DOCUMENT_BYTES_MAX, EVENTS_MAX, RELATIVES_MAX
 from subgraph.domain.session_import import read_document
 from subgraph.domain.sessions import Session
+from subgraph.domain.sessions.copying import copy
+from subgraph.operations.idempotency import Idempotency
+from subgraph.operations.session_making import SessionMaking
+from subgraph.operations.session_names import SessionNames
 from subgraph.operations.session_transfer import SessionTransfer
 from subgraph.operations.sessions import Sessions
 
@@ -47,8 +54,11 @@ def transfer(database: Database) -> SessionTransfer:
     return SessionTransfer(there, SqlSessionExports(database, FLEET), nothing, nothing)
 
 
-async def new_session(database: Database, owner: str = "ann", tenant_id: TenantId = TENANT, **wanted: Any) -> Session:
-    change = sessions.create(NewSession(**wanted), tenant_id, owner, NOW)
+async def new_session(
+    database: Database, owner: str = "ann", tenant_id: TenantId = TENANT, *associates: Session, **wanted: Any
+) -> Session:
+    members = {one.id: one for one in associates}
+    change = sessions.create(NewSession(associate_ids=tuple(members), **wanted), tenant_id, owner, NOW, members=members)
     await SqlSessionStore(database).commit(change)
     return change.created[0]
 
@@ -89,12 +99,34 @@ async def test_an_export_names_only_those_relatives_that_its_caller_may_see(
     database: Database, transfer: SessionTransfer
 ) -> None:
     anns, bobs = await new_session(database), await new_session(database, "bob")
-    parent = await new_session(database, associate_ids=(anns.id, bobs.id))
+    parent = await new_session(database, "ann", TENANT, anns, bobs)
     assert (await exported(transfer, parent.id))["hierarchy"] == {"parentIds": [], "associateIds": [anns.id]}
     assert (await exported(transfer, anns.id))["hierarchy"] == {"parentIds": [parent.id], "associateIds": []}
     reader = Caller(TENANT, "root", frozenset({Scope.TENANT_READ}))
     told = await exported(transfer, parent.id, reader)
     assert set(told["hierarchy"]["associateIds"]) == {anns.id, bobs.id}
+
+
+async def test_an_export_says_nowhere_what_its_caller_may_not_see(
+    database: Database, transfer: SessionTransfer
+) -> None:
+    bobs = await new_session(database, "bob")
+    parent = await new_session(database, "ann", TENANT, bobs)
+    change = copy(bobs, "copy", set(), TENANT, "ann", NOW)
+    await SqlSessionStore(database).commit(change)
+    for session in (parent, change.created[0]):
+        assert bobs.id not in json.dumps(await exported(transfer, session.id))
+
+
+async def test_what_comes_in_with_associates_is_told_to_them(database: Database, transfer: SessionTransfer) -> None:
+    child = await new_session(database)
+    parent = await new_session(database, "ann", TENANT, child)
+    document = await exported(transfer, parent.id)
+    names = SessionNames(SqlSessionStore(database), SqlSessionDirectory(database))
+    making = SessionMaking(transfer.sessions, names, Idempotency(SqlIdempotencyKeys(database), lambda: NOW))
+    arrived = await replace(transfer, making=making).bring_in(ANN, document, "arrived")
+    told = [event["payload"] for event in (await exported(transfer, child.id))["events"][1:]]
+    assert told == [{"parentId": parent.id}, {"parentId": arrived.id}]
 
 
 @pytest.mark.parametrize("tenant_id", ["tenant", "other"])

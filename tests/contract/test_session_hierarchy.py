@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import SessionEventType
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
+from subgraph.domain.sessions.copying import CopyPart, copy
 from subgraph.domain.sessions.hierarchy import ASSOCIATES_PER_CALL_MAX
 from subgraph.operations.idempotency import Idempotency
 from subgraph.operations.session_hierarchy import SessionFamilies
@@ -61,6 +63,13 @@ async def names(families: SessionFamilies, of: Session, *, above: bool = False, 
     return [session.display_name for session in page.items]
 
 
+async def told_of_relations(database: Database) -> list[tuple[SessionId, Any]]:
+    """Which session is told what, of associations and copies, in the order of the journal."""
+    entries = await SqlJournal(database).entries_after(0, 100)
+    types = ("SESSION_ASSOCIATED", "SESSION_DISSOCIATED", "SESSION_COPIED")
+    return [(entry.event.session_id, entry.event.payload) for entry in entries if entry.event.type in types]
+
+
 async def test_both_ends_show_the_association_which_is_told_to_each_once(
     database: Database, families: SessionFamilies
 ) -> None:
@@ -70,9 +79,7 @@ async def test_both_ends_show_the_association_which_is_told_to_each_once(
         assert parent.revision == 2
     assert await names(families, a) == ["b", "c"]
     assert await names(families, b, above=True) == ["a"]
-    entries = await SqlJournal(database).entries_after(0, 100)
-    told = [(entry.event.session_id, entry.event.payload) for entry in entries if "ASSOC" in entry.event.type.value]
-    assert told == [
+    assert await told_of_relations(database) == [
         (a.id, {"associateIds": [b.id, c.id]}),
         (b.id, {"parentId": a.id}),
         (c.id, {"parentId": a.id}),
@@ -90,15 +97,13 @@ async def test_a_journal_names_no_session_that_one_of_its_readers_may_not_see(
         await change(BOB, of_bob.id, [main.id])
         await change(ADMIN, of_bob.id, [of_ann.id])
         await change(ANN, main.id, [of_ann.id])
-    entries = await SqlJournal(database).entries_after(0, 100)
-    told = [(entry.event.session_id, entry.event.payload) for entry in entries if "SSOC" in entry.event.type.value]
     once = [
         (of_bob.id, {"associateIds": [main.id]}),
         (of_bob.id, {"associateIds": []}),
         (main.id, {"associateIds": []}),
         (of_ann.id, {"parentId": main.id}),
     ]
-    assert told == [*once, *once]
+    assert await told_of_relations(database) == [*once, *once]
 
 
 async def test_a_dissociation_takes_away_what_is_given_and_is_told_once(
@@ -243,18 +248,53 @@ async def test_too_many_associates_are_refused_before_anything_is_looked_for(fam
             await change(ANN, nobody, [SessionId(str(number)) for number in range(ASSOCIATES_PER_CALL_MAX + 1)])
 
 
-async def test_a_session_is_created_with_its_associates_or_not_at_all(
-    database: Database, families: SessionFamilies
-) -> None:
-    child = await made(database, "child")
+def making_on(database: Database) -> SessionMaking:
     store = SqlSessionStore(database)
-    operations = SessionMaking(
+    return SessionMaking(
         Sessions(store, lambda: NOW, lambda: None),
         SessionNames(store, SqlSessionDirectory(database)),
         Idempotency(SqlIdempotencyKeys(database), lambda: NOW, timedelta(hours=1)),
     )
+
+
+async def test_a_session_is_created_with_its_associates_or_not_at_all(
+    database: Database, families: SessionFamilies
+) -> None:
+    child, operations = await made(database, "child"), making_on(database)
     parent = await operations.create(ANN, NewSession(display_name="p", associate_ids=(child.id, child.id)))
     assert await names(families, parent) == ["child"]
+    assert sorted(await told_of_relations(database)) == sorted(
+        [(parent.id, {"associateIds": [child.id]}), (child.id, {"parentId": parent.id})]
+    )
     with pytest.raises(NotFound) as refused:
         await operations.create(ANN, NewSession(display_name="q", associate_ids=(child.id, SessionId("nobody"))))
     assert refused.value.path == ("associateIds", "1")
+
+
+async def test_what_is_created_with_associates_names_none_that_a_reader_of_the_journal_may_not_see(
+    database: Database,
+) -> None:
+    creation = sessions.create_main(TENANT, "ann", NOW)
+    await SqlSessionStore(database).commit(creation)
+    (main,) = creation.created
+    of_ann, of_bob = await made(database, "anns"), await made(database, "bobs", "bob")
+    wanted = NewSession(display_name="parent", associate_ids=(of_ann.id, of_bob.id, main.id))
+    parent = await making_on(database).create(Caller(TENANT, "bob", ALL_SCOPES), wanted)
+    told = await told_of_relations(database)
+    assert sorted(told, key=str) == sorted(
+        [(parent.id, {"associateIds": [of_bob.id, main.id]}), (of_bob.id, {"parentId": parent.id})], key=str
+    )
+
+
+@pytest.mark.parametrize(
+    ("owner", "of_main", "is_named"), [("ann", False, True), ("bob", False, False), ("bob", True, True)]
+)
+def test_a_copy_names_its_source_where_all_readers_of_its_journal_may_see_it(
+    owner: str, of_main: bool, is_named: bool
+) -> None:
+    (main,) = sessions.create_main(TENANT, "ann", NOW).created
+    source = main if of_main else sessions.create(NewSession(), TENANT, "ann", NOW).created[0]
+    change = copy(source, "copy", {CopyPart.TILES}, TENANT, owner, NOW)
+    assert change.created[0].copied_from == source.id
+    named = {"sourceId": source.id} if is_named else {}
+    assert change.events[-1].payload == {**named, "include": ["TILES"]}

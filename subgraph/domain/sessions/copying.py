@@ -13,6 +13,7 @@ from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions.creation import create
 from subgraph.domain.sessions.record import Session, SessionChange, SessionState
+from subgraph.domain.sessions.relations import may_be_named
 
 
 class CopyPart(StrEnum):
@@ -38,8 +39,9 @@ def copy(
 ) -> SessionChange:
     """A new ACTIVE session of the caller's with the attributes of another, and a SESSION_COPIED event after its start.
 
-    Its id, times, owner, title and external id are its own, and nothing in it is shared with its source. A copy of what
-    never expires only because it is `main` expires like any other session.
+    The event names the source only in a journal whose readers may all see it. Its id, times, owner, title and external
+    id are its own, and nothing in it is shared with its source. A copy of what never expires only because it is `main`
+    expires like any other session.
 
     Raises:
         SessionExpired: the source's time has run out.
@@ -66,6 +68,8 @@ def copy(
     )
     change = create(wanted, tenant_id, owner_id, now, defaults)
     made = replace(change.created[0], copied_from=source.id)
-    payload = {"sourceId": source.id, "include": sorted(part.value for part in include)}
+    payload: dict[str, object] = {"include": sorted(part.value for part in include)}
+    if may_be_named(source, made):
+        payload = {"sourceId": source.id, **payload}
     told = tell(made, SessionEventType.SESSION_COPIED, owner_id, now, payload=payload)
     return replace(change, created=(made,), events=(*change.events, told))

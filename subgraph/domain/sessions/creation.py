@@ -1,7 +1,9 @@
 """Owns how sessions come to be: a new one of a caller's, and the tenant's main session."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from uuid import uuid4
 
 from subgraph.domain.expiry import DEFAULTS, ExpiryPolicy, SessionDefaults, expiry_of
@@ -10,12 +12,29 @@ from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.naming import MAIN_DISPLAY_NAME, normal_name
 from subgraph.domain.new_session import NewSession, check_new_session
 from subgraph.domain.sessions.record import Association, Session, SessionChange, SessionState
+from subgraph.domain.sessions.relations import told_of_associates
+
+_NOBODY: Mapping[SessionId, Session] = MappingProxyType({})
 
 
 def create(
-    wanted: NewSession, tenant_id: TenantId, owner_id: str, now: datetime, defaults: SessionDefaults = DEFAULTS
+    wanted: NewSession,
+    tenant_id: TenantId,
+    owner_id: str,
+    now: datetime,
+    defaults: SessionDefaults = DEFAULTS,
+    *,
+    members: Mapping[SessionId, Session] = _NOBODY,
 ) -> SessionChange:
-    """A new ACTIVE session and its SESSION_STARTED event.
+    """A new ACTIVE session and its SESSION_STARTED event; and what it and its associates are told of each other.
+
+    Args:
+        wanted: what is asked for.
+        tenant_id: its tenant.
+        owner_id: whose it is, and who asks.
+        now: when it begins.
+        defaults: what it gets where nothing is asked.
+        members: the sessions at hand, all of `wanted.associate_ids` among them.
 
     Raises:
         InvalidInput: a field is beyond its limit, or the name looks like an id.
@@ -51,13 +70,11 @@ def create(
         tick_interval=wanted.tick_interval,
         required_labels=dict(wanted.required_labels),
     )
-    events = [tell(session, SessionEventType.SESSION_STARTED, owner_id, now)]
-    associate_ids = tuple(dict.fromkeys(wanted.associate_ids))
-    if associate_ids:
-        payload = {"associateIds": list(associate_ids)}
-        events.append(tell(session, SessionEventType.SESSION_ASSOCIATED, owner_id, now, payload=payload))
-    associated = tuple(Association(session_id, one) for one in associate_ids)
-    return SessionChange(created=(session,), associated=associated, events=tuple(events))
+    started = tell(session, SessionEventType.SESSION_STARTED, owner_id, now)
+    associates = [members[one] for one in dict.fromkeys(wanted.associate_ids)]
+    told = told_of_associates(session, associates, SessionEventType.SESSION_ASSOCIATED, owner_id, now)
+    associated = tuple(Association(session_id, one.id) for one in associates)
+    return SessionChange(created=(session,), associated=associated, events=(started, *told))
 
 
 def create_main(tenant_id: TenantId, owner_id: str, now: datetime) -> SessionChange:

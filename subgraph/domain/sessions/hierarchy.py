@@ -6,9 +6,10 @@ from datetime import datetime
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import SessionId
-from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.journal import SessionEventType
 from subgraph.domain.sessions.lifecycle import active, as_of, changed, check_revision, require_active
 from subgraph.domain.sessions.record import Association, Session, SessionChange
+from subgraph.domain.sessions.relations import told_of_associates
 
 ASSOCIATES_PER_CALL_MAX = 100
 
@@ -49,8 +50,6 @@ def associate(
     expected_revision: int | None = None,
 ) -> SessionChange:
     """Make sessions associates of a parent; those that are already stay so, and are not told of again.
-
-    A journal names only what all of its readers may see: of others it tells neither their parents nor their associates.
 
     Raises:
         IllegalState, SessionExpired, NotFound: the parent is not ACTIVE.
@@ -102,19 +101,5 @@ def _told(
         return SessionChange()
     parent = family.parent
     associates = [family.members[one] for one in associate_ids]
-    named = [one.id for one in associates if _may_be_named(one, parent)]
-    of_parent = tell(parent, event_type, actor, now, payload={"associateIds": named})
-    of_associates = (
-        tell(one, event_type, actor, now, payload={"parentId": parent.id})
-        for one in associates
-        if _may_be_named(parent, one)
-    )
-    return changed(parent, active(parent, now), now, (of_parent, *of_associates))
-
-
-def _may_be_named(session: Session, told_to: Session) -> bool:
-    """Whether all who read the journal of a session may see another one, which may then be named in it.
-
-    A main session's journal is read by the whole tenant, others by their owner.
-    """
-    return session.is_main or (session.owner_id == told_to.owner_id and not told_to.is_main)
+    events = told_of_associates(parent, associates, event_type, actor, now)
+    return changed(parent, active(parent, now), now, events)
