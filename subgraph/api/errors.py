@@ -7,12 +7,12 @@ from enum import Enum
 import strawberry
 from graphql import GraphQLError
 
+from subgraph.api.descriptions import show_enum
 from subgraph.api.scalars import Duration, Long
 from subgraph.domain import errors
 from subgraph.domain.errors import SessionManagerFailure
 
 
-@strawberry.enum(description="What went wrong, for programs.")
 class SessionManagerErrorCode(Enum):
     """Codes of expected failures."""
 
@@ -30,6 +30,33 @@ class SessionManagerErrorCode(Enum):
     LEASE_LOST = "LEASE_LOST"
     NOT_ALLOWED = "NOT_ALLOWED"
     UNAVAILABLE = "UNAVAILABLE"
+
+
+_Code = SessionManagerErrorCode
+show_enum(
+    SessionManagerErrorCode,
+    name="SessionManagerErrorCode",
+    description=(
+        "What went wrong, for programs: `code` in a mutation's errors, `extensions.code` in those of queries and "
+        "subscriptions. All that may stand there besides is in docs/errors.md."
+    ),
+    values={
+        _Code.NOT_FOUND: "Nothing of that kind and id is there, or the caller may not see it.",
+        _Code.SESSION_EXPIRED: "The session's time has run out: extendSession revives it.",
+        _Code.DISABLED: "Session management is switched off here: nothing can be changed or followed.",
+        _Code.ILLEGAL_STATE: "The entity's state does not allow what was asked: read it anew.",
+        _Code.REVISION_CONFLICT: "The session is not at `expectedRevision`: read it anew, and decide again.",
+        _Code.NAME_TAKEN: "Another session of the tenant bears the name, or the external id.",
+        _Code.NAME_AMBIGUOUS: "A reference fits several sessions: refer to one by its id.",
+        _Code.INVALID_INPUT: "A value is malformed or beyond a limit: it will be refused again.",
+        _Code.QUOTA_EXCEEDED: "A limit on how many there may be is reached.",
+        _Code.EPOCH_STALE: "The pod speaks for a term of ownership that is not in force.",
+        _Code.PLAN_STALE: "What the plan touches has changed, or it has expired: plan anew.",
+        _Code.LEASE_LOST: "The lease token is not that of a running instance of the pod.",
+        _Code.NOT_ALLOWED: "The caller lacks a scope: `requiredScope` would be enough.",
+        _Code.UNAVAILABLE: "A store cannot be reached, or this process lags behind the fleet: try again.",
+    },
+)
 
 
 _MESSAGE = "What went wrong, for people."

@@ -7,6 +7,7 @@ from graphql import (
     DocumentNode,
     IntValueNode,
     ListValueNode,
+    NullValueNode,
     ObjectValueNode,
     ValueNode,
     VariableNode,
@@ -14,22 +15,31 @@ from graphql import (
     visit,
 )
 
+from subgraph.api.arguments import TILES_PAGE_SIZE_MAX
 from subgraph.api.entities import REPRESENTATIONS_MAX
-from subgraph.api.types.common import TILES_PAGE_SIZE_MAX
 
 COUNTS: Mapping[str, int] = {"first": TILES_PAGE_SIZE_MAX, "representations": REPRESENTATIONS_MAX}
 """The arguments that say how many, with the most that any field takes: what is more, the field refuses by itself."""
 
 
-def count_of_value(value: object) -> int:
-    """How many a variable or a default asks for; what is no number or list is none, and is refused as such later."""
+NOT_GIVEN = -1
+"""In place of a count: a variable that is not among those sent, so that its own default stands."""
+
+
+def count_of_value(value: object) -> int | None:
+    """How many a variable or a default asks for; None: it is null, so the field's default stands.
+
+    What is no number or list is none, and is refused as such later.
+    """
     match value:
-        case bool() | None:
+        case None:
+            return None
+        case bool():
             return 0
         case int():
-            return value
+            return max(0, value)
         case float() if value.is_integer():
-            return int(value)
+            return max(0, int(value))
         case list():
             return len(value)
         case dict():
@@ -38,9 +48,11 @@ def count_of_value(value: object) -> int:
             return 0
 
 
-def count_of_literal(value: ValueNode) -> int:
-    """How many a literal asks for."""
+def count_of_literal(value: ValueNode) -> int | None:
+    """How many a literal asks for; None: it is null, so the field's default stands."""
     match value:
+        case NullValueNode():
+            return None
         case IntValueNode():
             return int(value.value)
         case ListValueNode():

@@ -31,7 +31,7 @@ from graphql import (
     get_nullable_type,
 )
 
-from subgraph.api.operation_counts import COUNTS, count_of_literal, count_of_value, counting_variables
+from subgraph.api.operation_counts import COUNTS, NOT_GIVEN, count_of_literal, count_of_value, counting_variables
 
 UNPAGED = 10
 """How many a list is taken to have that is not asked for by number: a tile's neighbors, a payload's errors."""
@@ -51,7 +51,7 @@ BATCHES: Mapping[str, int] = dict.fromkeys(
 """Such lists that are often longer, and how many these are taken to have."""
 
 Counts = tuple[int | None, ...]
-"""What the variables say that count, in the order of their names; None: that one is not given."""
+"""What the variables say that count, in the order of their names; None: null. NOT_GIVEN: that one is not sent."""
 _COUNTED_AT_ONCE_MAX = 100
 """Counts that are remembered for one document."""
 
@@ -84,7 +84,7 @@ class OperationObjects:
     ) -> GraphQLError | None:
         """Why an operation is refused with these variables, as they were sent; None if it asks for few enough."""
         given = variables or {}
-        counts = tuple(count_of_value(given[name]) if name in given else None for name in self._counting)
+        counts = tuple(count_of_value(given[name]) if name in given else NOT_GIVEN for name in self._counting)
         asked = self._asked_by(operation_name, counts)
         if asked.once <= objects_max:
             return None
@@ -104,7 +104,7 @@ class OperationObjects:
             one.variable.name.value: None if one.default_value is None else count_of_literal(one.default_value)
             for one in operation.variable_definitions or ()
         }
-        known = {name: defaults.get(name) if count is None else count for name, count in given.items()}
+        known = {name: defaults.get(name) if count == NOT_GIVEN else count for name, count in given.items()}
         counting = _Counting(self._schema, self._fragments, self._paged, known)
         return counting.of_selection(operation.selection_set, self._schema.get_root_type(operation.operation))
 
@@ -176,12 +176,12 @@ class _Counting:
         return None
 
     def _value(self, given: ValueNode | None, argument: GraphQLArgument) -> int:
-        count = self._variables[given.name.value] if isinstance(given, VariableNode) else None
-        if count is not None:
-            return count
-        if given is None or isinstance(given, VariableNode):
-            return count_of_value(argument.default_value)
-        return count_of_literal(given)
+        if isinstance(given, VariableNode):
+            count = self._variables[given.name.value]
+        else:
+            count = None if given is None else count_of_literal(given)
+        # What is null is the same as what is not there: both leave the field its default.
+        return (count_of_value(argument.default_value) or 0) if count is None else count
 
 
 @lru_cache(maxsize=8)

@@ -5,6 +5,7 @@ from datetime import datetime
 import strawberry
 
 from subgraph.api.context import Info
+from subgraph.api.descriptions import show_enum
 from subgraph.api.errors import SessionManagerError
 from subgraph.api.scalars import Long
 from subgraph.api.types.assignment import PodAssignment
@@ -15,13 +16,16 @@ from subgraph.api.types.session import Session
 from subgraph.api.types.tile import Tile
 from subgraph.domain.sessions.titles import TitleSource
 
-strawberry.enum(
+show_enum(
     TitleSource,
     name="SessionTitleSource",
-    description=(
-        "PROVIDER: a title provider made it. FALLBACK: it is the query's beginning. EXISTING: there was one, which "
-        "stays. USER: it was set by hand."
-    ),
+    description="Where a title came from.",
+    values={
+        TitleSource.PROVIDER: "A title provider made it.",
+        TitleSource.FALLBACK: "It is the beginning of the query.",
+        TitleSource.EXISTING: "There was one, which stays.",
+        TitleSource.USER: "It was set by hand.",
+    },
 )
 
 _ERRORS = "Expected failures, with their facts; empty on success."

@@ -11,6 +11,7 @@ from strawberry.federation.schema import FederationAny
 from strawberry.schema.config import StrawberryConfig
 
 from subgraph.api.context import Info
+from subgraph.api.descriptions import describe_inputs
 from subgraph.api.entities import resolve_entities
 from subgraph.api.errors import ERROR_TYPES, to_graphql_error
 from subgraph.api.mutations import Mutation
@@ -76,6 +77,7 @@ class Schema(strawberry.federation.Schema):
         enforce_scopes(self._schema, directives=scope_directives)
         enforce_switch(self._schema)
         enforce_streams(self._schema)
+        describe_inputs(self._schema)
         self.documents = Documents(self._schema)
 
     @property

@@ -119,3 +119,14 @@ def test_an_ended_session_takes_no_tiles_and_its_own_are_released(server: Runnin
     assert (error["code"], error["state"], error["path"]) == ("ILLEGAL_STATE", "ENDED", ["sessionId"])
     count = "query($id: ID!) { session(ref: {id: $id}) { partition { tileCount } } }"
     until(lambda: server.data(count, id=session_id)["session"]["partition"]["tileCount"] == 0, "the tiles are gone")
+
+
+def test_a_page_of_null_is_one_of_the_default_size(server: RunningServer) -> None:
+    pages = "(first: null) { edges { cursor } }"
+    answer = server.data(
+        f"""{{ sessions{pages} currentSessions{pages} sessionAuditLog{pages} assignmentHistory{pages}
+        fleet {{ pods{pages} }} mainSession {{ parents{pages} associates{pages} tiles{pages} events{pages} }}
+        rebalancePlan {{ moves{pages} unsplit(first: null) {{ tileId }} unplaceable(first: null) {{ tileId }} }} }}"""
+    )
+    assert 1 <= len(answer["sessions"]["edges"]) <= 20
+    assert 1 <= len(answer["sessionAuditLog"]["edges"]) <= 50

@@ -72,8 +72,16 @@ def test_variables_count_as_they_are_sent_else_by_their_default_else_by_the_fiel
     assert asked(PAGES, n=5, m=3) == pages(5, 3)
     assert asked(PAGES, n=5.0, m=3) == pages(5, 3)
     # Such a value is refused before it is executed, as no number.
-    for no_number in (None, "5", True, 5.5, [5]):
+    for no_number in ("5", True, 5.5, [5]):
         assert asked(PAGES, n=no_number) <= pages(1, 100)
+
+
+def test_what_is_null_counts_as_the_fields_default_which_it_gets() -> None:
+    assert asked("{ sessions(first: null) { edges { cursor } } }") == 1 + 20
+    assert asked(PAGES, n=5, m=None) == pages(5, 100)
+    own_default = "query($n: Int = 1) { sessions(first: $n) { edges { cursor } } }"
+    assert (asked(own_default), asked(own_default, n=None)) == (1 + 1, 1 + 20)
+    assert asked("query($n: Int = null) { sessions(first: $n) { edges { cursor } } }") == 1 + 20
 
 
 @pytest.mark.parametrize(("references", "count"), [([], 0), ([{}], 1), ([{}] * 300, 300), ({}, 1), (None, 0)])

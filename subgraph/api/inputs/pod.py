@@ -2,6 +2,7 @@
 
 import strawberry
 
+from subgraph.api.descriptions import show_enum
 from subgraph.api.inputs.label import SessionDetailInput, labels_of
 from subgraph.api.scalars import Duration, Long
 from subgraph.domain.ids import AssignmentId, PodId, TileId, parse_assignment_id, parse_tile_id
@@ -11,10 +12,15 @@ from subgraph.operations.fleet_writes import PodLease
 from subgraph.operations.pod_registering import NewPod
 from subgraph.operations.pods import Acknowledgement
 
-strawberry.enum(
+show_enum(
     AcknowledgedPhase,
     name="AcknowledgedPhase",
-    description="READY: prepared to take over. ACTIVE: epoch raised at every sink, at work. RELEASED: stopped.",
+    description="What a pod has done for a term.",
+    values={
+        AcknowledgedPhase.READY: "It is prepared to take the tile over.",
+        AcknowledgedPhase.ACTIVE: "It has raised the epoch at every sink, and is at work.",
+        AcknowledgedPhase.RELEASED: "It has stopped working on the tile.",
+    },
 )
 
 

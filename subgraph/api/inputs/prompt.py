@@ -2,10 +2,21 @@
 
 import strawberry
 
+from subgraph.api.descriptions import show_enum
 from subgraph.domain import prompt_session
 from subgraph.domain.prompt_session import CLIENT_ID_LENGTH_MAX, FIRST_USER_CHARACTERS, SYSTEM_CHARACTERS, PromptRole
 
-strawberry.enum(PromptRole, name="SessionMessageRole", description="Who speaks in a conversation.")
+show_enum(
+    PromptRole,
+    name="SessionMessageRole",
+    description="Who speaks in a conversation.",
+    values={
+        PromptRole.USER: "The person who asks.",
+        PromptRole.ASSISTANT: "The model or agent that answers.",
+        PromptRole.SYSTEM: "Whoever instructs the assistant.",
+        PromptRole.TOOL: "A tool that the assistant called: its result.",
+    },
+)
 
 
 @strawberry.input(description="One message of a prompt.")

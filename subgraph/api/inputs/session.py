@@ -6,6 +6,7 @@ from typing import Any
 import strawberry
 from strawberry.scalars import JSON
 
+from subgraph.api.descriptions import show_enum
 from subgraph.api.inputs.coverage import TileCoverageInput
 from subgraph.api.inputs.label import SessionDetailInput, labels_of
 from subgraph.api.inputs.once import IDEMPOTENCY_KEY
@@ -22,25 +23,37 @@ from subgraph.domain.sessions.hierarchy import ASSOCIATES_PER_CALL_MAX
 from subgraph.domain.sessions.patch import REMOVED_CONTEXT_MAX, REMOVED_DETAILS_MAX
 from subgraph.domain.sessions.titles import TITLE_LENGTH_MAX
 
-strawberry.enum(
+show_enum(
     CopyPart,
     name="SessionCopyPart",
     description=(
-        "A part of a session that a copy may take along, deep: nothing is shared. CONTEXT: its working memory. TILES: "
-        "its registered coverage, whose tiles are placed anew. Of parts that a session has none of, none is copied."
+        "A part of a session that a copy may take along, deep: nothing is shared. Of parts that a session has none "
+        "of, none is copied."
     ),
+    values={
+        CopyPart.DATASETS: "Its datasets; sessions have none yet.",
+        CopyPart.SCENARIOS: "Its scenarios; sessions have none yet.",
+        CopyPart.RUNS: "Its runs; sessions have none yet.",
+        CopyPart.CONTEXT: "Its working memory.",
+        CopyPart.MESSAGES: "Its messages; sessions have none yet.",
+        CopyPart.FILES: "Its files; sessions have none yet.",
+        CopyPart.TILES: "Its registered coverage, whose tiles are placed anew.",
+    },
 )
 _EXPECTED_REVISION = "If given, the session must be at this revision."
 
 
-strawberry.enum(
+show_enum(
     NameConflict,
     name="SessionNameConflictPolicy",
     description=(
-        "What becomes of a session whose name another one of the tenant bears, after trimming and NFC normalisation. "
-        'REJECT: NAME_TAKEN. SUFFIX: it gets the first free of "-2", "-3" and so on. ALLOW: they share the name, and '
-        "who looks for it is told NAME_AMBIGUOUS."
+        "What becomes of a session whose name another one of the tenant bears, after trimming and NFC normalisation."
     ),
+    values={
+        NameConflict.REJECT: "It is refused: NAME_TAKEN.",
+        NameConflict.SUFFIX: 'It gets the first free one of "-2", "-3" and so on.',
+        NameConflict.ALLOW: "They share the name, and whoever looks for it is told NAME_AMBIGUOUS.",
+    },
 )
 NAME_CONFLICT = "What to do where another session of the tenant bears the name."
 

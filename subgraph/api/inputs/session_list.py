@@ -5,25 +5,42 @@ from enum import StrEnum
 
 import strawberry
 
+from subgraph.api.descriptions import show_enum
 from subgraph.api.inputs.label import SessionDetailInput
 from subgraph.api.scalars import Duration
 from subgraph.domain import session_list, session_ref
 from subgraph.domain.session_list import SessionOrderField
 from subgraph.domain.sessions import SessionState
 
-strawberry.enum(
+show_enum(
     SessionOrderField,
     name="SessionOrderField",
-    description="By what a list of sessions is ordered. Names are ordered by code points.",
+    description="By what a list of sessions is ordered.",
+    values={
+        SessionOrderField.CREATED_AT: "When they were created.",
+        SessionOrderField.UPDATED_AT: "When they changed last.",
+        SessionOrderField.LAST_ACTIVE_AT: "When they were last worked on.",
+        SessionOrderField.DISPLAY_NAME: "Their names, by code points: capitals come first.",
+    },
 )
 
 
-@strawberry.enum(description="In which direction a list runs.")
 class SessionOrderDirection(StrEnum):
     """A direction."""
 
     ASC = "ASC"
     DESC = "DESC"
+
+
+show_enum(
+    SessionOrderDirection,
+    name="SessionOrderDirection",
+    description="In which direction a list runs.",
+    values={
+        SessionOrderDirection.ASC: "The earliest, or the first by name, comes first.",
+        SessionOrderDirection.DESC: "The latest, or the last by name, comes first.",
+    },
+)
 
 
 @strawberry.input(

@@ -1,5 +1,7 @@
 """Owns the queries of the fleet: its pods, and what rebalancing would do."""
 
+from typing import Annotated
+
 import strawberry
 
 from subgraph.api.context import Info
@@ -17,7 +19,9 @@ class FleetQueries:
 
     @strawberry.field(description="One pod; null if there is none of that id.")
     @needs(Scope.FLEET_READ)
-    def pod(self, info: Info, id: strawberry.ID) -> Pod | None:
+    def pod(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The id it registered with.")]
+    ) -> Pod | None:
         """One pod."""
         return load_pods(info, [str(id)])[0]
 

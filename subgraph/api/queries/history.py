@@ -1,14 +1,16 @@
 """Owns the queries of what has been: terms of ownership, living and ended, and what was told of sessions."""
 
 from datetime import datetime
+from typing import Annotated
 
 import strawberry
 
+from subgraph.api.arguments import EVENTS_PAGE_SIZE, TILES_PAGE_SIZE_MAX, After, PageSize, TilesPageSize, page_size
 from subgraph.api.context import Info
 from subgraph.api.inputs.session_list import SessionFilter
 from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import PodAssignment, PodAssignmentConnection, assignment_page, load_assignments
-from subgraph.api.types.common import TILES_PAGE_SIZE_MAX, page_size, to_ms
+from subgraph.api.types.common import to_ms
 from subgraph.api.types.event import SessionEventConnection, event_page
 from subgraph.api.types.tile import visible_sessions
 from subgraph.domain.access import Scope
@@ -30,7 +32,11 @@ class HistoryQueries:
         )
     )
     @needs(Scope.SESSION_READ, Scope.FLEET_READ)
-    async def pod_assignment(self, info: Info, id: strawberry.ID) -> PodAssignment | None:
+    async def pod_assignment(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The term's id: `{tileId}@{epoch}`.")],
+    ) -> PodAssignment | None:
         """One term."""
         (found,) = await load_assignments(info, [str(id)])
         if isinstance(found, SessionManagerFailure):
@@ -49,12 +55,19 @@ class HistoryQueries:
     async def assignment_history(
         self,
         info: Info,
-        session_id: strawberry.ID | None = None,
-        pod_id: strawberry.ID | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        first: int = 50,
-        after: str | None = None,
+        session_id: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(description="Of this session's tiles; null: of all, which needs fleet:read."),
+        ] = None,
+        pod_id: Annotated[strawberry.ID | None, strawberry.argument(description="Of this pod; null: of all.")] = None,
+        since: Annotated[
+            datetime | None, strawberry.argument(description="Given then or later; null: from the first.")
+        ] = None,
+        until: Annotated[
+            datetime | None, strawberry.argument(description="Given before then; null: up to now.")
+        ] = None,
+        first: TilesPageSize = EVENTS_PAGE_SIZE,
+        after: After = None,
     ) -> PodAssignmentConnection:
         """Terms."""
         wanted = None if session_id is None else SessionId(str(session_id))
@@ -66,7 +79,7 @@ class HistoryQueries:
             None if pod_id is None else PodId(str(pod_id)),
             None if since is None else to_ms(since),
             None if until is None else to_ms(until),
-            page_size(first, TILES_PAGE_SIZE_MAX),
+            page_size(first, EVENTS_PAGE_SIZE, TILES_PAGE_SIZE_MAX),
             after,
         )
         return assignment_page(page, after)
@@ -81,8 +94,10 @@ class HistoryQueries:
     )
     @needs(Scope.SESSION_READ)
     async def session_audit_log(
-        self, info: Info, filter: SessionFilter | None = None, first: int = 50, after: str | None = None
+        self, info: Info, filter: SessionFilter | None = None, first: PageSize = EVENTS_PAGE_SIZE, after: After = None
     ) -> SessionEventConnection:
         """The journal."""
         events, listed = info.context.services.session_events, None if filter is None else filter.to_filter()
-        return event_page(await events.audit_log(info.context.caller, listed, page_size(first), after), after)
+        return event_page(
+            await events.audit_log(info.context.caller, listed, page_size(first, EVENTS_PAGE_SIZE), after), after
+        )

@@ -1,16 +1,21 @@
 """Owns the queries of sessions."""
 
+from typing import Annotated
+
 import strawberry
 
+from subgraph.api.arguments import PAGE_SIZE, After, PageSize, page_size
 from subgraph.api.context import Info
 from subgraph.api.inputs.session_list import SessionFilter, SessionOrder, SessionRef
 from subgraph.api.scopes import needs
-from subgraph.api.types.common import page_size
 from subgraph.api.types.session import Session, SessionConnection, session_page, to_session
 from subgraph.domain import session_list
 from subgraph.domain.access import Scope
-from subgraph.domain.session_list import PAGE_SIZE
 from subgraph.domain.sessions import SessionState
+
+DataSource = Annotated[
+    str | None, strawberry.argument(description="Only sessions of exactly this data source; null: of any, or none.")
+]
 
 
 @strawberry.type
@@ -38,7 +43,7 @@ class SessionQueries:
     @strawberry.field(description="The ACTIVE sessions, of a data source or all, newest first. `first` is at most 100.")
     @needs(Scope.SESSION_READ)
     async def current_sessions(
-        self, info: Info, data_source: str | None = None, first: int = PAGE_SIZE, after: str | None = None
+        self, info: Info, data_source: DataSource = None, first: PageSize = PAGE_SIZE, after: After = None
     ) -> SessionConnection:
         """The active sessions."""
         wanted = session_list.SessionFilter(states=frozenset({SessionState.ACTIVE}), data_source=data_source)
@@ -57,8 +62,8 @@ class SessionQueries:
         info: Info,
         filter: SessionFilter | None = None,
         order_by: SessionOrder | None = None,
-        first: int = PAGE_SIZE,
-        after: str | None = None,
+        first: PageSize = PAGE_SIZE,
+        after: After = None,
     ) -> SessionConnection:
         """Sessions."""
         wanted = (filter or SessionFilter()).to_filter()
@@ -66,9 +71,13 @@ class SessionQueries:
 
 
 async def _page(
-    info: Info, wanted: session_list.SessionFilter, order: session_list.SessionOrder, first: int, after: str | None
+    info: Info,
+    wanted: session_list.SessionFilter,
+    order: session_list.SessionOrder,
+    first: int | None,
+    after: str | None,
 ) -> SessionConnection:
     lookup = info.context.services.session_lookup
     listed = await lookup.listed(info.context.caller, wanted, order)
-    page = await lookup.page(listed, page_size(first), after)
+    page = await lookup.page(listed, page_size(first, PAGE_SIZE), after)
     return session_page(page, after, lambda: lookup.count(listed))

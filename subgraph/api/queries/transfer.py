@@ -5,6 +5,7 @@ from typing import cast
 import strawberry
 from strawberry.scalars import JSON
 
+from subgraph.api.arguments import SessionIdArgument
 from subgraph.api.context import Info
 from subgraph.api.scopes import needs
 from subgraph.domain.access import Scope
@@ -25,7 +26,7 @@ class TransferQueries:
         )
     )
     @needs(Scope.SESSION_READ)
-    async def export_session(self, info: Info, id: strawberry.ID) -> JSON:
+    async def export_session(self, info: Info, id: SessionIdArgument) -> JSON:
         """A session's document."""
         document = await info.context.services.transfer.export(info.context.caller, SessionId(str(id)))
         return cast(JSON, document)

@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from enum import Enum
+from typing import Annotated
 
 import strawberry
 
+from subgraph.api.arguments import SessionIdArgument
 from subgraph.api.context import Info
+from subgraph.api.descriptions import show_enum
 from subgraph.api.scalars import Long
 from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import PodAssignment, to_assignment
@@ -19,12 +22,22 @@ from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.operations.pod_assignments import PodAssignments
 
 
-@strawberry.enum(description="SNAPSHOT: all of the pod's terms. CHANGES: those that are new or other than before.")
 class PodAssignmentChangeKind(Enum):
     """Kinds of changes."""
 
     SNAPSHOT = "SNAPSHOT"
     CHANGES = "CHANGES"
+
+
+show_enum(
+    PodAssignmentChangeKind,
+    name="PodAssignmentChangeKind",
+    description="What a step of a pod's desired state holds.",
+    values={
+        PodAssignmentChangeKind.SNAPSHOT: "All of the pod's terms: what is not there is not its any more.",
+        PodAssignmentChangeKind.CHANGES: "The terms that are new, or other than before.",
+    },
+)
 
 
 @strawberry.type(description="A pod's desired state: a snapshot, then changes in order.")
@@ -70,9 +83,19 @@ class FleetSubscriptions:
     async def pod_assignments(
         self,
         info: Info,
-        pod_id: strawberry.ID,
-        after_version: Long | None = None,
-        lease_token: strawberry.ID | None = None,
+        pod_id: Annotated[strawberry.ID, strawberry.argument(description="The pod's id.")],
+        after_version: Annotated[
+            Long | None,
+            strawberry.argument(
+                description="The version it has applied: no snapshot if nothing changed since. Null: with a snapshot."
+            ),
+        ] = None,
+        lease_token: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(
+                description="That of the instance that asks: the stream ends when this one does. Null: of any."
+            ),
+        ] = None,
     ) -> AsyncIterator[PodAssignmentChange]:
         """A pod's desired state."""
         assignments = PodAssignments(info.context.services.view)
@@ -91,7 +114,13 @@ class FleetSubscriptions:
     )
     @needs(Scope.SESSION_READ)
     async def tile_changes(
-        self, info: Info, session_id: strawberry.ID, health: list[TileHealth] | None = None
+        self,
+        info: Info,
+        session_id: SessionIdArgument,
+        health: Annotated[
+            list[TileHealth] | None,
+            strawberry.argument(description="Only tiles of one of these healths; null: of all."),
+        ] = None,
     ) -> AsyncIterator[TileChangeBatch]:
         """A session's tiles."""
         services, session_key = info.context.services, SessionId(str(session_id))
@@ -121,7 +150,7 @@ class FleetSubscriptions:
         )
     )
     @needs(Scope.SESSION_READ)
-    async def tile_routes(self, info: Info, session_id: strawberry.ID) -> AsyncIterator[TileRouteBatch]:
+    async def tile_routes(self, info: Info, session_id: SessionIdArgument) -> AsyncIterator[TileRouteBatch]:
         """A session's routes."""
         services, session_key = info.context.services, SessionId(str(session_id))
         await services.sessions.get(info.context.caller, session_key)

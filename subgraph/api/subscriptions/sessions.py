@@ -1,9 +1,11 @@
 """Owns the subscriptions of sessions: their starts and stops, and all that the journal tells of them."""
 
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import strawberry
 
+from subgraph.api.arguments import EventTypes
 from subgraph.api.context import Info
 from subgraph.api.scopes import needs
 from subgraph.api.types.event import SessionEvent, to_event
@@ -11,8 +13,9 @@ from subgraph.api.types.session import SessionNotification
 from subgraph.domain import journal
 from subgraph.domain.access import Scope
 from subgraph.domain.ids import SessionId
-from subgraph.domain.journal import SessionEventType
 from subgraph.operations.session_events import EventsWanted
+
+DataSource = Annotated[str, strawberry.argument(description="Exactly this data source, 1 to 200 characters.")]
 
 
 @strawberry.type
@@ -26,7 +29,7 @@ class SessionSubscriptions:
         )
     )
     @needs(Scope.SESSION_READ)
-    async def session_started(self, info: Info, data_source: str) -> AsyncIterator[SessionNotification]:
+    async def session_started(self, info: Info, data_source: DataSource) -> AsyncIterator[SessionNotification]:
         """Starts."""
         async for event in info.context.services.session_events.starts(info.context.caller, data_source):
             yield _notification(event)
@@ -38,7 +41,7 @@ class SessionSubscriptions:
         )
     )
     @needs(Scope.SESSION_READ)
-    async def session_stopped(self, info: Info, data_source: str) -> AsyncIterator[SessionNotification]:
+    async def session_stopped(self, info: Info, data_source: DataSource) -> AsyncIterator[SessionNotification]:
         """Stops."""
         async for event in info.context.services.session_events.stops(info.context.caller, data_source):
             yield _notification(event)
@@ -58,10 +61,20 @@ class SessionSubscriptions:
     async def session_events(
         self,
         info: Info,
-        session_id: strawberry.ID | None = None,
-        data_source: str | None = None,
-        types: list[SessionEventType] | None = None,
-        after: str | None = None,
+        session_id: Annotated[
+            strawberry.ID | None, strawberry.argument(description="Of this session; null: of all the caller may see.")
+        ] = None,
+        data_source: Annotated[
+            str | None,
+            strawberry.argument(description="Of sessions of exactly this data source; null: of all, and of none."),
+        ] = None,
+        types: EventTypes = None,
+        after: Annotated[
+            str | None,
+            strawberry.argument(
+                description="The cursor of an event: all that followed it, and then what comes. Null: from now on."
+            ),
+        ] = None,
     ) -> AsyncIterator[SessionEvent]:
         """Events."""
         wanted = EventsWanted(

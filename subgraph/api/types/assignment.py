@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from subgraph.api.context import Info
+from subgraph.api.descriptions import show_enum
 from subgraph.api.scalars import Long
 from subgraph.api.scopes import needs
 from subgraph.api.types.common import PageInfo, at_ms, page_info
@@ -22,22 +23,39 @@ if TYPE_CHECKING:
     from subgraph.api.types.pod import Pod
     from subgraph.api.types.tile import Tile
 
-strawberry.enum(
+show_enum(
     AssignmentState,
     name="PodAssignmentState",
-    description=(
-        "Where a term of ownership stands: PREPARING (the next owner, the present one works on), ACTIVE (in force), "
-        "DRAINING (the former owner finishes); and ended: RELEASED (it finished, or its time to finish was over), LOST "
-        "(with its pod, or its pod let go of it, or did not take it over in time), ABORTED (it never came into force)."
-    ),
+    description="Where a term of ownership stands. It has ended with RELEASED, LOST or ABORTED.",
+    values={
+        AssignmentState.PREPARING: "The next owner prepares to take over; the present one works on.",
+        AssignmentState.ACTIVE: "In force: its pod owns the tile.",
+        AssignmentState.DRAINING: "The former owner finishes what it has.",
+        AssignmentState.RELEASED: "Ended: the former owner finished, or its time to finish was over.",
+        AssignmentState.LOST: (
+            "Ended with its pod, or because its pod let go of the tile or did not take it over in time."
+        ),
+        AssignmentState.ABORTED: "Ended before it came into force.",
+    },
 )
-strawberry.enum(
+show_enum(
     AssignmentReason,
     name="PodAssignmentReason",
-    description=(
-        "Why a tile was given to a pod. TILE_SPLIT, TILE_MERGED: the pod had the tiles that this one came from. "
-        "NOT_TAKEN_OVER: the pod before it had it for longer than it may, and did not acknowledge ACTIVE."
-    ),
+    description="Why a tile was given to a pod.",
+    values={
+        AssignmentReason.INITIAL: "It is new, and nobody had it before.",
+        AssignmentReason.LOAD_BALANCE: "Another pod had too much, or too little.",
+        AssignmentReason.POD_JOINED: "A new pod had room.",
+        AssignmentReason.POD_LOST: "The pod that had it was lost.",
+        AssignmentReason.POD_DRAINED: "The pod that had it drains, or left.",
+        AssignmentReason.TILE_SPLIT: "The pod had the tile that this one is a part of.",
+        AssignmentReason.TILE_MERGED: "The pod had the tiles that this one was merged from.",
+        AssignmentReason.MANUAL: "An operator moved or pinned it.",
+        AssignmentReason.RECOVERED: "The pod held it when the fleet's live state was lost, and keeps it.",
+        AssignmentReason.NOT_TAKEN_OVER: (
+            "The pod before it had it for longer than it may, and did not acknowledge ACTIVE."
+        ),
+    },
 )
 
 

@@ -6,12 +6,7 @@ from typing import TypeVar
 
 import strawberry
 
-from subgraph.domain.errors import InvalidInput
-
 T = TypeVar("T")
-
-PAGE_SIZE_MAX = 100
-TILES_PAGE_SIZE_MAX = 1_000
 
 
 @strawberry.federation.type(shareable=True, description="Where a page lies in its list (Relay).")
@@ -37,17 +32,6 @@ class SessionDetail:
 def to_details(labels: Iterable[tuple[str, str]]) -> list[SessionDetail]:
     """Labels as GraphQL shows them."""
     return [SessionDetail(key=key, value=value) for key, value in labels]
-
-
-def page_size(first: int, most: int = PAGE_SIZE_MAX) -> int:
-    """The page size asked for.
-
-    Raises:
-        InvalidInput: it is not between 1 and `most`.
-    """
-    if not 1 <= first <= most:
-        raise InvalidInput(f"first must lie between 1 and {most}, not {first}", ("first",), f"{most}")
-    return first
 
 
 def page_info(cursors: Sequence[str], has_next: bool, has_previous: bool) -> PageInfo:

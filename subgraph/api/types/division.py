@@ -3,20 +3,25 @@
 import strawberry
 
 from subgraph.api.context import Info
+from subgraph.api.descriptions import show_enum
 from subgraph.api.types.pod import Pod, load_pods
 from subgraph.api.types.tile import Tile, tiles_of_rows
 from subgraph.domain.fleet.planned_divisions import FleetMerge, FleetSplit
 from subgraph.domain.ids import TileId
 from subgraph.domain.planning.reasons import UnsplitReason
 
-strawberry.enum(
+show_enum(
     UnsplitReason,
     name="TileUnsplitReason",
-    description=(
-        "Why a tile that is too hot does not split: FINEST_RESOLUTION (as fine as it may get), NOT_SETTLED (moving, "
-        "not at work yet, or the tiles of an earlier merge still drain), PINNED (its parts would stay together), "
-        "POD_FULL (maxTiles of its pod), SESSION_FULL, BUDGET_EXHAUSTED (hotter ones split in this round)."
-    ),
+    description="Why a tile that is too hot does not split.",
+    values={
+        UnsplitReason.FINEST_RESOLUTION: "It is as fine as it may get.",
+        UnsplitReason.NOT_SETTLED: "It is moving, is not at work yet, or the tiles of an earlier merge still drain.",
+        UnsplitReason.PINNED: "It is pinned, so its parts would stay together.",
+        UnsplitReason.POD_FULL: "Its pod may have no more tiles (maxTiles).",
+        UnsplitReason.SESSION_FULL: "Its session may have no more tiles.",
+        UnsplitReason.BUDGET_EXHAUSTED: "Hotter ones split in this round.",
+    },
 )
 
 

@@ -9,6 +9,7 @@ from strawberry.scalars import JSON
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
 from subgraph.api.types.common import PageInfo, page_info
+from subgraph.api.types.event_types import PAYLOAD
 from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import JournalEntry, SessionEventType
 from subgraph.domain.journal_cursor import encode_position
@@ -16,19 +17,6 @@ from subgraph.operations.ports import Page
 
 if TYPE_CHECKING:
     from subgraph.api.types.session import Session
-
-strawberry.enum(
-    SessionEventType,
-    name="SessionEventType",
-    description=(
-        "What the journal tells of a session. SESSION_TICK comes at the session's tick interval, at most once however "
-        "many were missed; TILE_ and TILES_ events tell of many tiles at a time, from what the fleet did. "
-        "TILE_HEALTH_CHANGED is best effort: health lives in memory, so what changes while nobody leads the fleet, or "
-        "within ten seconds of the tile's last such event, may never be told; it counts all tiles, and names 100. "
-        "CONTEXT_UPDATED counts all keys, and names 100 of those that are at most 200 characters long. "
-        "OWNER_ERASED stands in the journal of the tenant's main session, with how many sessions went, and not whose."
-    ),
-)
 
 
 @strawberry.type(
@@ -54,7 +42,7 @@ class SessionEvent:
     run_id: strawberry.ID | None = strawberry.field(description="The run it is about, if any.")
     message: str | None = strawberry.field(description="What happened, for people, where there is more to say.")
     occurred_at: datetime = strawberry.field(description="When it happened.")
-    payload: JSON | None = strawberry.field(description="Its facts, for programs; which ones depends on the type.")
+    payload: JSON | None = strawberry.field(description=PAYLOAD)
 
     @strawberry.field(description="The session as it is now; null if it is gone.")
     async def session(self, info: Info) -> Annotated["Session", strawberry.lazy("subgraph.api.types.session")] | None:

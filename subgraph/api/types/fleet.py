@@ -1,9 +1,11 @@
 """Owns Fleet in GraphQL: its totals, whether it is rebalanced, and how many pods it should have."""
 
 from datetime import datetime
+from typing import Annotated
 
 import strawberry
 
+from subgraph.api.arguments import PAGE_SIZE_MAX, After, PageSize
 from subgraph.api.context import Info
 from subgraph.api.scalars import Duration, Long
 from subgraph.api.types.churn import CHURN_WINDOW, ChurnByReason, churn_over
@@ -83,13 +85,25 @@ class Fleet:
             "first. `window` is at most PT24H; the last second may be missing. Null while SQL does not answer."
         )
     )
-    async def churn(self, info: Info, window: Duration = CHURN_WINDOW) -> list[ChurnByReason] | None:
+    async def churn(
+        self,
+        info: Info,
+        window: Annotated[
+            Duration, strawberry.argument(description="How far back from now, longer than nothing and at most PT24H.")
+        ] = CHURN_WINDOW,
+    ) -> list[ChurnByReason] | None:
         """Churn by reason."""
         return await churn_over(info, window)
 
     @strawberry.field(description="The pods, by id.")
     def pods(
-        self, info: Info, first: int = 100, after: str | None = None, status: list[PodStatus] | None = None
+        self,
+        info: Info,
+        first: PageSize = PAGE_SIZE_MAX,
+        after: After = None,
+        status: Annotated[
+            list[PodStatus] | None, strawberry.argument(description="Only pods of one of these statuses; null: of all.")
+        ] = None,
     ) -> PodConnection:
         """The pods."""
         return pod_page(info, first, after, status)

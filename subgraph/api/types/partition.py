@@ -3,9 +3,10 @@
 import h3.api.basic_int as h3
 import strawberry
 
+from subgraph.api.arguments import TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX, page_size
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
-from subgraph.api.types.common import TILES_PAGE_SIZE_MAX, PageInfo, page_info, page_size
+from subgraph.api.types.common import PageInfo, page_info
 from subgraph.api.types.tile import Tile, tiles_of_rows, to_tile
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.health import TileHealth
@@ -64,10 +65,10 @@ class SessionPartition:
 
 
 def tile_page(
-    info: Info, session_id: SessionId, first: int, after: str | None, wanted: TileFilter | None
+    info: Info, session_id: SessionId, first: int | None, after: str | None, wanted: TileFilter | None
 ) -> TileConnection:
     """A page of a session's tiles, in the order of their cells."""
-    size = page_size(first, TILES_PAGE_SIZE_MAX)
+    size = page_size(first, TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX)
     start = _cell_of(after) if after is not None else -1
     services = info.context.services
     fleet, now_ms = services.view.current(), services.view.now_ms()

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 from strawberry.scalars import JSON
 
+from subgraph.api.arguments import PAGE_SIZE, page_size
 from subgraph.api.context import Info
-from subgraph.api.types.common import SessionDetail, page_size, to_details
+from subgraph.api.types.common import SessionDetail, to_details
 from subgraph.api.types.pod import Pod, load_pods
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ class PlacementExplanation:
     candidates: list[PlacementCandidate] = strawberry.field(description="The live pods, the best first.")
 
 
-def explain(info: Info, tile: "Tile", first: int) -> PlacementExplanation:
+def explain(info: Info, tile: "Tile", first: int | None) -> PlacementExplanation:
     """The account of a tile's placement, with so many candidates at most.
 
     Raises:
         InvalidInput: the size is no page's.
     """
-    services, size = info.context.services, page_size(first)
+    services, size = info.context.services, page_size(first, PAGE_SIZE)
     candidates = services.hand_moves.explain(tile.reading.id)
     owner = tile.reading.record.owner
     pods = load_pods(info, [candidate.pod_id for candidate in candidates[:size]])

@@ -5,16 +5,16 @@ from datetime import datetime
 
 import strawberry
 
+from subgraph.api.arguments import PAGE_SIZE_MAX, TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX, After, TilesPageSize, page_size
 from subgraph.api.context import Info
+from subgraph.api.descriptions import show_enum
 from subgraph.api.scalars import Long
 from subgraph.api.types.assignment import PodAssignmentConnection, PodAssignmentEdge, to_assignment
 from subgraph.api.types.common import (
-    TILES_PAGE_SIZE_MAX,
     PageInfo,
     SessionDetail,
     at_ms,
     page_info,
-    page_size,
     slice_after,
     to_details,
 )
@@ -23,13 +23,17 @@ from subgraph.domain.ids import PodId, assignment_id
 from subgraph.domain.pods import PodStatus
 from subgraph.operations.readings import PodReading, read_pods
 
-strawberry.enum(
+show_enum(
     PodStatus,
     name="PodStatus",
-    description=(
-        "READY: may receive tiles. CORDONED: keeps its own, receives none. DRAINING: its tiles move away. "
-        "LOST: its lease ended. GONE: it left."
-    ),
+    description="Whether a pod may receive and keep tiles.",
+    values={
+        PodStatus.READY: "It may receive tiles.",
+        PodStatus.CORDONED: "It keeps its tiles and receives none.",
+        PodStatus.DRAINING: "Its tiles move away, and it receives none.",
+        PodStatus.LOST: "Its lease ended without its word; its tiles are given to others.",
+        PodStatus.GONE: "It left by its own word.",
+    },
 )
 
 
@@ -58,9 +62,11 @@ class Pod:
     lease_expires_at: datetime = strawberry.field(description="When its lease ends unless it is renewed.")
 
     @strawberry.field(description="Its living terms of ownership.")
-    def assignments(self, info: Info, first: int = 100, after: str | None = None) -> PodAssignmentConnection:
+    def assignments(
+        self, info: Info, first: TilesPageSize = TILES_PAGE_SIZE, after: After = None
+    ) -> PodAssignmentConnection:
         """Its terms, by tile and epoch."""
-        size = page_size(first, TILES_PAGE_SIZE_MAX)
+        size = page_size(first, TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX)
         terms: dict[str, TermChange] = {
             assignment_id(change.tile_id, change.term.epoch): change
             for change in info.context.services.view.current().terms_of_pod(PodId(str(self.id)))
@@ -125,9 +131,9 @@ def load_pods(info: Info, ids: Sequence[str]) -> list[Pod | None]:
     return [to_pod(readings[pod_id], now_ms) if pod_id in readings else None for pod_id in ids]
 
 
-def pod_page(info: Info, first: int, after: str | None, statuses: Sequence[PodStatus] | None) -> PodConnection:
+def pod_page(info: Info, first: int | None, after: str | None, statuses: Sequence[PodStatus] | None) -> PodConnection:
     """A page of the fleet's pods."""
-    size = page_size(first)
+    size = page_size(first, PAGE_SIZE_MAX)
     pods = [
         pod
         for pod in info.context.services.view.current().pods

@@ -4,15 +4,14 @@ from datetime import datetime
 
 import strawberry
 
+from subgraph.api.arguments import TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX, After, TilesPageSize, page_size
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
 from subgraph.api.types.common import (
-    TILES_PAGE_SIZE_MAX,
     PageInfo,
     SessionDetail,
     at_ms,
     page_info,
-    page_size,
     to_details,
 )
 from subgraph.api.types.division import PlannedMerge, PlannedSplit, UnsplitTile
@@ -153,9 +152,9 @@ class RebalancePlan:
     compute_ms: float = strawberry.field(description="How long planning took, in milliseconds.")
 
     @strawberry.field(description="The moves, in the order in which they would be made.")
-    def moves(self, first: int = 100, after: str | None = None) -> PlannedMoveConnection:
+    def moves(self, first: TilesPageSize = TILES_PAGE_SIZE, after: After = None) -> PlannedMoveConnection:
         """The moves."""
-        size = page_size(first, TILES_PAGE_SIZE_MAX)
+        size = page_size(first, TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX)
         start = _position(after)
         page = list(enumerate(self.plan.moves))[start : start + size]
         cursors = [str(position) for position, _ in page]
@@ -182,18 +181,18 @@ class RebalancePlan:
         return [PlannedMerge(merge=merge, load=merge.load) for merge in self.plan.merges]
 
     @strawberry.field(description="Tiles too hot to stay whole that do not split, with the reason; hottest first.")
-    def unsplit(self, first: int = 100) -> list[UnsplitTile]:
+    def unsplit(self, first: TilesPageSize = TILES_PAGE_SIZE) -> list[UnsplitTile]:
         """Hot tiles that stay whole."""
-        size = page_size(first, TILES_PAGE_SIZE_MAX)
+        size = page_size(first, TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX)
         return [
             UnsplitTile(tile_id=strawberry.ID(tile_id), reason=UnsplitReason[reason])
             for tile_id, reason in self.plan.unsplit[:size]
         ]
 
     @strawberry.field(description="Tiles no pod can take.")
-    def unplaceable(self, first: int = 100) -> list[UnplaceableTile]:
+    def unplaceable(self, first: TilesPageSize = TILES_PAGE_SIZE) -> list[UnplaceableTile]:
         """The tiles without a place."""
-        size = page_size(first, TILES_PAGE_SIZE_MAX)
+        size = page_size(first, TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX)
         return [
             UnplaceableTile(
                 tile_id=strawberry.ID(tile.tile_id),

@@ -2,17 +2,28 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Annotated
 
 import strawberry
 from strawberry.scalars import JSON
 
+from subgraph.api.arguments import (
+    EVENTS_PAGE_SIZE,
+    PAGE_SIZE,
+    TILES_PAGE_SIZE,
+    After,
+    EventTypes,
+    PageSize,
+    TilesPageSize,
+    page_size,
+)
 from subgraph.api.context import Info
+from subgraph.api.descriptions import show_enum
 from subgraph.api.scalars import Duration, Long
 from subgraph.api.types.common import (
     PageInfo,
     SessionDetail,
     page_info,
-    page_size,
     to_details,
 )
 from subgraph.api.types.event import SessionEventConnection, event_page
@@ -23,27 +34,31 @@ from subgraph.api.types.tile import (
 )
 from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.ids import SessionId
-from subgraph.domain.journal import SessionEventType
 from subgraph.domain.sessions import Session as DomainSession
 from subgraph.domain.sessions import SessionState
 from subgraph.operations.ports import Page
 from subgraph.operations.session_events import EventsWanted
 
-strawberry.enum(
+show_enum(
     SessionState,
     name="SessionState",
-    description=(
-        "ACTIVE: takes new work. ENDED: closed, and still readable. EXPIRED: its time has run out; extending it "
-        "revives it. DELETED: invisible, until it is restored or retention removes it."
-    ),
+    description="Where a session stands in its lifecycle.",
+    values={
+        SessionState.ACTIVE: "It takes new work.",
+        SessionState.ENDED: "It is closed, and still readable.",
+        SessionState.EXPIRED: "Its time has run out; extendSession revives it.",
+        SessionState.DELETED: "It is invisible, until it is restored or retention removes it.",
+    },
 )
-strawberry.enum(
+show_enum(
     ExpiryPolicy,
     name="SessionExpiryPolicy",
-    description=(
-        "FIXED: a session expires when its TTL has run out. SLIDING: activity starts the TTL anew. NEVER: it does not "
-        "expire."
-    ),
+    description="What renews a session's time.",
+    values={
+        ExpiryPolicy.FIXED: "Nothing but extending: it expires when its TTL has run out.",
+        ExpiryPolicy.SLIDING: "Activity: every change by a caller starts the TTL anew.",
+        ExpiryPolicy.NEVER: "It does not expire, and has no TTL.",
+    },
 )
 
 
@@ -105,24 +120,26 @@ class Session:
         return to_session(original) if original else None
 
     @strawberry.field(description="The sessions it is an associate of, oldest first.")
-    async def parents(self, info: Info, first: int = 20, after: str | None = None) -> "SessionConnection":
+    async def parents(self, info: Info, first: PageSize = PAGE_SIZE, after: After = None) -> "SessionConnection":
         """Those right above it."""
         return await _relatives(info, self.id, above=True, first=first, after=after)
 
     @strawberry.field(description="Its associates (children), oldest first.")
-    async def associates(self, info: Info, first: int = 20, after: str | None = None) -> "SessionConnection":
+    async def associates(self, info: Info, first: PageSize = PAGE_SIZE, after: After = None) -> "SessionConnection":
         """Those right below it."""
         return await _relatives(info, self.id, above=False, first=first, after=after)
 
     @strawberry.field(description="Its tiles, in the order of their H3 indexes.")
     def tiles(
-        self, info: Info, first: int = 100, after: str | None = None, filter: TileFilter | None = None
+        self, info: Info, first: TilesPageSize = TILES_PAGE_SIZE, after: After = None, filter: TileFilter | None = None
     ) -> TileConnection:
         """Its tiles."""
         return tile_page(info, SessionId(str(self.id)), first, after, filter)
 
     @strawberry.field(description="One of its tiles; null where it has none.")
-    async def tile(self, info: Info, h3_index: strawberry.ID) -> Tile | None:
+    async def tile(
+        self, info: Info, h3_index: Annotated[strawberry.ID, strawberry.argument(description="The H3 cell, as text.")]
+    ) -> Tile | None:
         """One tile."""
         return (await load_tiles(info, [f"{self.id}:{h3_index}"]))[0]
 
@@ -138,12 +155,12 @@ class Session:
         )
     )
     async def events(
-        self, info: Info, first: int = 50, after: str | None = None, types: list[SessionEventType] | None = None
+        self, info: Info, first: PageSize = EVENTS_PAGE_SIZE, after: After = None, types: EventTypes = None
     ) -> SessionEventConnection:
         """Its part of the journal."""
         wanted = EventsWanted(SessionId(str(self.id)), types=None if types is None else frozenset(types))
         events, caller = info.context.services.session_events, info.context.caller
-        return event_page(await events.page(caller, wanted, page_size(first), after), after)
+        return event_page(await events.page(caller, wanted, page_size(first, EVENTS_PAGE_SIZE), after), after)
 
     @classmethod
     async def resolve_references(cls, info: Info, keys: Sequence[dict[str, object]]) -> list["Session | None"]:
@@ -227,10 +244,10 @@ def to_session(session: DomainSession) -> Session:
 
 
 async def _relatives(
-    info: Info, session_id: strawberry.ID, *, above: bool, first: int, after: str | None
+    info: Info, session_id: strawberry.ID, *, above: bool, first: int | None, after: str | None
 ) -> SessionConnection:
     page = await info.context.services.families.relatives(
-        info.context.caller, SessionId(str(session_id)), above=above, first=page_size(first), after=after
+        info.context.caller, SessionId(str(session_id)), above=above, first=page_size(first, PAGE_SIZE), after=after
     )
 
     async def count() -> int | None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import h3.api.basic_int as h3
 import strawberry
 
+from subgraph.api.arguments import PAGE_SIZE, After, PageSize, page_size
 from subgraph.api.context import Info, TileHistory
+from subgraph.api.descriptions import show_enum
 from subgraph.api.scalars import Long
 from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import (
@@ -16,7 +18,7 @@ from subgraph.api.types.assignment import (
     assignment_page,
     to_assignment,
 )
-from subgraph.api.types.common import SessionDetail, at_ms, page_size, to_details
+from subgraph.api.types.common import SessionDetail, at_ms, to_details
 from subgraph.api.types.placement import PlacementExplanation, explain
 from subgraph.api.types.tile_facts import HexCell, TileCoordinate, TileLoad, TileLoss
 from subgraph.domain.access import Scope
@@ -33,13 +35,17 @@ from subgraph.operations.tile_access import sessions_with_visible_tiles
 if TYPE_CHECKING:
     from subgraph.api.types.session import Session
 
-strawberry.enum(
+show_enum(
     TileHealth,
     name="TileHealth",
-    description=(
-        "How a tile fares; the first that applies: UNASSIGNED (no owner), STALE (no report for 3 report intervals), "
-        "OVERLOADED (utilization above 1.0), DEGRADED (above 0.8), HEALTHY."
-    ),
+    description="How a tile fares: the first of these that applies.",
+    values={
+        TileHealth.UNASSIGNED: "Nobody owns it.",
+        TileHealth.STALE: "No report of its load for 3 report intervals.",
+        TileHealth.OVERLOADED: "Its utilization is above 1.0.",
+        TileHealth.DEGRADED: "Its utilization is above 0.8.",
+        TileHealth.HEALTHY: "None of the others.",
+    },
 )
 
 
@@ -211,14 +217,16 @@ class Tile:
             "about a second after it was given. `totalCount` is null."
         )
     )
-    async def history(self, info: Info, first: int = 20, after: str | None = None) -> PodAssignmentConnection | None:
+    async def history(
+        self, info: Info, first: PageSize = PAGE_SIZE, after: After = None
+    ) -> PodAssignmentConnection | None:
         """Its terms."""
-        wanted = TileHistory(self.reading.id, page_size(first), after)
+        wanted = TileHistory(self.reading.id, page_size(first, PAGE_SIZE), after)
         return assignment_page(await info.context.history_loader.load(wanted), after)
 
     @strawberry.field(description="Why it is here, and for every other live pod why it is not there; the best first.")
     @needs(Scope.FLEET_READ)
-    def explanation(self, info: Info, first: int = 20) -> PlacementExplanation:
+    def explanation(self, info: Info, first: PageSize = PAGE_SIZE) -> PlacementExplanation:
         """The account of its placement."""
         return explain(info, self, first)
 

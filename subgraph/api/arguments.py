@@ -1,0 +1,45 @@
+"""Owns the arguments that many fields have: how long a page is and where it begins, which session, which events."""
+
+from typing import Annotated
+
+import strawberry
+
+from subgraph.domain.errors import InvalidInput
+from subgraph.domain.event_types import SessionEventType
+
+PAGE_SIZE = 20
+EVENTS_PAGE_SIZE = 50
+TILES_PAGE_SIZE = 100
+PAGE_SIZE_MAX = 100
+TILES_PAGE_SIZE_MAX = 1_000
+
+PageSize = Annotated[
+    int | None, strawberry.argument(description=f"How many at most, 1 to {PAGE_SIZE_MAX}; null: the default.")
+]
+TilesPageSize = Annotated[
+    int | None, strawberry.argument(description=f"How many at most, 1 to {TILES_PAGE_SIZE_MAX:,}; null: the default.")
+]
+After = Annotated[
+    str | None,
+    strawberry.argument(
+        description="The cursor of an edge, or a page's `endCursor`: what follows it. Null: from the first."
+    ),
+]
+SessionIdArgument = Annotated[strawberry.ID, strawberry.argument(description="The session's id.")]
+EventTypes = Annotated[
+    list[SessionEventType] | None, strawberry.argument(description="Only events of these types; null: of all.")
+]
+
+
+def page_size(first: int | None, default: int, most: int = PAGE_SIZE_MAX) -> int:
+    """The page size asked for.
+
+    Raises:
+        InvalidInput: it is not between 1 and `most`.
+    """
+    if first is None:
+        return default
+    if not 1 <= first <= most:
+        broken = most if first > most else 1
+        raise InvalidInput(f"first must lie between 1 and {most:,}, not {first:,}", ("first",), f"{broken}")
+    return first
