@@ -29,7 +29,7 @@ from dockerfile import Stage, read_dockerfile  # noqa: E402
 
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 PIN = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[\w.]+)(; python_full_version < \"[\d.]+\")?")
-COMMAND_SECONDS_MAX = 60
+COMMAND_SECONDS_MAX = 120
 MAY_IMPORT = {
     "domain": {"domain"},
     "operations": {"operations", "domain"},

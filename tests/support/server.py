@@ -18,7 +18,7 @@ import httpx
 from subgraph.adapters import die_with_parent
 from tests.support.warm_process import WarmProcess
 
-READY_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 120.0
 END_SECONDS_MAX = 30.0
 LEASE_SETTING = "SESSION_MANAGER_POD_LEASE_SECONDS_MAX"
 PATIENT = {LEASE_SETTING: "30"}

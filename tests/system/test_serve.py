@@ -17,7 +17,8 @@ import pytest
 from tests.support.server import RunningServer, running_server, server_by_command, until
 from tests.support.world import FakeWork, disk, new_session, until_owned
 
-SECONDS_MAX = 30
+SECONDS_MAX = 120
+"""New interpreters import everything, which takes long where many do."""
 
 
 def run_serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -91,7 +92,7 @@ def test_workers_that_are_just_starting_end_with_the_terminal_without_a_word(
         return [pid for pid, line in said.items() if b"spawn_main" in line.read_bytes()]
 
     try:
-        children = until(lambda: len(found := workers()) == 2 and found, "two workers are started")
+        children = until(lambda: len(found := workers()) == 2 and found, "two workers are started", SECONDS_MAX)
         # As a terminal does, to all that belongs to it.
         os.killpg(process.pid, by)
         assert process.wait(SECONDS_MAX) == 0
