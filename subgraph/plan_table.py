@@ -1,5 +1,7 @@
 """Owns `session-manager plan`: a dry run of a running server, as a table."""
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +23,14 @@ query Plan($input: RebalancePlanInput, $first: Int!) { rebalancePlan(input: $inp
   unplaceable(first: 20) { tileId reasons rejections { reason podCount podIds missingLabels { key value } } }
 } }
 """
+
+
+_OPTIONS = {
+    "loadFactor": "--load-factor",
+    "maxChurn": "--max-churn",
+    "removePods": "--remove-pod",
+    "addPods": "--add-pod",
+}
 
 
 class CannotPlan(Exception):
@@ -51,6 +61,9 @@ def print_plan(
     Raises:
         CannotPlan: the server does not answer, or refuses what is supposed.
     """
+    for option, number in (("--load-factor", load_factor), ("--max-churn", max_churn)):
+        if number is not None and not math.isfinite(number):
+            raise CannotPlan(f"{option} is a number, not {number}")
     wanted = {
         "removePods": list(removed),
         "addPods": [_supposed_pod(text) for text in added],
@@ -74,15 +87,28 @@ def _supposed_pod(text: str) -> dict[str, Any]:
 def _ask(url: str, access_token: str | None, variables: dict[str, Any]) -> dict[str, Any]:
     headers = {} if access_token is None else {"Authorization": f"Bearer {access_token}"}
     try:
-        answered = httpx.post(
+        answer = httpx.post(
             url, json={"query": _PLAN, "variables": variables}, headers=headers, timeout=ANSWER_SECONDS_MAX
-        ).json()
-    except (httpx.HTTPError, ValueError) as error:
+        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise CannotPlan(f"no answer from {url}: {error}") from error
+    try:
+        answered = answer.json()
+    except ValueError:
+        answered = None
+    if not isinstance(answered, dict) or not ("data" in answered or "errors" in answered):
+        raise CannotPlan(f"{url} answered {answer.status_code}: there is no GraphQL endpoint, as /graphql of a server")
     if answered.get("errors"):
-        raise CannotPlan(answered["errors"][0]["message"])
+        raise CannotPlan(_in_options(answered["errors"][0]["message"]))
     plan: dict[str, Any] = answered["data"]["rebalancePlan"]
     return plan
+
+
+def _in_options(message: str) -> str:
+    """The server's words, in which inputs are named as options here are."""
+    for name, option in _OPTIONS.items():
+        message = re.sub(rf"\b{name}\b", option, message)
+    return message
 
 
 def _print(plan: dict[str, Any], console: Console) -> None:

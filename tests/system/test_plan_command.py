@@ -29,11 +29,16 @@ def test_what_cannot_be_planned_is_one_line(server: RunningServer) -> None:
     for arguments, says in (
         (("--remove-pod", "nobody"), "nobody"),
         (("--add-pod", "x"), "ID:CAPACITY"),
-        (("--load-factor", "0"), "loadFactor"),
+        (("--load-factor", "0"), "--load-factor must be above 0"),
+        (("--load-factor", "nan"), "--load-factor"),
+        (("--max-churn", "2"), "--max-churn is a share"),
     ):
         failed = plan(server, *arguments)
         assert failed.exit_code == 1
         (line,) = failed.output.strip().splitlines()
         assert says in line
+    lost = CliRunner().invoke(main, ["plan", "--url", f"{server.url}/"])
+    assert (lost.exit_code, len(lost.output.strip().splitlines())) == (1, 1)
+    assert "404" in lost.output
     away = CliRunner().invoke(main, ["plan", "--url", "http://127.0.0.1:1/graphql"])
     assert (away.exit_code, len(away.output.strip().splitlines())) == (1, 1)
