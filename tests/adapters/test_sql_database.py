@@ -23,6 +23,7 @@ from subgraph.adapters.sql.database import (
     open_database,
     sqlite_url,
 )
+from subgraph.adapters.sql.failures import told_to_callers
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.adapters.sql.journal import SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
@@ -384,3 +385,12 @@ async def test_lists_are_read_from_their_index_without_sorting(
     connection.close()
     assert len(plan) == 1
     assert plan[0].endswith(f"USING INDEX {index}")
+
+
+@pytest.mark.parametrize(
+    "nobody", [FileNotFoundError(2, "No such file or directory"), ConnectionRefusedError(111, "x")]
+)
+def test_a_database_that_nobody_serves_is_told_as_that_and_not_as_a_missing_file(nobody: OSError) -> None:
+    with pytest.raises(Unavailable) as told, told_to_callers():
+        raise nobody
+    assert told.value.message == "the database does not answer: nobody listens there"

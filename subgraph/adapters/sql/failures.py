@@ -47,7 +47,8 @@ def told_to_callers() -> Iterator[None]:
         raise Unavailable("the database is busy: no connection became free in time", RETRY_AFTER_SECONDS) from error
     except OSError as error:
         # A driver that cannot connect, or waits in vain for an answer, says so in Python's own way.
-        reason = error.strerror or str(error) or "no answer in time"
+        is_there_nobody = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+        reason = "nobody listens there" if is_there_nobody else error.strerror or str(error) or "no answer in time"
         raise Unavailable(f"the database does not answer: {reason}", RETRY_AFTER_SECONDS) from error
     except DBAPIError as error:
         if sqlstate(error) == _NOT_TEXT:
