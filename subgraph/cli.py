@@ -1,5 +1,6 @@
 """Owns the command `session-manager`: its subcommands, their options, and one clear line when something is wrong."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ import click
 
 from subgraph import __version__
 from subgraph.logs import LEVELS, begin_logging
-from subgraph.settings import PREFIX, BadSetting, Settings
+from subgraph.setting_texts import PREFIX
+from subgraph.settings import BadSetting, Settings, unknown_settings
+
+logger = logging.getLogger(__name__)
 
 
 def _option(name: str, kind: Any, text: str) -> Any:
@@ -123,4 +127,6 @@ def _settings(given: dict[str, Any]) -> Settings:
     except BadSetting as error:
         raise click.ClickException(str(error)) from error
     begin_logging(settings.log_level)
+    for line in unknown_settings():
+        logger.warning(line)
     return settings

@@ -5,6 +5,7 @@ import contextlib
 
 from subgraph.adapters.data_directory import DataDirectory, DataDirectoryUnusable
 from subgraph.adapters.sql.database import DatabaseUnusable, migrate_database, sqlite_url
+from subgraph.setting_texts import variable
 from subgraph.settings import Settings
 
 
@@ -27,8 +28,11 @@ def migrate(settings: Settings) -> str:
                 cleanups.callback(directory.release)
                 url = sqlite_url(directory.database_path)
             step = asyncio.run(migrate_database(url))
-        except (DataDirectoryUnusable, DatabaseUnusable) as error:
+        except DataDirectoryUnusable as error:
             raise CannotMigrate(str(error)) from error
+        except DatabaseUnusable as error:
+            where = "" if settings.database_url is None else f"{variable('database_url')}: "
+            raise CannotMigrate(f"{where}{error}") from error
     if step.before == step.after:
         return f"{step.database} is at {step.after} already."
     return f"{step.database}: {step.before or 'empty'} → {step.after}"

@@ -18,6 +18,7 @@ from subgraph.adapters.valkey_keeper import ValkeyKeeper
 from subgraph.api.websocket import WEBSOCKET_MESSAGE_BYTES_MAX
 from subgraph.app import create_app
 from subgraph.door import check_keys
+from subgraph.setting_texts import variable
 from subgraph.settings import Settings
 from subgraph.stop_signals import hear_stop_signals, ignore_stop_signals, stopped_by_signals
 from subgraph.workers import Workers
@@ -25,6 +26,7 @@ from subgraph.workers import Workers
 STOP_SECONDS = 1
 """How long open requests may take to finish after Ctrl-C; sockets are closed at once."""
 LISTEN_BACKLOG = 2048
+REDIS_URL_FORM = "write it as redis://host:6379/0 (a port is at most 65535), rediss://… or unix:///path?db=0"
 
 
 class CannotServe(Exception):
@@ -44,13 +46,14 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
     try:
         check_keys(settings)
     except KeyFileUnusable as error:
-        raise CannotServe(str(error)) from error
+        raise CannotServe(f"{variable('jwt_public_key_file')}: {error}") from error
+    given = settings
     with stopped_by_signals(), contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as cleanups:
         listener = cleanups.enter_context(contextlib.closing(_listen(settings)))
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         settings = cleanups.enter_context(_with_stores(replace(settings, port=port), url))
-        asyncio.run(_check_stores(settings))
+        asyncio.run(_check_stores(settings, given))
         if settings.is_local_only:
             announce(f"Serving this machine only, without authentication, as tenant 'default' ({settings.host}).")
         elif not settings.tells_callers:
@@ -101,15 +104,25 @@ def _with_stores(settings: Settings, url: str) -> Iterator[Settings]:
         yield settings
 
 
-async def _check_stores(settings: Settings) -> None:
+async def _check_stores(settings: Settings, given: Settings) -> None:
+    """Make sure that stores can be used; those that were given are told of by their settings."""
     assert settings.redis_url is not None
     assert settings.database_url is not None
-    redis = connect(settings.redis_url)
+    redis_setting, database_setting = (
+        "" if getattr(given, name) is None else f"{variable(name)}: " for name in ("redis_url", "database_url")
+    )
+    try:
+        redis = connect(settings.redis_url)
+    except ValueError as error:
+        # Neither the text nor what its reader says of it is repeated: what does not parse cannot be masked.
+        raise CannotServe(f"{redis_setting}cannot be read: {REDIS_URL_FORM}") from error
     try:
         await check_reachable(redis, settings.redis_url)
         await (await open_database(settings.database_url, migrate=settings.migrate_on_start)).close()
-    except (RedisUnreachable, DatabaseUnusable) as error:
-        raise CannotServe(str(error)) from error
+    except RedisUnreachable as error:
+        raise CannotServe(f"{redis_setting}{error}") from error
+    except DatabaseUnusable as error:
+        raise CannotServe(f"{database_setting}{error}") from error
     finally:
         await redis.aclose()
 

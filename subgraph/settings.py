@@ -11,9 +11,9 @@ from subgraph.addresses import is_loopback
 from subgraph.domain.claims import ClaimNames
 from subgraph.domain.expiry import MAX_HISTORY_MAX, TTL_MAX, TTL_MIN
 from subgraph.domain.loads import LoadMetric
+from subgraph.logs import LEVELS
 from subgraph.operations.about import OPERATION_OBJECTS_MAX
-
-PREFIX = "SESSION_MANAGER_"
+from subgraph.setting_texts import PREFIX, text_of, unknown, value_of, variable
 
 
 class BadSetting(Exception):
@@ -25,15 +25,15 @@ class Settings:
     """Everything a process is told from outside. Durations are in seconds, but for those that name another unit."""
 
     host: str = "127.0.0.1"
-    """The address to listen on; beyond this machine only if callers say who they are, or `allow_open_access`."""
+    """The address to listen on; beyond this machine only if callers say who they are, or with `ALLOW_OPEN_ACCESS`."""
     port: int = 4001
     """The port to listen on; 0 takes a free one."""
     data_dir: Path = Path("session-manager-data")
     """Where the embedded stores keep their data."""
     redis_url: str | None = None
-    """The Redis or Valkey to use; without it an embedded Valkey is started."""
+    """The Redis or Valkey to use: `redis://…`, `rediss://…` or `unix://…`; without it an embedded Valkey is started."""
     database_url: str | None = None
-    """The SQLite file or PostgreSQL database to use; without it a SQLite file in the data directory."""
+    """The database to use: `sqlite:///…` or `postgresql://…`; without it a SQLite file in the data directory."""
     migrate_on_start: bool = True
     """Whether a start brings the database to this version's schema; if not, an older one is refused."""
     workers: int = 1
@@ -129,7 +129,7 @@ class Settings:
     metrics: bool = True
     """Whether `/metrics` is served."""
     log_level: str = "warning"
-    """How much is logged."""
+    """How much is logged: `debug`, `info`, `warning` or `error`."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65_535, "port", f"must lie between 0 and 65535, not {self.port}")
@@ -142,7 +142,7 @@ class Settings:
         _require(
             0.5 <= self.pod_lease_seconds <= self.pod_lease_seconds_max <= 60,
             "pod_lease_seconds",
-            "must be at least 0.5 and at most pod_lease_seconds_max, which is at most 60",
+            f"must be at least 0.5 and at most {variable('pod_lease_seconds_max')}, which is at most 60",
         )
         for name in ("leader_lease_seconds", "cycle_seconds", "report_seconds"):
             _require(0.05 <= getattr(self, name) <= 60, name, "must lie between 0.05 and 60")
@@ -176,6 +176,8 @@ class Settings:
         )
         most = self.operation_objects_max
         _require(10_000 <= most <= 10**8, "operation_objects_max", f"must lie between 10000 and 100000000, not {most}")
+        levels = f"must be one of {', '.join(LEVELS)}, not {self.log_level!r}"
+        _require(self.log_level in LEVELS, "log_level", levels)
         for name, why in (*token_settings.problems(self), *title_settings.problems(self)):
             _require(False, name, why)
         _require(
@@ -216,41 +218,32 @@ class Settings:
         """
         given: dict[str, Any] = {}
         for one in fields(cls):
-            text = environment.get(PREFIX + one.name.upper())
+            text = environment.get(variable(one.name))
             if text:
-                given[one.name] = _parsed(one.name, text)
+                given[one.name] = _parsed(one.name, one.default, text)
         return cls(**(given | dict(chosen or {})))
 
     def to_environment(self) -> dict[str, str]:
         """The settings as `from_environment` reads them."""
-        pairs = ((PREFIX + one.name.upper(), getattr(self, one.name)) for one in fields(self))
-        return {name: _text(value) for name, value in pairs if value is not None}
+        pairs = ((variable(one.name), getattr(self, one.name)) for one in fields(self))
+        return {name: text_of(value) for name, value in pairs if value is not None}
 
 
-def _text(value: object) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+def unknown_settings(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """What the environment sets that is no setting: a line for each, which a slip of the pen would need."""
+    return [*unknown(environment, [one.name for one in fields(Settings)])]
 
 
-def _parsed(name: str, text: str) -> object:
-    default = {one.name: one.default for one in fields(Settings)}[name]
-    if name == "jwt_public_key_file":
-        return Path(text)
+def _parsed(name: str, default: object, text: str) -> object:
     try:
-        match default:
-            case bool():
-                return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-            case LoadMetric():
-                return LoadMetric(text.lower())
-            case tuple():
-                return tuple(one.strip() for one in text.split(","))
-            case int() | float() | Path():
-                return type(default)(text) if not isinstance(default, Path) else Path(text)
-            case _:
-                return text
-    except (ValueError, KeyError):
-        raise BadSetting(f"{PREFIX}{name.upper()}: {text!r} is not understood") from None
+        # A file that need not be there has no default to tell its kind.
+        if name == "jwt_public_key_file":
+            return Path(text)
+        return value_of(default, text.lower() if name == "log_level" else text)
+    except ValueError as error:
+        raise BadSetting(f"{variable(name)} {error}") from None
 
 
 def _require(condition: bool, name: str, why: str) -> None:
     if not condition:
-        raise BadSetting(f"{PREFIX}{name.upper()} {why}")
+        raise BadSetting(f"{variable(name)} {why}")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from subgraph.addresses import is_private_url
+from subgraph.setting_texts import variable
 from subgraph.token_settings import SECRET_PATTERN
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ def problems(settings: "Settings") -> Iterator[tuple[str, str]]:
     elif url is not None and ("?" in url or "#" in url):
         yield (
             "title_provider_url",
-            "has no query: a log may show it, and secrets belong in title_provider_token",
+            f"has no query: a log may show it, and secrets belong in {variable('title_provider_token')}",
         )
     if token is not None and url is None:
-        yield "title_provider_token", "needs title_provider_url: without it nobody is shown a token"
+        yield "title_provider_token", f"needs {variable('title_provider_url')}: without it nobody is shown a token"
     elif token is not None and not SECRET_PATTERN.fullmatch(token):
         yield "title_provider_token", "must have 8 to 1,000 printable ASCII characters without spaces"
     if not SECONDS_MIN <= settings.title_provider_seconds <= SECONDS_MAX:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from subgraph.addresses import is_private_url
 from subgraph.domain.claims import TENANT_PATTERN
+from subgraph.setting_texts import variable
 
 if TYPE_CHECKING:
     from subgraph.settings import Settings
@@ -16,6 +17,7 @@ CLAIM_LENGTH_MAX = 200
 LEEWAY_SECONDS_MAX = 300
 BYTES_OF_SECRET = {"HS256": 32, "HS384": 48, "HS512": 64}
 """The least a shared secret must have, by RFC 7518: as much as the algorithm's hash."""
+KINDS_OF_KEYS = ("jwt_secret", "jwt_public_key_file", "jwt_jwks_url")
 PUBLIC_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 
 
@@ -32,13 +34,13 @@ def problems(settings: "Settings") -> Iterator[tuple[str, str]]:
             yield name, "must have 8 to 1,000 printable ASCII characters without spaces"
     if not HEADER_PATTERN.fullmatch(settings.gateway_secret_header):
         yield "gateway_secret_header", "must be the name of a header: 1 to 64 letters, digits or -"
-    given = [name for name in ("jwt_secret", "jwt_public_key_file", "jwt_jwks_url") if getattr(settings, name)]
+    given = [name for name in KINDS_OF_KEYS if getattr(settings, name)]
     if len(given) > 1:
-        yield given[1], f"cannot be set along with {given[0]}: tokens are verified with keys of one kind"
+        yield given[1], f"cannot be set along with {variable(given[0])}: tokens are verified with keys of one kind"
     yield from _problems_of_keys(settings)
     for name in ("jwt_issuer", "jwt_audience", "jwt_algorithms", "jwt_tenant"):
         if getattr(settings, name) and not given:
-            yield name, "needs one of jwt_secret, jwt_public_key_file and jwt_jwks_url: without it no token is verified"
+            yield name, f"needs one of {', '.join(map(variable, KINDS_OF_KEYS))}: without it no token is verified"
     if not 0 <= settings.jwt_leeway_seconds <= LEEWAY_SECONDS_MAX:
         yield "jwt_leeway_seconds", f"must lie between 0 and {LEEWAY_SECONDS_MAX}"
     for name in ("jwt_tenant_claims", "jwt_owner_claims", "jwt_scope_claims"):

@@ -8,7 +8,8 @@ from dataclasses import MISSING, Field, fields
 from enum import Enum
 from inspect import getsource
 
-from subgraph.settings import PREFIX, Settings
+from subgraph.setting_texts import PREFIX
+from subgraph.settings import Settings
 
 INTRODUCTION = f"""# Settings
 

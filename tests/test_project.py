@@ -20,7 +20,8 @@ from packaging.utils import canonicalize_name
 
 from subgraph import __version__
 from subgraph.cli import main
-from subgraph.settings import PREFIX, BadSetting, Settings
+from subgraph.setting_texts import PREFIX
+from subgraph.settings import BadSetting, Settings
 from tests import requirements_page, settings_page
 
 PROJECT = Path(__file__).parent.parent

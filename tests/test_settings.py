@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from subgraph.settings import PREFIX, BadSetting, Settings
+from subgraph.domain.loads import LoadMetric
+from subgraph.setting_texts import PREFIX
+from subgraph.settings import BadSetting, Settings, unknown_settings
 from subgraph.token_settings import algorithms_of
 
 PAGE = (Path(__file__).parent.parent / "docs" / "authentication.md").read_text()
@@ -151,3 +153,41 @@ def test_a_provider_of_titles_may_be_on_this_machine_and_is_told_to_workers() ->
     settings = read(title_provider_url="http://127.0.0.1:8080/title", title_provider_token="a-providers-token")
     assert settings.title_provider_seconds == 10
     assert Settings.from_environment(settings.to_environment()) == settings
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"load_metric": "cpu"}, "LOAD_METRIC must be one of records, bytes, backlog, not 'cpu'"),
+        ({"enabled": "nope"}, "ENABLED must be true or false, not 'nope'"),
+        ({"workers": "x"}, "WORKERS must be a whole number, not 'x'"),
+        ({"port": "many"}, "PORT must be a whole number, not 'many'"),
+        ({"cycle_seconds": "often"}, "CYCLE_SECONDS must be a number, not 'often'"),
+        ({"log_level": "loud"}, "LOG_LEVEL must be one of debug, info, warning, error, not 'loud'"),
+        (
+            {"pod_lease_seconds": "9"},
+            f"POD_LEASE_SECONDS must be at least 0.5 and at most {PREFIX}POD_L",
+        ),
+        (
+            {"jwt_issuer": "x"},
+            f"JWT_ISSUER needs one of {PREFIX}JWT_SECRET, {PREFIX}JWT_PUBLIC_KEY_FILE, ",
+        ),
+        ({"title_provider_token": "12345678"}, f"TITLE_PROVIDER_TOKEN needs {PREFIX}TITLE_PROVIDER_URL"),
+    ],
+)
+def test_what_is_refused_is_told_by_its_own_name_with_what_is_allowed(given: dict[str, str], says: str) -> None:
+    with pytest.raises(BadSetting) as refused:
+        read(**given)
+    assert str(refused.value).startswith(f"{PREFIX}{says}")
+
+
+def test_levels_and_metrics_are_understood_in_capitals_too() -> None:
+    assert read(log_level="INFO", load_metric="BYTES") == Settings(log_level="info", load_metric=LoadMetric.BYTES)
+
+
+def test_what_is_no_setting_is_told_with_what_may_be_meant() -> None:
+    variables = {f"{PREFIX}PORT": "1", f"{PREFIX}LOGLEVEL": "x", f"{PREFIX}TYPO_SETTING": "1", "PATH": "/bin"}
+    assert unknown_settings(variables) == [
+        f"{PREFIX}LOGLEVEL is no setting, and does nothing; is {PREFIX}LOG_LEVEL meant?",
+        f"{PREFIX}TYPO_SETTING is no setting, and does nothing",
+    ]

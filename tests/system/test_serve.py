@@ -240,18 +240,30 @@ def test_a_database_of_a_newer_version_is_one_clear_line(tmp_path: Path) -> None
     ("arguments", "environment", "says"),
     [
         (["--host", "0.0.0.0"], {}, "ACCESS_TOKEN"),
-        ([], {"SESSION_MANAGER_PORT": "many"}, "SESSION_MANAGER_PORT"),
         (["--workers", "0"], {}, "WORKERS"),
         (["--host", "0.0.0.0", "--access-token", ""], {}, "ACCESS_TOKEN"),
         ([], {"SESSION_MANAGER_ACCESS_TOKEN": "pässwörter"}, "ACCESS_TOKEN"),
         ([], {"SESSION_MANAGER_POD_LEASE_SECONDS": "9"}, "pod_lease_seconds"),
         ([], {"SESSION_MANAGER_JWT_SECRET": "short"}, "JWT_SECRET must have at least 32 bytes"),
         ([], {"SESSION_MANAGER_JWT_PUBLIC_KEY_FILE": "no/such/key.pem"}, "no/such/key.pem holds no public key"),
+        ([], {"SESSION_MANAGER_JWT_PUBLIC_KEY_FILE": "no/such/key.pem"}, "SESSION_MANAGER_JWT_PUBLIC_KEY_FILE: "),
         ([], {"SESSION_MANAGER_TAKE_OVER_SECONDS": "0"}, "TAKE_OVER_SECONDS"),
+        ([], {"SESSION_MANAGER_LOG_LEVEL": "loud"}, "LOG_LEVEL must be one of debug, info, warning, error"),
+        (
+            [],
+            {"SESSION_MANAGER_REDIS_URL": "http://x"},
+            "SESSION_MANAGER_REDIS_URL: cannot be read: write it as redis:",
+        ),
+        ([], {"SESSION_MANAGER_REDIS_URL": "localhost:6379"}, "SESSION_MANAGER_REDIS_URL: cannot be read"),
+        ([], {"SESSION_MANAGER_REDIS_URL": "redis://127.0.0.1:99999"}, "a port is at most 65535"),
+        ([], {"SESSION_MANAGER_REDIS_URL": "redis://127.0.0.1:1"}, "SESSION_MANAGER_REDIS_URL: Redis at"),
+        ([], {"SESSION_MANAGER_DATABASE_URL": "/data/x.db"}, "SESSION_MANAGER_DATABASE_URL: the database URL cannot"),
     ],
 )
-def test_bad_settings_are_one_clear_line(arguments: list[str], environment: dict[str, str], says: str) -> None:
-    failed = run_serve(*arguments, **environment)
+def test_bad_settings_are_one_clear_line(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], says: str
+) -> None:
+    failed = run_serve("--port", "0", *arguments, **{"SESSION_MANAGER_DATA_DIR": str(tmp_path), **environment})
     assert failed.returncode == 1
     (line,) = failed.stderr.strip().splitlines()
     assert says.lower() in line.lower()
