@@ -101,7 +101,7 @@ class Settings:
     history_retention_days: int = 30
     """How long ended terms of ownership are kept."""
     enabled: bool = True
-    """Whether anything can be changed or followed at all; what there is can be read in any case."""
+    """Whether anything can be changed or followed at all; what there is can be read in any case, and stays as it is."""
     show_session_picker: bool = True
     """What front ends are told: whether they let users choose a session."""
     session_ttl_hours: float = 720.0

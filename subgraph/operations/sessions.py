@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from subgraph.domain import sessions
 from subgraph.domain.access import Caller, require_change
-from subgraph.domain.errors import NotFound
+from subgraph.domain.errors import Disabled, NotFound
 from subgraph.domain.expiry import DEFAULTS, SessionDefaults
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionChange, SessionState
@@ -28,6 +28,8 @@ class Sessions:
     defaults: SessionDefaults = DEFAULTS
     reads: SessionReads | None = None
     """Where sessions that are only shown come from; None: from the store."""
+    is_enabled: bool = True
+    """Whether session management is on; while it is off, reading makes no main session."""
     _met: set[TenantId] = field(default_factory=set)
 
     async def associates(self, caller: Caller, associate_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
@@ -81,18 +83,27 @@ class Sessions:
         }
 
     async def meet(self, caller: Caller) -> None:
-        """Make sure that the tenant has a main session. From then on it always has one, so the store is asked once."""
-        if caller.tenant_id not in self._met:
+        """Make sure that the tenant has a main session. From then on it always has one, so the store is asked once.
+
+        While session management is off, nothing is made, and a tenant that was never met has none.
+        """
+        if self.is_enabled and caller.tenant_id not in self._met:
             await self.main(caller)
             if len(self._met) >= TENANTS_MET_MAX:
                 self._met.clear()
             self._met.add(caller.tenant_id)
 
     async def main(self, caller: Caller) -> Session:
-        """The tenant's main session, made on its first contact."""
+        """The tenant's main session, made on its first contact.
+
+        Raises:
+            Disabled: it has none, and session management is off.
+        """
         existing = await self.store.main_session(caller.tenant_id)
         if existing is not None:
             return existing
+        if not self.is_enabled:
+            raise Disabled
         change = sessions.create_main(caller.tenant_id, caller.owner_id, self.clock())
         try:
             await self.store.commit(change)

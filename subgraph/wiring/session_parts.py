@@ -64,7 +64,7 @@ class SessionParts:
         self.defaults = SessionDefaults(timedelta(hours=settings.session_ttl_hours), settings.session_max_history)
         self.retention = timedelta(days=settings.session_retention_days)
         reads = SessionReads(self.store, self.cache)
-        self.sessions = Sessions(self.store, now, self.committed, self.defaults, reads)
+        self.sessions = Sessions(self.store, now, self.committed, self.defaults, reads, settings.enabled)
         self.sweeper = SessionSweeper(
             SqlSessionSweeps(database, self.cache.changing),
             now,
@@ -125,10 +125,11 @@ class SessionParts:
         supervisor.start("journal-feed", self.journal_feed.run())
         supervisor.start("journal-watch", self.journal_watch.run())
         if self._is_enabled:
+            # While session management is off, what time does to sessions and to what was kept of them waits as well.
             supervisor.start("session-sweeper", self.sweeper.run())
-        supervisor.start("journal-retention", self.journal_retention.run())
-        supervisor.start("idempotency-keys", self.idempotency.run())
-        supervisor.start("ticks", self.ticker.run())
+            supervisor.start("journal-retention", self.journal_retention.run())
+            supervisor.start("idempotency-keys", self.idempotency.run())
+            supervisor.start("ticks", self.ticker.run())
 
     async def aclose(self) -> None:
         """Let go of the connections that are the sessions' alone."""

@@ -1,5 +1,8 @@
 """The lifecycle of sessions over the real server: what callers change, delete and restore, and what time does."""
 
+import contextlib
+import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from subgraph.adapters.data_directory import DATABASE_NAME
 from tests.support.server import PATIENT, RunningServer, running_server, until
 from tests.support.subscriber import subscribed
 from tests.support.world import disk, new_session
@@ -33,6 +37,8 @@ READ = """query($id: ID!) { session(ref: {id: $id}) { id state tiles { totalCoun
 MAIN = "{ mainSession { id isMain displayName expiryPolicy expiresAt } }"
 STARTED = "subscription($source: String!) { sessionStarted(dataSource: $source) { sessionKey } }"
 STOPPED = "subscription($source: String!) { sessionStopped(dataSource: $source) { sessionKey } }"
+LEADER = "{ fleet { leader } }"
+LISTED = "{ sessions { totalCount edges { node { id } } } }"
 ABOUT = "{ sessionManager { enabled showSessionPicker defaultTtl defaultMaxHistory retention limits } }"
 
 
@@ -54,6 +60,12 @@ def refused(server: RunningServer, mutation: str, **wanted: Any) -> dict[str, An
     (payload,) = server.data(mutation, input=wanted).values()
     (error,) = payload["errors"]
     return dict(error)
+
+
+def journal_of(data: Path) -> list[str]:
+    """The types of all events that a server has written into its data directory."""
+    with contextlib.closing(sqlite3.connect(data / DATABASE_NAME)) as database:
+        return [row[0] for row in database.execute("SELECT type FROM session_event ORDER BY position")]
 
 
 def state_of(server: RunningServer, session_id: str) -> str:
@@ -243,3 +255,24 @@ def test_where_it_is_disabled_every_mutation_says_so_streams_end_and_reads_go_on
         assert server.data(pod)["registerPod"]["errors"] == [{"code": "DISABLED"}]
         with subscribed(server.websocket_url, STARTED, source="x") as stream:
             assert "DISABLED" in str(stream.next())
+
+
+@pytest.mark.requirement("Switch: session management can be disabled; then every")
+def test_while_it_is_disabled_nothing_is_written_by_reading_or_by_time(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running_server(data) as server:
+        new_session(server, tickInterval="PT1S")
+        main = server.data(MAIN)["mainSession"]["id"]
+        until(lambda: "SESSION_TICK" in journal_of(data), "a tick")
+    with running_server(data, SESSION_MANAGER_ENABLED="false") as server:
+        assert server.data(MAIN)["mainSession"]["id"] == main
+        before = journal_of(data)
+        # A leader that ticked would have told of it by then.
+        until(lambda: server.data(LEADER)["fleet"]["leader"], "a leader")
+        time.sleep(2.5)
+        assert journal_of(data) == before
+    with running_server(tmp_path / "never met", SESSION_MANAGER_ENABLED="false") as server:
+        assert server.data(LISTED)["sessions"] == {"totalCount": 0, "edges": []}
+        (error,) = server.ask(MAIN)["errors"]
+        assert error["extensions"]["code"] == "DISABLED"
+        assert journal_of(tmp_path / "never met") == []

@@ -17,7 +17,10 @@ class SessionManagerInfo:
 
     version: str = strawberry.field(description="The version of the software.")
     enabled: bool = strawberry.field(
-        description="Whether anything can be changed or followed; if not, mutations answer DISABLED, and reads go on."
+        description=(
+            "Whether anything can be changed or followed; if not, mutations answer DISABLED, reads go on, and nothing "
+            "is written of sessions: no main for who comes first, no ticks, nothing that time does."
+        )
     )
     show_session_picker: bool = strawberry.field(description="Whether front ends let users choose a session.")
     default_ttl: Duration = strawberry.field(description="How long a session lives whose creator says nothing.")

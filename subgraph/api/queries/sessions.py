@@ -34,7 +34,12 @@ class SessionQueries:
         session = await info.context.services.session_lookup.one(info.context.caller, ref.to_ref())
         return to_session(session) if session else None
 
-    @strawberry.field(description="The tenant's live world: made on its first contact, and never absent.")
+    @strawberry.field(
+        description=(
+            "The tenant's live world: made on its first contact, and never absent; but DISABLED if there was no "
+            "contact before session management was switched off."
+        )
+    )
     @needs(Scope.SESSION_READ)
     async def main_session(self, info: Info) -> Session:
         """The main session."""
