@@ -32,12 +32,12 @@ from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.loads import LoadMetric
-from subgraph.operations.control_cycle import ControlCycle
-from subgraph.operations.control_loop import ControlLoop
-from subgraph.operations.cycle_facts import CycleFacts
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.leadership import Candidacy
-from subgraph.operations.recovery import Recovery
+from subgraph.operations.control.control_cycle import ControlCycle
+from subgraph.operations.control.control_loop import ControlLoop
+from subgraph.operations.control.cycle_facts import CycleFacts
+from subgraph.operations.control.leadership import Candidacy
+from subgraph.operations.control.recovery import Recovery
+from subgraph.operations.fleet.fleet_view import FleetView
 
 FLEET = "benchmark"
 LEASE_MS = 60_000

@@ -30,7 +30,7 @@ from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, tile_id
 from subgraph.domain.load_report import LoadReport, pack_report
 from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
 from subgraph.domain.pods import PodRecord
-from subgraph.operations.fleet_writes import Leadership, PodLease
+from subgraph.operations.fleet.fleet_writes import Leadership, PodLease
 
 SESSIONS = 10
 HANDED_IN_AT_ONCE = 50

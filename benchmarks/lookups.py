@@ -29,8 +29,8 @@ from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.session_list import SessionFilter, SessionOrder, SessionOrderField
 from subgraph.domain.session_ref import RefKind, SessionRef
-from subgraph.operations.session_lookup import SessionLookup
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.sessions.session_lookup import SessionLookup
+from subgraph.operations.sessions.sessions import Sessions
 
 CALLER = Caller(TenantId("tenant"), "bench", ALL_SCOPES)
 PAGE, PAGES = 20, 10_000

@@ -37,10 +37,10 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import SessionChange
-from subgraph.operations.session_blobs import Outdated
-from subgraph.operations.session_cache import SessionCache
-from subgraph.operations.session_reads import SessionReads
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.sessions.session_blobs import Outdated
+from subgraph.operations.sessions.session_cache import SessionCache
+from subgraph.operations.sessions.session_reads import SessionReads
+from subgraph.operations.sessions.sessions import Sessions
 
 CALLER = Caller(TenantId("tenant"), "owner", ALL_SCOPES)
 SESSIONS = 10_000

@@ -36,10 +36,10 @@ from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.ids import TenantId
 from subgraph.domain.new_session import NewSession
-from subgraph.operations.idempotency import Idempotency
-from subgraph.operations.session_making import SessionMaking
-from subgraph.operations.session_names import SessionNames
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.sessions.idempotency import Idempotency
+from subgraph.operations.sessions.session_making import SessionMaking
+from subgraph.operations.sessions.session_names import SessionNames
+from subgraph.operations.sessions.sessions import Sessions
 
 ROOT = Path(__file__).parent.parent
 FIRST_CORE, LAST_CORE = 0, (os.cpu_count() or 1) - 1

@@ -42,6 +42,19 @@ MAY_IMPORT = {
 }
 """Layer to the layers it may import; the modules beside the layers wire them together, and may import all."""
 
+OPERATIONS_MAY_IMPORT: dict[str, set[str]] = {
+    "sessions": set(),
+    "fleet": set(),
+    "coverage": {"sessions", "fleet"},
+    "control": {"coverage", "fleet"},
+    "history": {"control", "fleet"},
+    "journal": {"history", "control", "sessions", "fleet"},
+    "by_hand": {"control", "coverage", "sessions", "fleet"},
+    "transfer": {"coverage", "sessions"},
+}
+"""Folder of operations to the folders it may import besides itself: no two need each other. All may import what lies
+beside the folders, which imports none of them."""
+
 DOMAIN_MAY_IMPORT = {*sys.stdlib_module_names, "h3", "numpy", "msgspec"} - {
     "asyncio",
     "socket",
@@ -83,6 +96,17 @@ def test_layer_imports_only_layers_it_may(layer: str) -> None:
 
 def test_every_folder_of_the_package_is_a_layer() -> None:
     assert {path.parent.name for path in (PROJECT / "subgraph").glob("*/__init__.py")} == {*MAY_IMPORT}
+
+
+def test_folders_of_operations_import_only_folders_they_may() -> None:
+    operations = PROJECT / "subgraph" / "operations"
+    assert {path.parent.name for path in operations.glob("*/__init__.py")} == {*OPERATIONS_MAY_IMPORT}
+    for module in operations.rglob("*.py"):
+        folder = module.parent.name
+        names = [name.split(".") for name in imports_of(module) if name.startswith("subgraph.operations.")]
+        others = {parts[2] for parts in names if parts[2] in OPERATIONS_MAY_IMPORT} - {folder}
+        foreign = others - OPERATIONS_MAY_IMPORT.get(folder, set())
+        assert foreign == set(), f"{module.relative_to(PROJECT)} must not import {foreign}"
 
 
 def test_domain_needs_no_framework_and_does_no_io() -> None:

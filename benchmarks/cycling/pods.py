@@ -24,10 +24,10 @@ from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, tile_id
 from subgraph.domain.load_report import FLOAT, INTEGER, LoadReport
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentReason, AssignmentState, Term, TileRecord
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, PodLease, TileWrite
-from subgraph.operations.pod_registering import NewPod, PodRegistering
-from subgraph.operations.pods import Acknowledgement, Pods
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX, PodLease, TileWrite
+from subgraph.operations.fleet.pod_registering import NewPod, PodRegistering
+from subgraph.operations.fleet.pods import Acknowledgement, Pods
 from subgraph.operations.ports import SlowConsumer
 
 LEASE_MS = 900_000

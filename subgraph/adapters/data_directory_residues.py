@@ -8,7 +8,7 @@ from subgraph.adapters.data_directory import DATABASE_NAME, VALKEY_NAME
 from subgraph.domain.erasure import Traces
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import TenantId
-from subgraph.operations.owner_records import Residues
+from subgraph.operations.transfer.owner_records import Residues
 
 FILES_MAX = 100_000
 CHUNK_BYTES = 1_048_576

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import msgspec
 
-from subgraph.operations.title_making import TitleNotProvided, TitleOutcome
+from subgraph.operations.sessions.title_making import TitleNotProvided, TitleOutcome
 
 AT_ONCE_MAX = 8
 """Requests under way."""

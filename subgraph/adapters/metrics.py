@@ -9,9 +9,9 @@ from prometheus_client.registry import Collector
 
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.health import HEALTHS, health_codes
-from subgraph.operations.cycle_facts import CycleFacts
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.readings import sums
+from subgraph.operations.control.cycle_facts import CycleFacts
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.fleet.readings import sums
 from subgraph.operations.supervision import Supervisor
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from subgraph.operations.session_cache import SessionCache
+from subgraph.operations.sessions.session_cache import SessionCache
 
 PREFIX = "session_manager_session"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from subgraph.operations.title_making import TitleMaking, TitleOutcome
+from subgraph.operations.sessions.title_making import TitleMaking, TitleOutcome
 
 
 class TitleCollector(Collector):

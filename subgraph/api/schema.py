@@ -26,7 +26,7 @@ from subgraph.api.switch import enforce_switch
 from subgraph.domain.access import Scope
 from subgraph.domain.errors import SessionManagerFailure
 from subgraph.operations.about import OPERATION_OBJECTS_MAX
-from subgraph.operations.journal import JournalPutBack
+from subgraph.operations.journal.journal import JournalPutBack
 from subgraph.operations.ports import SlowConsumer
 
 logger = logging.getLogger(__name__)

@@ -18,20 +18,20 @@ from subgraph.adapters.sql.tile_journal import SqlTileJournal
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.planning.resolution import ResolutionPolicy
-from subgraph.operations.control_cycle import ControlCycle
-from subgraph.operations.control_loop import ControlLoop
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.health_journal import HealthJournal
-from subgraph.operations.history_recorder import HistoryRecorder
-from subgraph.operations.history_retention import HistoryRetention
-from subgraph.operations.leadership import Candidacy
-from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.recent_ends import RecentEnds
-from subgraph.operations.recovery import Recovery
-from subgraph.operations.retirement import Retirement
+from subgraph.operations.control.control_cycle import ControlCycle
+from subgraph.operations.control.control_loop import ControlLoop
+from subgraph.operations.control.leadership import Candidacy
+from subgraph.operations.control.rebalancing import Rebalancing
+from subgraph.operations.control.recovery import Recovery
+from subgraph.operations.coverage.retirement import Retirement
+from subgraph.operations.coverage.tile_making import TileMaking
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.fleet.tile_changes import TileChangeFeed
+from subgraph.operations.history.history_recorder import HistoryRecorder
+from subgraph.operations.history.history_retention import HistoryRetention
+from subgraph.operations.history.recent_ends import RecentEnds
+from subgraph.operations.journal.health_journal import HealthJournal
 from subgraph.operations.supervision import Supervisor
-from subgraph.operations.tile_changes import TileChangeFeed
-from subgraph.operations.tile_making import TileMaking
 from subgraph.settings import Settings
 from subgraph.wiring.units import ms, new_token
 

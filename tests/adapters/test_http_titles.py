@@ -10,7 +10,7 @@ import pytest
 
 from subgraph.adapters import http_titles
 from subgraph.adapters.http_titles import HttpTitles
-from subgraph.operations.title_making import TitleNotProvided, TitleOutcome
+from subgraph.operations.sessions.title_making import TitleNotProvided, TitleOutcome
 from tests.support.title_service import TitleService, title_service
 
 pytestmark = pytest.mark.anyio

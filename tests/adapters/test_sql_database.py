@@ -36,7 +36,7 @@ from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term
-from subgraph.operations.term_history import TermFilter
+from subgraph.operations.history.term_history import TermFilter
 from tests.support.databases import execute_in, migrate_to, python_process, take_back_to
 from tests.support.fleets import T1, A
 from tests.support.opening_processes import incarnations_raised_at_once

@@ -13,7 +13,7 @@ from subgraph.adapters.sql.term_history import SqlTermHistory
 from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import PodId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term
-from subgraph.operations.term_history import TermFilter
+from subgraph.operations.history.term_history import TermFilter
 from tests.support.fleets import SESSION, T1, TENANT, A
 
 pytestmark = pytest.mark.anyio

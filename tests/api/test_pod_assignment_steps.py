@@ -14,8 +14,8 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import FleetChange
 from subgraph.domain.ids import TileId
 from subgraph.domain.ownership import TileRecord
-from subgraph.operations import fleet_view
-from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.fleet import fleet_view
+from subgraph.operations.fleet.fleet_view import FleetView
 from tests.support.fleets import T1, T2, A, B, held, pod, snapshot, term, tile
 from tests.support.polling import eventually
 from tests.support.scripted_live import ScriptedLive, current_view

@@ -15,9 +15,9 @@ from subgraph.domain.idempotency import IdempotencyKey
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.session_list import SessionFilter, SessionOrder
-from subgraph.operations.idempotency import Idempotency
-from subgraph.operations.session_lookup import SessionLookup
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.sessions.idempotency import Idempotency
+from subgraph.operations.sessions.session_lookup import SessionLookup
+from subgraph.operations.sessions.sessions import Sessions
 
 pytestmark = pytest.mark.anyio
 

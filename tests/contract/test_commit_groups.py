@@ -9,7 +9,7 @@ from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.domain.fleet.changes import FleetChange, FleetSnapshot, Versioned
 from subgraph.domain.ids import TileId
 from subgraph.domain.ownership import TileRecord
-from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, Leadership, NotLeading, TileWrite
+from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX, Leadership, NotLeading, TileWrite
 from tests.support.commit_twin import CommitTwin
 from tests.support.fleets import T1, T2, T3, tile, tile_ids
 from tests.support.leading import lead

@@ -22,7 +22,7 @@ from subgraph.domain.journal import SessionEventType
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
 from subgraph.domain.sessions import Session
-from subgraph.operations.coverage_ports import CoverageChanged
+from subgraph.operations.coverage.coverage_ports import CoverageChanged
 from tests.support.fleets import CELLS
 
 pytestmark = pytest.mark.anyio

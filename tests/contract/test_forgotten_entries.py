@@ -14,7 +14,7 @@ from subgraph.domain.ids import TenantId
 from subgraph.domain.journal import JournalEntry, SessionEventType
 from subgraph.domain.journal_cursor import encode_position
 from subgraph.domain.sessions import Session
-from subgraph.operations.session_events import EventsWanted
+from subgraph.operations.journal.session_events import EventsWanted
 from tests.support.journal_in_memory import JournalInMemory
 from tests.support.journal_world import JournalWorld, Kept, first_of
 

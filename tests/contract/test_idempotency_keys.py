@@ -17,8 +17,8 @@ from subgraph.domain.idempotency import IdempotencyKey
 from subgraph.domain.ids import TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import SessionChange
-from subgraph.operations.idempotency import Idempotency
-from subgraph.operations.session_ports import KeyUsed
+from subgraph.operations.sessions.idempotency import Idempotency
+from subgraph.operations.sessions.session_ports import KeyUsed
 from tests.support.databases import python_process
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("Idempotency keys on every creating mutation")]
@@ -116,7 +116,7 @@ from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain import sessions
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.new_session import NewSession
-from subgraph.operations.idempotency import Idempotency
+from subgraph.operations.sessions.idempotency import Idempotency
 
 async def main() -> None:
     database = await open_database(sys.argv[1])

@@ -15,7 +15,7 @@ from subgraph.domain.ids import TenantId
 from subgraph.domain.journal import COME_BY_THEMSELVES, SessionEventType, stops, tell
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange
-from subgraph.operations.journal import EntryFilter
+from subgraph.operations.journal.journal import EntryFilter
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,8 @@ from subgraph.domain.errors import InvalidInput, Unavailable
 from subgraph.domain.journal import JournalEntry
 from subgraph.domain.journal_cursor import encode_position
 from subgraph.domain.sessions import Session
-from subgraph.operations.journal import JournalPutBack
-from subgraph.operations.session_events import REPLAY_PAGE, EventsWanted
+from subgraph.operations.journal.journal import JournalPutBack
+from subgraph.operations.journal.session_events import REPLAY_PAGE, EventsWanted
 from tests.support.journal_in_memory import JournalInMemory
 from tests.support.journal_world import JournalWorld, first_of
 from tests.support.polling import eventually

@@ -17,7 +17,7 @@ from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.fleet_writes import (
+from subgraph.operations.fleet.fleet_writes import (
     TILES_PER_COMMIT_MAX,
     Committed,
     Guard,

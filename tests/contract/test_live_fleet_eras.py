@@ -13,8 +13,8 @@ from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import FleetSnapshot
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import version_of
-from subgraph.operations.fleet_pulse import PodClaims
-from subgraph.operations.fleet_writes import IncarnationBehind, Leadership, NotLeading, PodLease, TileWrite
+from subgraph.operations.fleet.fleet_pulse import PodClaims
+from subgraph.operations.fleet.fleet_writes import IncarnationBehind, Leadership, NotLeading, PodLease, TileWrite
 from tests.support.fleets import SESSION, T1, T2, T3, A, B, pod, tile
 from tests.support.leading import LONG_MS, lead
 from tests.support.own_valkey import kill

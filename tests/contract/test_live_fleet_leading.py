@@ -15,7 +15,7 @@ from subgraph.client.redis_connection import CONNECTIONS_MAX
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetSnapshot
 from subgraph.domain.ids import version_of
-from subgraph.operations.fleet_writes import IncarnationBehind, Leadership, NotLeading, TileWrite
+from subgraph.operations.fleet.fleet_writes import IncarnationBehind, Leadership, NotLeading, TileWrite
 from tests.contract.conftest import listening
 from tests.support.fleets import T1, T2, A, pod, tile
 from tests.support.leading import LONG_MS, lead

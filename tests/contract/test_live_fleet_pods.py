@@ -15,7 +15,7 @@ from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import Pause
 from subgraph.domain.fleet.fleet_plan import FleetPlan, Outcome
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.fleet_writes import Leadership, PodLease, TileWrite
+from subgraph.operations.fleet.fleet_writes import Leadership, PodLease, TileWrite
 from tests.contract.conftest import listening
 from tests.support.fleets import T1, A, B, packed, pod, report, tile
 from tests.support.leading import lead

@@ -16,8 +16,8 @@ from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.ids import PodId, SessionId
 from subgraph.domain.load_report import LoadReport, pack_report
-from subgraph.operations.fleet_pulse import LoadReading
-from subgraph.operations.fleet_writes import Leadership, PodLease
+from subgraph.operations.fleet.fleet_pulse import LoadReading
+from subgraph.operations.fleet.fleet_writes import Leadership, PodLease
 from tests.support.fleets import T1, T2, A, B, packed, pod, report
 from tests.support.leading import lead
 from tests.support.polling import eventually

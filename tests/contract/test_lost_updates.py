@@ -14,8 +14,8 @@ from subgraph.domain.errors import InvalidInput, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionPatch
-from subgraph.operations.session_changes import SessionChanges
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.sessions.session_changes import SessionChanges
+from subgraph.operations.sessions.sessions import Sessions
 from tests.support.databases import python_process
 
 pytestmark = pytest.mark.anyio
@@ -32,8 +32,8 @@ from subgraph.adapters.sql.database import open_database
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.sessions import SessionPatch
-from subgraph.operations.session_changes import SessionChanges
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.sessions.session_changes import SessionChanges
+from subgraph.operations.sessions.sessions import Sessions
 
 async def main() -> None:
     url, session_id, name = sys.argv[1:]

@@ -43,8 +43,8 @@ from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.sessions import Session
-from subgraph.operations.owner_erasure import Erasure, OwnerErasure
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.sessions.sessions import Sessions
+from subgraph.operations.transfer.owner_erasure import Erasure, OwnerErasure
 
 pytestmark = [
     pytest.mark.anyio,

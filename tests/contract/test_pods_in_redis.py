@@ -14,7 +14,7 @@ from subgraph.client.fleet_redis import LOADS_PER_REPORT_MAX, FleetRedis
 from subgraph.client.manager import CallRefused, LeaseRefused, Superseded, TileLoad, Unreachable
 from subgraph.domain.ids import PodId
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.fleet_writes import Leadership, PodLease
+from subgraph.operations.fleet.fleet_writes import Leadership, PodLease
 from tests.support.fleets import SESSION, T1, T2, A, pod, tile_ids
 from tests.support.leading import lead
 from tests.support.own_valkey import kill

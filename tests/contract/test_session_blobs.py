@@ -27,7 +27,7 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionState
-from subgraph.operations.session_blobs import Announcement, Outdated, SessionKey
+from subgraph.operations.sessions.session_blobs import Announcement, Outdated, SessionKey
 from tests.support.polling import eventually
 from tests.support.session_replicas import TENANT, new_session
 

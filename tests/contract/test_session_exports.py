@@ -32,11 +32,11 @@ from subgraph.domain.session_document import CELLS_MAX, DOCUMENT_BYTES_MAX, EVEN
 from subgraph.domain.session_import import read_document
 from subgraph.domain.sessions import Session
 from subgraph.domain.sessions.copying import copy
-from subgraph.operations.idempotency import Idempotency
-from subgraph.operations.session_making import SessionMaking
-from subgraph.operations.session_names import SessionNames
-from subgraph.operations.session_transfer import SessionTransfer
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.sessions.idempotency import Idempotency
+from subgraph.operations.sessions.session_making import SessionMaking
+from subgraph.operations.sessions.session_names import SessionNames
+from subgraph.operations.sessions.sessions import Sessions
+from subgraph.operations.transfer.session_transfer import SessionTransfer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("A journal that is also the audit log; export, import, erase")]
 

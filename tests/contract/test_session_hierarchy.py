@@ -23,11 +23,11 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
 from subgraph.domain.sessions.copying import CopyPart, copy
 from subgraph.domain.sessions.hierarchy import ASSOCIATES_PER_CALL_MAX
-from subgraph.operations.idempotency import Idempotency
-from subgraph.operations.session_hierarchy import SessionFamilies
-from subgraph.operations.session_making import SessionMaking
-from subgraph.operations.session_names import SessionNames
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.sessions.idempotency import Idempotency
+from subgraph.operations.sessions.session_hierarchy import SessionFamilies
+from subgraph.operations.sessions.session_making import SessionMaking
+from subgraph.operations.sessions.session_names import SessionNames
+from subgraph.operations.sessions.sessions import Sessions
 
 pytestmark = [
     pytest.mark.anyio,

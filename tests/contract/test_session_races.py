@@ -12,7 +12,7 @@ from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.domain.errors import RevisionConflict, Unavailable
 from subgraph.domain.journal import JournalEntry, SessionEventType, tell
 from subgraph.domain.sessions import SessionChange
-from subgraph.operations.session_blobs import SessionKey
+from subgraph.operations.sessions.session_blobs import SessionKey
 from tests.support.own_valkey import kill
 from tests.support.polling import eventually
 from tests.support.session_replicas import Actor, Replica, Truth, hears, new_session, next_of, replica

@@ -19,9 +19,9 @@ from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import SessionChange, SessionState
-from subgraph.operations.session_blobs import COPY_BYTES_MAX, SessionKey
-from subgraph.operations.session_ports import SessionStore
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.sessions.session_blobs import COPY_BYTES_MAX, SessionKey
+from subgraph.operations.sessions.session_ports import SessionStore
+from subgraph.operations.sessions.sessions import Sessions
 from tests.support.own_valkey import kill
 from tests.support.polling import eventually
 from tests.support.session_replicas import TENANT, Replica, Truth, hears, new_session, next_of, replica

@@ -18,9 +18,9 @@ from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import TenantId
 from subgraph.domain.prompt_session import MAPPING_TTL, MESSAGES_MAX, PromptMessage, PromptRole
 from subgraph.domain.sessions import SessionState
-from subgraph.operations.session_lifecycle import SessionLifecycle
-from subgraph.operations.session_resolving import SessionResolving
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.sessions.session_lifecycle import SessionLifecycle
+from subgraph.operations.sessions.session_resolving import SessionResolving
+from subgraph.operations.sessions.sessions import Sessions
 
 pytestmark = [
     pytest.mark.anyio,

@@ -27,7 +27,7 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.session_list import SessionList
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.operations.ports import Page
-from subgraph.operations.session_ports import MainExists
+from subgraph.operations.sessions.session_ports import MainExists
 from tests.support.databases import python_process
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from subgraph.domain.ids import TenantId
 from subgraph.domain.journal import JournalEntry, SessionEvent, SessionEventType
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange, SessionState
-from subgraph.operations.session_ports import SweptBatch
+from subgraph.operations.sessions.session_ports import SweptBatch
 
 pytestmark = pytest.mark.anyio
 

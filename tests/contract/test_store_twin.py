@@ -12,7 +12,7 @@ import pytest
 from subgraph.adapters.redis.keys import fleet_key
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot
-from subgraph.operations.live_fleet import LiveFleet
+from subgraph.operations.fleet.live_fleet import LiveFleet
 from tests.contract.conftest import listening
 from tests.support.clocked_redis import clocked
 from tests.support.polling import eventually

@@ -12,8 +12,8 @@ from subgraph.domain.errors import InvalidInput, Unavailable
 from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import PodId, SessionId, TenantId, TileId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term
+from subgraph.operations.history.term_history import TERMS_PER_WRITE_MAX, Churn, TermFilter, TermHistory
 from subgraph.operations.ports import Page
-from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, Churn, TermFilter, TermHistory
 from tests.support.fleets import SESSION, T1, T2, TENANT, A, B, tile_ids
 
 pytestmark = pytest.mark.anyio

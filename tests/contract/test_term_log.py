@@ -15,8 +15,8 @@ from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import PodId, TenantId
 from subgraph.domain.ownership import AssignmentState, TileRecord
-from subgraph.operations.fleet_writes import Leadership, PodLease, TileWrite
-from subgraph.operations.term_history import LoggedChange, LoggedStretch
+from subgraph.operations.fleet.fleet_writes import Leadership, PodLease, TileWrite
+from subgraph.operations.history.term_history import LoggedChange, LoggedStretch
 from tests.support.fleets import T1, T2, T3, TENANT, A, B, held, pod, term, tile, tile_ids
 from tests.support.leading import lead
 from tests.support.own_valkey import kill

@@ -15,8 +15,8 @@ from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, tile_id
 from subgraph.domain.journal import SessionEventType
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
-from subgraph.operations.term_history import LoggedChange
-from subgraph.operations.tile_journal import TILES_PER_EVENT_MAX
+from subgraph.operations.history.term_history import LoggedChange
+from subgraph.operations.history.tile_journal import TILES_PER_EVENT_MAX
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from subgraph.adapters.redis.keys import fleet_key
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import FleetChange, FleetSnapshot
-from subgraph.operations.fleet_writes import Leadership, TileWrite
+from subgraph.operations.fleet.fleet_writes import Leadership, TileWrite
 from tests.support.fleets import T1, T2, A, tile
 from tests.support.leading import lead
 

@@ -14,7 +14,7 @@ from subgraph.client.redis_connection import connect
 from subgraph.client.redis_sink import sink_key
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
-from subgraph.operations.fleet_writes import TileWrite
+from subgraph.operations.fleet.fleet_writes import TileWrite
 from tests.support.fleet_process import FleetProcess, Register
 from tests.support.fleets import TENANT, A, B, C, tile_ids
 from tests.support.lossy_world import LEASE_SECONDS, PACE, TILES, World

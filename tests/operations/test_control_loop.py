@@ -9,8 +9,8 @@ from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.operator import Operator
-from subgraph.operations.retirement import Retirement
+from subgraph.operations.by_hand.operator import Operator
+from subgraph.operations.coverage.retirement import Retirement
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import FleetProcess, Pace
 from tests.support.fleets import SESSION, A, B, C

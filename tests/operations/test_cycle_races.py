@@ -8,13 +8,13 @@ import pytest
 
 from subgraph.domain.ids import SessionId, TileId
 from subgraph.domain.ownership import AssignmentState, TileRecord
-from subgraph.operations import carrying_out
-from subgraph.operations.fleet_writes import TileWrite
-from subgraph.operations.live_fleet import LiveFleet
-from subgraph.operations.operator import Operator
-from subgraph.operations.pod_registering import NewPod, PodRegistering
-from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.retirement import Retirement
+from subgraph.operations.by_hand.operator import Operator
+from subgraph.operations.control import carrying_out
+from subgraph.operations.control.rebalancing import Rebalancing
+from subgraph.operations.coverage.retirement import Retirement
+from subgraph.operations.fleet.fleet_writes import TileWrite
+from subgraph.operations.fleet.live_fleet import LiveFleet
+from subgraph.operations.fleet.pod_registering import NewPod, PodRegistering
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
 from tests.support.fleets import SESSION, TENANT, A, B, C, tile_ids

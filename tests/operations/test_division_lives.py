@@ -15,7 +15,7 @@ from subgraph.domain.ids import PodId, TileId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AssignmentState, terms_of
 from subgraph.domain.pods import PodStatus
 from subgraph.domain.succession import children_of, parent_of
-from subgraph.operations.fleet_writes import TileWrite
+from subgraph.operations.fleet.fleet_writes import TileWrite
 from tests.support.division_world import CELLS, FINEST, PENTAGON, PODS, POLICY, World, at_work, begun
 from tests.support.fleets import A, pod
 

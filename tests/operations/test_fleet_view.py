@@ -14,9 +14,9 @@ from subgraph.domain.fleet.picture import Effects
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AssignmentState
-from subgraph.operations import fleet_view
-from subgraph.operations.fleet_pulse import LoadReading
-from subgraph.operations.fleet_view import FleetView, LoadsTaken, Resynchronised
+from subgraph.operations.fleet import fleet_view
+from subgraph.operations.fleet.fleet_pulse import LoadReading
+from subgraph.operations.fleet.fleet_view import FleetView, LoadsTaken, Resynchronised
 from subgraph.operations.ports import SlowConsumer
 from tests.support.fleets import T1, T2, A, B, held, pod, report, reported, snapshot, term, tile, tile_ids
 from tests.support.polling import eventually

@@ -19,9 +19,9 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import SessionEventType
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.health_journal import HealthJournal
-from subgraph.operations.tile_journal import TileJournal
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.history.tile_journal import TileJournal
+from subgraph.operations.journal.health_journal import HealthJournal
 from tests.support.fleets import TENANT, A, fleet_of, held, pod, tile, tile_ids
 
 pytestmark = pytest.mark.anyio

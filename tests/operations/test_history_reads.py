@@ -17,14 +17,15 @@ from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import TenantId
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term, TileRecord
-from subgraph.operations import fleet_view, recent_ends
-from subgraph.operations.churn import KEPT_SECONDS, WINDOW_MS_MAX, WINDOWS_KEPT_MAX, ChurnMeter
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.history import History
-from subgraph.operations.history_retention import HistoryRetention
-from subgraph.operations.leadership import Candidacy
-from subgraph.operations.recent_ends import RecentEnds
-from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, Churn, TermFilter
+from subgraph.operations.control.leadership import Candidacy
+from subgraph.operations.fleet import fleet_view
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.history import recent_ends
+from subgraph.operations.history.churn import KEPT_SECONDS, WINDOW_MS_MAX, WINDOWS_KEPT_MAX, ChurnMeter
+from subgraph.operations.history.history import History
+from subgraph.operations.history.history_retention import HistoryRetention
+from subgraph.operations.history.recent_ends import RecentEnds
+from subgraph.operations.history.term_history import TERMS_PER_WRITE_MAX, Churn, TermFilter
 from tests.support.fleets import SESSION, T1, T2, TENANT, A, B, held, pod, snapshot, term, tile
 from tests.support.polling import eventually
 from tests.support.scripted_live import ScriptedLive, current_view

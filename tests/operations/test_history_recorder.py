@@ -17,11 +17,11 @@ from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.terms import TermChange, living_terms
 from subgraph.domain.ids import PodId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState
-from subgraph.operations import history_recorder
-from subgraph.operations.fleet_writes import TileWrite
-from subgraph.operations.history_recorder import HistoryRecorder
-from subgraph.operations.operator import Operator
-from subgraph.operations.term_history import TermFilter, TermHistory
+from subgraph.operations.by_hand.operator import Operator
+from subgraph.operations.fleet.fleet_writes import TileWrite
+from subgraph.operations.history import history_recorder
+from subgraph.operations.history.history_recorder import HistoryRecorder
+from subgraph.operations.history.term_history import TermFilter, TermHistory
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_life import Life
 from tests.support.fleet_process import FleetProcess

@@ -15,9 +15,9 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import SessionEventType
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import SessionPatch, SessionState
-from subgraph.operations.session_changes import SessionChanges
-from subgraph.operations.session_events import EventsWanted
-from subgraph.operations.session_lifecycle import SessionLifecycle
+from subgraph.operations.journal.session_events import EventsWanted
+from subgraph.operations.sessions.session_changes import SessionChanges
+from subgraph.operations.sessions.session_lifecycle import SessionLifecycle
 from tests.support.journal_in_memory import JournalInMemory
 from tests.support.journal_world import FollowingClient, JournalWorld, Kept, Killed
 

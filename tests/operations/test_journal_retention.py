@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from subgraph.operations.journal_retention import ENTRIES_PER_WRITE_MAX, JournalRetention
+from subgraph.operations.journal.journal_retention import ENTRIES_PER_WRITE_MAX, JournalRetention
 
 pytestmark = pytest.mark.anyio
 

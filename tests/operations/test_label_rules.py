@@ -14,11 +14,11 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.sessions import Session, SessionPatch
-from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, TileWrite
-from subgraph.operations.label_rules import LabelRules
-from subgraph.operations.retirement import Retirement
-from subgraph.operations.session_ports import SessionStore
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.coverage.label_rules import LabelRules
+from subgraph.operations.coverage.retirement import Retirement
+from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX, TileWrite
+from subgraph.operations.sessions.session_ports import SessionStore
+from subgraph.operations.sessions.sessions import Sessions
 from tests.support.fleet_process import FleetProcess
 from tests.support.fleets import TENANT, tile_ids
 

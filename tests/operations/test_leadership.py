@@ -16,8 +16,8 @@ from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.fleet_pulse import Beat
-from subgraph.operations.fleet_writes import Leadership, NotLeading, TileWrite
+from subgraph.operations.fleet.fleet_pulse import Beat
+from subgraph.operations.fleet.fleet_writes import Leadership, NotLeading, TileWrite
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import FleetProcess, Pace, Register
 from tests.support.fleets import TENANT, A, B, tile_ids

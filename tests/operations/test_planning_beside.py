@@ -9,8 +9,8 @@ import pytest
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import PlacementPolicy, PreparedPlan, prepare_plan
 from subgraph.domain.planning.plan import Plan
-from subgraph.operations import planning
-from subgraph.operations.planning import planned
+from subgraph.operations.control import planning
+from subgraph.operations.control.planning import planned
 from tests.support.fleets import T1, T2, A, B, held, pod, snapshot, tile
 from tests.support.planned_fleet import plan_fleet
 

@@ -13,8 +13,8 @@ from subgraph.domain.fleet.changes import FleetChange, Versioned
 from subgraph.domain.ids import PodId
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.pods import PodRecord, PodStatus
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.pod_assignments import AssignmentStep, PodAssignments
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.fleet.pod_assignments import AssignmentStep, PodAssignments
 from tests.support.fleets import T1, T2, A, held, pod, snapshot, term, tile
 from tests.support.polling import eventually
 from tests.support.scripted_live import ScriptedLive, current_view

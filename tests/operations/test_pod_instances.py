@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 
 from subgraph.domain.errors import LeaseLost
-from subgraph.operations.live_fleet import LiveFleet
-from subgraph.operations.pod_registering import NewPod, PodRegistering
+from subgraph.operations.fleet.live_fleet import LiveFleet
+from subgraph.operations.fleet.pod_registering import NewPod, PodRegistering
 from tests.operations.conftest import Starts, add_tiles
 from tests.support.fleets import A
 from tests.support.interrupted_live import InterruptedLive

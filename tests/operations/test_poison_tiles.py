@@ -11,10 +11,10 @@ from subgraph.domain.fleet.quarantine import quarantined_rows
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.pods import PodStatus
 from subgraph.domain.suspicion import QuarantinePolicy
-from subgraph.operations.hand_moves import HandMoves
-from subgraph.operations.pod_registering import NewPod
-from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.tile_rules import TileRules
+from subgraph.operations.by_hand.hand_moves import HandMoves
+from subgraph.operations.by_hand.tile_rules import TileRules
+from subgraph.operations.control.rebalancing import Rebalancing
+from subgraph.operations.fleet.pod_registering import NewPod
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
 from tests.support.fleets import TENANT

@@ -9,10 +9,10 @@ from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason
-from subgraph.operations import rebalancing
-from subgraph.operations.fleet_writes import TileWrite
-from subgraph.operations.operator import Operator
-from subgraph.operations.rebalancing import Rebalancing
+from subgraph.operations.by_hand.operator import Operator
+from subgraph.operations.control import rebalancing
+from subgraph.operations.control.rebalancing import Rebalancing
+from subgraph.operations.fleet.fleet_writes import TileWrite
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess
 from tests.support.fleets import A, B, report

@@ -13,9 +13,9 @@ from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import PodId, SessionId, TileId, tile_id
 from subgraph.domain.ownership import AssignmentReason, TileRecord
 from subgraph.domain.registration import TileTemplate
-from subgraph.operations.fleet_writes import TileWrite
-from subgraph.operations.live_fleet import LiveFleet
-from subgraph.operations.pod_registering import NewPod
+from subgraph.operations.fleet.fleet_writes import TileWrite
+from subgraph.operations.fleet.live_fleet import LiveFleet
+from subgraph.operations.fleet.pod_registering import NewPod
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import Pace
 from tests.support.fleets import CELLS, SESSION, TENANT, A, B, tile_ids

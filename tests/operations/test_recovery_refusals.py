@@ -9,10 +9,10 @@ from subgraph.domain.fleet.fleet_plan import FleetMove, FleetPlan, Outcome
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentReason
-from subgraph.operations.fleet_writes import PodLease
-from subgraph.operations.pod_registering import NewPod
-from subgraph.operations.pods import Acknowledgement
-from subgraph.operations.rebalancing import Rebalancing
+from subgraph.operations.control.rebalancing import Rebalancing
+from subgraph.operations.fleet.fleet_writes import PodLease
+from subgraph.operations.fleet.pod_registering import NewPod
+from subgraph.operations.fleet.pods import Acknowledgement
 from tests.support.fleets import A, B
 from tests.support.lossy_world import AS_PLACED, World, emptied, restarted, versions
 from tests.support.records import owner_in

@@ -21,12 +21,12 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import TileTemplate
 from subgraph.domain.sessions import Session
-from subgraph.operations import partition as partition_module
-from subgraph.operations import tile_making
-from subgraph.operations.live_fleet import LiveFleet
-from subgraph.operations.partition import Partition
-from subgraph.operations.retirement import Retirement
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.coverage import partition as partition_module
+from subgraph.operations.coverage import tile_making
+from subgraph.operations.coverage.partition import Partition
+from subgraph.operations.coverage.retirement import Retirement
+from subgraph.operations.fleet.live_fleet import LiveFleet
+from subgraph.operations.sessions.sessions import Sessions
 from tests.operations.conftest import Starts
 from tests.support.fleet_process import FleetProcess
 from tests.support.fleets import CELLS, TENANT

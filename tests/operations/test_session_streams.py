@@ -13,9 +13,9 @@ from subgraph.domain.errors import NotFound
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import SessionEventType
 from subgraph.domain.journal_cursor import encode_position
-from subgraph.operations.journal_feed import ENTRIES_BUFFERED_MAX
+from subgraph.operations.journal.journal_feed import ENTRIES_BUFFERED_MAX
+from subgraph.operations.journal.session_events import REPLAY_PAGE, EventsWanted
 from subgraph.operations.ports import SlowConsumer
-from subgraph.operations.session_events import REPLAY_PAGE, EventsWanted
 from tests.support.journal_in_memory import JournalInMemory
 from tests.support.journal_world import JournalWorld, first_of
 

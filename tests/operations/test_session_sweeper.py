@@ -7,8 +7,8 @@ import pytest
 
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.ids import TenantId
-from subgraph.operations.session_ports import SweptBatch
-from subgraph.operations.session_sweeper import (
+from subgraph.operations.sessions.session_ports import SweptBatch
+from subgraph.operations.sessions.session_sweeper import (
     BATCH_MAX,
     BATCH_MIN,
     HOLD_SECONDS,

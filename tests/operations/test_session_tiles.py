@@ -8,7 +8,7 @@ import pytest
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import SessionId, TenantId, TileId, tile_id
-from subgraph.operations.session_tiles import TileQuery, matching, partition_sums, session_rows
+from subgraph.operations.fleet.session_tiles import TileQuery, matching, partition_sums, session_rows
 from tests.support.fleets import (
     CELLS,
     SESSION,

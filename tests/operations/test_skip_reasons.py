@@ -6,8 +6,8 @@ import pytest
 
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.operations.hand_moves import HandMoves
-from subgraph.operations.rebalancing import Rebalancing
+from subgraph.operations.by_hand.hand_moves import HandMoves
+from subgraph.operations.control.rebalancing import Rebalancing
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
 from tests.support.fleets import TENANT, A, B, report

@@ -15,10 +15,10 @@ from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, TileRecord
 from subgraph.domain.planning.resolution import ResolutionPolicy
 from subgraph.domain.succession import children_of
-from subgraph.operations.fleet_writes import TileWrite
-from subgraph.operations.live_fleet import LiveFleet
-from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.retirement import Retirement
+from subgraph.operations.control.rebalancing import Rebalancing
+from subgraph.operations.coverage.retirement import Retirement
+from subgraph.operations.fleet.fleet_writes import TileWrite
+from subgraph.operations.fleet.live_fleet import LiveFleet
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import FleetProcess, Pace
 from tests.support.fleets import SESSION, A, B, C, report, reported

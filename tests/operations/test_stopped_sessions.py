@@ -19,13 +19,13 @@ from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.sessions import Session, SessionState
-from subgraph.operations import retirement as retirement_module
-from subgraph.operations.fleet_pulse import Beat
-from subgraph.operations.fleet_writes import TileWrite
-from subgraph.operations.live_fleet import LiveFleet
-from subgraph.operations.retirement import Retirement
-from subgraph.operations.session_coverage import SessionCoverage
-from subgraph.operations.session_ports import SessionStore
+from subgraph.operations.coverage import retirement as retirement_module
+from subgraph.operations.coverage.retirement import Retirement
+from subgraph.operations.coverage.session_coverage import SessionCoverage
+from subgraph.operations.fleet.fleet_pulse import Beat
+from subgraph.operations.fleet.fleet_writes import TileWrite
+from subgraph.operations.fleet.live_fleet import LiveFleet
+from subgraph.operations.sessions.session_ports import SessionStore
 from tests.operations.conftest import MakesPod, Starts
 from tests.support.fleet_process import FleetProcess
 from tests.support.fleets import TENANT, A, tile_ids

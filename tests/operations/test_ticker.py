@@ -6,8 +6,8 @@ from typing import cast
 
 import pytest
 
-from subgraph.operations.leadership import Candidacy
-from subgraph.operations.ticks import TICKS_PER_WRITE_MAX, Ticker
+from subgraph.operations.control.leadership import Candidacy
+from subgraph.operations.journal.ticks import TICKS_PER_WRITE_MAX, Ticker
 
 pytestmark = pytest.mark.anyio
 

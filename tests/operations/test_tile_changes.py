@@ -9,9 +9,9 @@ import pytest
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange
 from subgraph.domain.loads import LoadMetric
-from subgraph.operations import fleet_view
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.tile_changes import TileChangeFeed, TileChanges
+from subgraph.operations.fleet import fleet_view
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.fleet.tile_changes import TileChangeFeed, TileChanges
 from tests.support.fleets import T1, T2, A, held, pod, snapshot, tile
 from tests.support.polling import eventually
 from tests.support.scripted_live import ScriptedLive

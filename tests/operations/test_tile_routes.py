@@ -10,10 +10,10 @@ import pytest
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import FleetChange
 from subgraph.domain.ids import SessionId
-from subgraph.operations import tile_routes
-from subgraph.operations.fleet_view import FleetView
+from subgraph.operations.fleet import tile_routes
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.fleet.tile_routes import RouteBatch, TileRoute, TileRoutes
 from subgraph.operations.ports import SlowConsumer
-from subgraph.operations.tile_routes import RouteBatch, TileRoute, TileRoutes
 from tests.support.fleets import SESSION, T1, T2, T3, A, B, held, pod, snapshot, term, tile, tile_ids
 from tests.support.polling import eventually
 from tests.support.scripted_live import ScriptedLive, current_view

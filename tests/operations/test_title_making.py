@@ -17,9 +17,9 @@ from subgraph.domain.errors import IllegalState, InvalidInput, NotAllowed, NotFo
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions.titles import TitleSource
-from subgraph.operations.session_changes import SessionChanges
-from subgraph.operations.sessions import Sessions
-from subgraph.operations.title_making import TitleMaking, TitleNotProvided, TitleOutcome
+from subgraph.operations.sessions.session_changes import SessionChanges
+from subgraph.operations.sessions.sessions import Sessions
+from subgraph.operations.sessions.title_making import TitleMaking, TitleNotProvided, TitleOutcome
 
 pytestmark = pytest.mark.anyio
 

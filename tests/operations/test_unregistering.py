@@ -21,13 +21,13 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.sessions import Session, create
 from subgraph.domain.succession import children_of, merge, split
-from subgraph.operations.fleet_writes import TileWrite
-from subgraph.operations.live_fleet import LiveFleet
-from subgraph.operations.partition import Partition
-from subgraph.operations.retirement import Retirement
-from subgraph.operations.session_lifecycle import SessionLifecycle
-from subgraph.operations.sessions import Sessions
-from subgraph.operations.unregistering import SESSIONS_PER_CALL_MAX, Unregistering
+from subgraph.operations.coverage.partition import Partition
+from subgraph.operations.coverage.retirement import Retirement
+from subgraph.operations.coverage.unregistering import SESSIONS_PER_CALL_MAX, Unregistering
+from subgraph.operations.fleet.fleet_writes import TileWrite
+from subgraph.operations.fleet.live_fleet import LiveFleet
+from subgraph.operations.sessions.session_lifecycle import SessionLifecycle
+from subgraph.operations.sessions.sessions import Sessions
 from tests.operations.conftest import MakesPod, Starts
 from tests.support.fleet_process import FleetProcess
 from tests.support.fleets import CELLS, TENANT, A

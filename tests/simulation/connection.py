@@ -21,10 +21,10 @@ from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase
-from subgraph.operations.fleet_writes import PodLease
-from subgraph.operations.pod_assignments import AssignmentStep
-from subgraph.operations.pod_registering import NewPod
-from subgraph.operations.pods import Acknowledgement
+from subgraph.operations.fleet.fleet_writes import PodLease
+from subgraph.operations.fleet.pod_assignments import AssignmentStep
+from subgraph.operations.fleet.pod_registering import NewPod
+from subgraph.operations.fleet.pods import Acknowledgement
 from subgraph.operations.ports import SlowConsumer
 from tests.simulation.network import Network, Stream, Unanswered
 from tests.simulation.server import Server

@@ -16,7 +16,7 @@ from subgraph.client.following import Following
 from subgraph.domain import ownership
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AcknowledgedPhase, Term, TileRecord
-from subgraph.operations.pod_registering import PodRegistering
+from subgraph.operations.fleet.pod_registering import PodRegistering
 from tests.simulation.sink import SinkTwin
 from tests.support.store_twin import StoreTwin
 

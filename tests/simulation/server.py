@@ -14,18 +14,18 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.suspicion import QuarantinePolicy
-from subgraph.operations.control_cycle import ControlCycle
-from subgraph.operations.control_loop import ControlLoop
-from subgraph.operations.coverage_ports import ActiveCoverage
-from subgraph.operations.cycle_facts import CycleFacts
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.leadership import Candidacy
-from subgraph.operations.operator import Operator
-from subgraph.operations.pod_assignments import PodAssignments
-from subgraph.operations.pod_registering import PodRegistering
-from subgraph.operations.pods import Pods
-from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.recovery import Recovery
+from subgraph.operations.by_hand.operator import Operator
+from subgraph.operations.control.control_cycle import ControlCycle
+from subgraph.operations.control.control_loop import ControlLoop
+from subgraph.operations.control.cycle_facts import CycleFacts
+from subgraph.operations.control.leadership import Candidacy
+from subgraph.operations.control.rebalancing import Rebalancing
+from subgraph.operations.control.recovery import Recovery
+from subgraph.operations.coverage.coverage_ports import ActiveCoverage
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.fleet.pod_assignments import PodAssignments
+from subgraph.operations.fleet.pod_registering import PodRegistering
+from subgraph.operations.fleet.pods import Pods
 from tests.simulation.network import Network, Stream, Unanswered
 from tests.simulation.virtual_time import Process, VirtualLoop
 from tests.support.coverage_in_memory import CoverageInMemory

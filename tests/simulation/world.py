@@ -9,9 +9,9 @@ from functools import partial
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId, TileId
 from subgraph.domain.ownership import TileRecord
-from subgraph.operations.cycle_facts import CycleFacts
-from subgraph.operations.fleet_writes import TileWrite
-from subgraph.operations.retirement import Retirement
+from subgraph.operations.control.cycle_facts import CycleFacts
+from subgraph.operations.coverage.retirement import Retirement
+from subgraph.operations.fleet.fleet_writes import TileWrite
 from tests.simulation.checker import Checker
 from tests.simulation.network import Network, Unanswered
 from tests.simulation.pod import PodInstance

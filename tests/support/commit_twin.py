@@ -6,7 +6,7 @@ from subgraph.domain.fleet.changes import FleetChange, FleetSnapshot, Versioned
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
-from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX, Committed, Guard, PodWrite, TileWrite
+from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX, Committed, Guard, PodWrite, TileWrite
 
 
 class CommitTwin:

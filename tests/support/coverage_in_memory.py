@@ -8,7 +8,7 @@ from subgraph.domain.coverage.cells import CellArray, cell_array
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
-from subgraph.operations.coverage_ports import ActiveCoverage, CoverageChanged
+from subgraph.operations.coverage.coverage_ports import ActiveCoverage, CoverageChanged
 from tests.support.fleets import TENANT
 
 

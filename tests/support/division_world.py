@@ -19,8 +19,8 @@ from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, SessionId, TileId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState
 from subgraph.domain.planning.resolution import ResolutionPolicy
-from subgraph.operations.commits import commits_of
-from subgraph.operations.fleet_writes import TileWrite
+from subgraph.operations.control.commits import commits_of
+from subgraph.operations.fleet.fleet_writes import TileWrite
 from tests.support.commit_twin import CommitTwin
 from tests.support.fleets import A, B, C, pod, report, reported, tile
 from tests.support.model_sink import ModelSink

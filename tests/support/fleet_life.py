@@ -13,10 +13,10 @@ from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.ids import PodId, SessionId, parse_tile_id
 from subgraph.domain.pods import PodStatus
 from subgraph.domain.succession import children_of, parent_of
-from subgraph.operations.fleet_writes import TileWrite
-from subgraph.operations.operator import Operator
-from subgraph.operations.rebalancing import Rebalancing
-from subgraph.operations.retirement import Retirement
+from subgraph.operations.by_hand.operator import Operator
+from subgraph.operations.control.rebalancing import Rebalancing
+from subgraph.operations.coverage.retirement import Retirement
+from subgraph.operations.fleet.fleet_writes import TileWrite
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
 from tests.support.fleets import tile, tile_ids
 from tests.support.model_sink import ModelSink

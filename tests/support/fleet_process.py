@@ -18,17 +18,17 @@ from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.loads import LoadMetric
 from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
-from subgraph.operations.control_cycle import ControlCycle
-from subgraph.operations.control_loop import ControlLoop
-from subgraph.operations.cycle_facts import CycleFacts
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.history_recorder import HistoryRecorder
-from subgraph.operations.leadership import Candidacy
-from subgraph.operations.live_fleet import LiveFleet
-from subgraph.operations.pod_registering import PodRegistering
-from subgraph.operations.pods import Pods
-from subgraph.operations.recovery import Recovery
-from subgraph.operations.term_history import TermHistory
+from subgraph.operations.control.control_cycle import ControlCycle
+from subgraph.operations.control.control_loop import ControlLoop
+from subgraph.operations.control.cycle_facts import CycleFacts
+from subgraph.operations.control.leadership import Candidacy
+from subgraph.operations.control.recovery import Recovery
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.fleet.live_fleet import LiveFleet
+from subgraph.operations.fleet.pod_registering import PodRegistering
+from subgraph.operations.fleet.pods import Pods
+from subgraph.operations.history.history_recorder import HistoryRecorder
+from subgraph.operations.history.term_history import TermHistory
 from tests.support.coverage_in_memory import CoverageInMemory
 from tests.support.polling import eventually
 

@@ -11,8 +11,8 @@ from subgraph.domain.errors import RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import COME_BY_THEMSELVES, JournalEntry, SessionEvent
 from subgraph.domain.sessions import Session, SessionChange
-from subgraph.operations.journal import EntryFilter
-from subgraph.operations.session_ports import MainExists
+from subgraph.operations.journal.journal import EntryFilter
+from subgraph.operations.sessions.session_ports import MainExists
 
 
 class JournalInMemory:

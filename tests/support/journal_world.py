@@ -22,13 +22,13 @@ from subgraph.domain.journal import JournalEntry, SessionEventType, tell
 from subgraph.domain.journal_cursor import encode_position
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
-from subgraph.operations.journal import Journal
-from subgraph.operations.journal_feed import JournalFeed
-from subgraph.operations.journal_watch import JournalWatch
-from subgraph.operations.outbox_relay import OutboxRelay
-from subgraph.operations.session_events import EventsWanted, SessionEvents
-from subgraph.operations.session_ports import SessionStore
-from subgraph.operations.sessions import Sessions
+from subgraph.operations.journal.journal import Journal
+from subgraph.operations.journal.journal_feed import JournalFeed
+from subgraph.operations.journal.journal_watch import JournalWatch
+from subgraph.operations.journal.outbox_relay import OutboxRelay
+from subgraph.operations.journal.session_events import EventsWanted, SessionEvents
+from subgraph.operations.sessions.session_ports import SessionStore
+from subgraph.operations.sessions.sessions import Sessions
 from subgraph.operations.supervision import run_together
 from tests.support.journal_in_memory import JournalInMemory
 

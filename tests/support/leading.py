@@ -3,7 +3,7 @@
 from secrets import token_urlsafe
 
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
-from subgraph.operations.fleet_writes import Leadership
+from subgraph.operations.fleet.fleet_writes import Leadership
 
 LONG_MS = 60_000
 

@@ -9,7 +9,7 @@ from subgraph.domain.coverage import Coverage
 from subgraph.domain.fleet.changes import FleetChange, FleetSnapshot
 from subgraph.domain.ids import PodId, SessionId, TileId, parse_tile_id
 from subgraph.domain.ownership import TileRecord
-from subgraph.operations.live_fleet import LiveFleet
+from subgraph.operations.fleet.live_fleet import LiveFleet
 
 
 @dataclass(frozen=True, slots=True)

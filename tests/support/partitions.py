@@ -1,14 +1,14 @@
 """Owns putting together what gives sessions their tiles, over a live store that a test may interrupt."""
 
-from subgraph.operations.coverage_ports import CoverageRegister
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.label_rules import LabelRules
-from subgraph.operations.live_fleet import LiveFleet
-from subgraph.operations.partition import Partition
-from subgraph.operations.retirement import Retirement
-from subgraph.operations.session_ports import SessionStore
-from subgraph.operations.sessions import Sessions
-from subgraph.operations.tile_making import TileMaking
+from subgraph.operations.coverage.coverage_ports import CoverageRegister
+from subgraph.operations.coverage.label_rules import LabelRules
+from subgraph.operations.coverage.partition import Partition
+from subgraph.operations.coverage.retirement import Retirement
+from subgraph.operations.coverage.tile_making import TileMaking
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.fleet.live_fleet import LiveFleet
+from subgraph.operations.sessions.session_ports import SessionStore
+from subgraph.operations.sessions.sessions import Sessions
 
 
 def tile_making_of(register: CoverageRegister, live: LiveFleet, view: FleetView) -> TileMaking:

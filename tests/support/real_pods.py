@@ -25,10 +25,10 @@ from subgraph.domain.errors import LeaseLost, NotFound, Unavailable
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase
-from subgraph.operations.fleet_writes import PodLease
-from subgraph.operations.pod_assignments import PodAssignments
-from subgraph.operations.pod_registering import NewPod
-from subgraph.operations.pods import Acknowledgement
+from subgraph.operations.fleet.fleet_writes import PodLease
+from subgraph.operations.fleet.pod_assignments import PodAssignments
+from subgraph.operations.fleet.pod_registering import NewPod
+from subgraph.operations.fleet.pods import Acknowledgement
 from tests.support.fleet_process import FleetProcess
 from tests.support.polling import eventually
 

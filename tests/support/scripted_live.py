@@ -9,9 +9,9 @@ from typing import cast
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot
 from subgraph.domain.loads import LoadMetric
-from subgraph.operations.fleet_pulse import Beat, LoadReading
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.live_fleet import LiveFleet
+from subgraph.operations.fleet.fleet_pulse import Beat, LoadReading
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.fleet.live_fleet import LiveFleet
 from tests.support.fleets import snapshot
 from tests.support.polling import eventually
 

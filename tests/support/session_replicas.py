@@ -20,10 +20,10 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange
-from subgraph.operations.session_blobs import Copies, SessionKey
-from subgraph.operations.session_cache import SessionCache
-from subgraph.operations.session_ports import SessionStore
-from subgraph.operations.session_reads import SessionReads
+from subgraph.operations.sessions.session_blobs import Copies, SessionKey
+from subgraph.operations.sessions.session_cache import SessionCache
+from subgraph.operations.sessions.session_ports import SessionStore
+from subgraph.operations.sessions.session_reads import SessionReads
 from tests.support.polling import eventually
 
 TENANT = TenantId("tenant")

@@ -8,9 +8,9 @@ from subgraph.domain.errors import LeaseLost, NotFound, Unavailable
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AcknowledgedPhase, AssignmentState
-from subgraph.operations.fleet_writes import PodLease
-from subgraph.operations.pod_registering import NewPod, Registered
-from subgraph.operations.pods import Acknowledgement
+from subgraph.operations.fleet.fleet_writes import PodLease
+from subgraph.operations.fleet.pod_registering import NewPod, Registered
+from subgraph.operations.fleet.pods import Acknowledgement
 from tests.support.fleet_process import FleetProcess
 from tests.support.model_sink import ModelSink
 

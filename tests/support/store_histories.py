@@ -15,8 +15,15 @@ from subgraph.domain.fleet.changes import CycleReport
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.fleet_writes import IncarnationBehind, Leadership, NotLeading, PodLease, PodWrite, TileWrite
-from subgraph.operations.live_fleet import LiveFleet
+from subgraph.operations.fleet.fleet_writes import (
+    IncarnationBehind,
+    Leadership,
+    NotLeading,
+    PodLease,
+    PodWrite,
+    TileWrite,
+)
+from subgraph.operations.fleet.live_fleet import LiveFleet
 from tests.support.clocked_redis import ClockedRedis
 from tests.support.fleets import SESSION, A, B, C, held, packed, pod, report, tile, tile_ids
 from tests.support.store_twin import Stored, StoreTwin

@@ -20,8 +20,8 @@ from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadReport
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
-from subgraph.operations.fleet_pulse import NOTHING_HELD, Beat, PodClaims
-from subgraph.operations.fleet_writes import (
+from subgraph.operations.fleet.fleet_pulse import NOTHING_HELD, Beat, PodClaims
+from subgraph.operations.fleet.fleet_writes import (
     Committed,
     Guard,
     IncarnationBehind,

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from subgraph.adapters.redis.connection import told_as_unavailable
 from subgraph.domain.ids import PodId, TileId
-from subgraph.operations.fleet_pulse import PodClaims
+from subgraph.operations.fleet.fleet_pulse import PodClaims
 
 _decoder = msgspec.msgpack.Decoder(dict[str, int])
 

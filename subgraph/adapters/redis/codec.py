@@ -13,8 +13,8 @@ from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId, parse_tile_id
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
-from subgraph.operations.fleet_pulse import Beat
-from subgraph.operations.term_history import LoggedChange
+from subgraph.operations.fleet.fleet_pulse import Beat
+from subgraph.operations.history.term_history import LoggedChange
 
 _encoder = msgspec.json.Encoder()
 _tile_decoder = msgspec.json.Decoder(TileRecord)

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from subgraph.adapters.redis.connection import told_as_unavailable
 from subgraph.domain.errors import LeaseLost, Unavailable
-from subgraph.operations.fleet_writes import Guard, IncarnationBehind, Leadership, NotLeading, PodLease
+from subgraph.operations.fleet.fleet_writes import Guard, IncarnationBehind, Leadership, NotLeading, PodLease
 
 _SCRIPTS = (
     "announce_cycle",

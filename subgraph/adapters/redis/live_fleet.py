@@ -22,8 +22,8 @@ from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadReport
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.pods import PodRecord
-from subgraph.operations.fleet_pulse import NOTHING_HELD, Beat, LoadReading, PodClaims, claims_among
-from subgraph.operations.fleet_writes import (
+from subgraph.operations.fleet.fleet_pulse import NOTHING_HELD, Beat, LoadReading, PodClaims, claims_among
+from subgraph.operations.fleet.fleet_writes import (
     TILES_PER_COMMIT_MAX,
     Committed,
     Guard,

@@ -14,8 +14,8 @@ from subgraph.adapters.redis.connection import told_as_unavailable
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import PodId, SessionId
 from subgraph.domain.load_report import LoadReport, join_reports
-from subgraph.operations.fleet_pulse import LoadReading
-from subgraph.operations.fleet_writes import PodLease
+from subgraph.operations.fleet.fleet_pulse import LoadReading
+from subgraph.operations.fleet.fleet_writes import PodLease
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from subgraph.adapters.redis.keys import PREFIX, client_sessions_prefix
 from subgraph.domain.erasure import Traces
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import TenantId
-from subgraph.operations.owner_records import Residues
+from subgraph.operations.transfer.owner_records import Residues
 
 SCAN_COUNT = 1_000
 ENTRIES_MAX = 10_000_000

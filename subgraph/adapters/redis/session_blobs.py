@@ -22,7 +22,7 @@ from subgraph.adapters.redis.session_codec import decode_copy, encode_copy, is_c
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session
-from subgraph.operations.session_blobs import Copies, Outdated, SessionKey, Standing
+from subgraph.operations.sessions.session_blobs import Copies, Outdated, SessionKey, Standing
 
 COPY_MS = 3_600_000
 CLAIM_MS = 5_000

@@ -10,7 +10,7 @@ from subgraph.adapters.redis import codec
 from subgraph.adapters.redis.connection import told_as_unavailable
 from subgraph.adapters.redis.fleet_scripts import fleet_script
 from subgraph.adapters.redis.keys import fleet_key, fleet_keys
-from subgraph.operations.term_history import LoggedChange, LoggedStretch
+from subgraph.operations.history.term_history import LoggedChange, LoggedStretch
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from subgraph.domain.ids import SessionId, TenantId, tile_id
 from subgraph.domain.journal import SessionEvent, SessionEventType, tell
 from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
 from subgraph.domain.sessions import Session, SessionState, require_active
-from subgraph.operations.coverage_ports import ActiveCoverage, CoverageChanged
+from subgraph.operations.coverage.coverage_ports import ActiveCoverage, CoverageChanged
 
 SMALL_CELLS = 1_000
 SMALL_ROWS_MAX = 64

@@ -10,7 +10,7 @@ from subgraph.adapters.sql.upsert import upsert
 from subgraph.domain.idempotency import IdempotencyKey
 from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session
-from subgraph.operations.session_ports import KeyUse, KeyUsed
+from subgraph.operations.sessions.session_ports import KeyUse, KeyUsed
 
 _T = IDEMPOTENCY_KEY.c
 

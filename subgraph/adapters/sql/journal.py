@@ -13,7 +13,7 @@ from subgraph.adapters.sql.session_directory import ids_statement
 from subgraph.adapters.sql.tables import CAME_BY_ITSELF, SESSION, SESSION_EVENT
 from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import STOPS, JournalEntry, SessionEvent, SessionEventType
-from subgraph.operations.journal import EntryFilter
+from subgraph.operations.journal.journal import EntryFilter
 
 POSITIONS_PER_STATEMENT = 10_000
 

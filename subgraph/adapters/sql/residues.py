@@ -11,7 +11,7 @@ from subgraph.adapters.sql.rows import payload_of
 from subgraph.adapters.sql.tables import METADATA
 from subgraph.domain.erasure import Traces
 from subgraph.domain.ids import TenantId
-from subgraph.operations.owner_records import Residues
+from subgraph.operations.transfer.owner_records import Residues
 
 ROWS_PER_READ = 2_000
 

@@ -6,7 +6,7 @@ from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.tables import SESSION
 from subgraph.domain.errors import NameTaken, NotFound
 from subgraph.domain.sessions import SessionChange
-from subgraph.operations.session_ports import MainExists
+from subgraph.operations.sessions.session_ports import MainExists
 
 
 async def conflict_of(change: SessionChange, database: Database) -> MainExists | NameTaken | NotFound | None:

@@ -12,7 +12,7 @@ from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_ASSO
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.domain.sessions import Session, SessionState
-from subgraph.operations.session_transfer import WholeSession
+from subgraph.operations.transfer.session_transfer import WholeSession
 
 ENTRIES_PER_READ = 100
 

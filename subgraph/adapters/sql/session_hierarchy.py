@@ -17,7 +17,7 @@ from subgraph.domain.session_list import SessionOrder
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.domain.sessions.hierarchy import Family
 from subgraph.operations.ports import Page
-from subgraph.operations.session_ports import ChangeGuard, unguarded
+from subgraph.operations.sessions.session_ports import ChangeGuard, unguarded
 
 _ORDER = SessionOrder(is_descending=False)
 

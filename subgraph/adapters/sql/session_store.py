@@ -21,7 +21,7 @@ from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_ASSO
 from subgraph.domain.errors import NotFound, RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionChange, SessionState
-from subgraph.operations.session_ports import ChangeGuard, unguarded
+from subgraph.operations.sessions.session_ports import ChangeGuard, unguarded
 
 T = TypeVar("T")
 

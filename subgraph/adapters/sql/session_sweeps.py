@@ -20,7 +20,7 @@ from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import SessionEventType
 from subgraph.domain.sessions import SessionState
-from subgraph.operations.session_ports import ChangeGuard, SweptBatch, unguarded
+from subgraph.operations.sessions.session_ports import ChangeGuard, SweptBatch, unguarded
 
 _EXPIRE = (
     update(SESSION)

@@ -16,8 +16,8 @@ from subgraph.adapters.sql.upsert import upsert
 from subgraph.domain.fleet.terms import TermFacts
 from subgraph.domain.ids import TileId, parse_tile_id
 from subgraph.domain.ownership import AssignmentReason, AssignmentState
+from subgraph.operations.history.term_history import TERMS_PER_WRITE_MAX, Churn, TermFilter
 from subgraph.operations.ports import Page
-from subgraph.operations.term_history import TERMS_PER_WRITE_MAX, Churn, TermFilter
 
 _NEVER_IN_FORCE = (AssignmentState.PREPARING.value, AssignmentState.ABORTED.value)
 _KEY = ("epoch", "fleet_id")

@@ -12,8 +12,8 @@ from subgraph.adapters.sql.rows import session_of
 from subgraph.adapters.sql.tables import FLEET, SESSION
 from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import tell
-from subgraph.operations.term_history import LoggedChange
-from subgraph.operations.tile_journal import TilesTold, tiles_told
+from subgraph.operations.history.term_history import LoggedChange
+from subgraph.operations.history.tile_journal import TilesTold, tiles_told
 
 SESSIONS_PER_QUERY = 1_000
 

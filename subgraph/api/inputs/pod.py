@@ -8,9 +8,9 @@ from subgraph.api.scalars import Duration, Long
 from subgraph.domain.ids import AssignmentId, PodId, TileId, parse_assignment_id, parse_tile_id
 from subgraph.domain.loads import LoadBatch
 from subgraph.domain.ownership import AcknowledgedPhase
-from subgraph.operations.fleet_writes import PodLease
-from subgraph.operations.pod_registering import NewPod
-from subgraph.operations.pods import Acknowledgement
+from subgraph.operations.fleet.fleet_writes import PodLease
+from subgraph.operations.fleet.pod_registering import NewPod
+from subgraph.operations.fleet.pods import Acknowledgement
 
 show_enum(
     AcknowledgedPhase,

@@ -6,8 +6,8 @@ from subgraph.api.inputs.coverage import TileCoverageInput
 from subgraph.api.inputs.label import SessionDetailInput
 from subgraph.domain.coverage import parse_cell
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
-from subgraph.operations.fleet_writes import TILES_PER_COMMIT_MAX
-from subgraph.operations.unregistering import SESSIONS_PER_CALL_MAX
+from subgraph.operations.coverage.unregistering import SESSIONS_PER_CALL_MAX
+from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX
 
 
 @strawberry.input(description="Tiles to register for a session.")

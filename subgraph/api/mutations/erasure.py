@@ -8,7 +8,7 @@ from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import EraseSessionOwnerPayload
 from subgraph.api.scopes import needs
 from subgraph.domain.access import Scope
-from subgraph.operations.owner_erasure import SESSIONS_PER_CALL_MAX
+from subgraph.operations.transfer.owner_erasure import SESSIONS_PER_CALL_MAX
 
 
 @strawberry.type

@@ -18,7 +18,7 @@ from subgraph.api.scopes import needs
 from subgraph.api.types.tile import load_tiles
 from subgraph.domain.access import Scope
 from subgraph.domain.ids import SessionId, TileId
-from subgraph.operations.partition import Registration
+from subgraph.operations.coverage.partition import Registration
 
 
 @strawberry.type

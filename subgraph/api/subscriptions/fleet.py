@@ -19,7 +19,7 @@ from subgraph.api.types.tile import Tile, known_tiles
 from subgraph.domain.access import Scope
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.ids import PodId, SessionId, TileId
-from subgraph.operations.pod_assignments import PodAssignments
+from subgraph.operations.fleet.pod_assignments import PodAssignments
 
 
 class PodAssignmentChangeKind(Enum):

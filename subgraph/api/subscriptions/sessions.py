@@ -13,7 +13,7 @@ from subgraph.api.types.session import SessionNotification
 from subgraph.domain import journal
 from subgraph.domain.access import Scope
 from subgraph.domain.ids import SessionId
-from subgraph.operations.session_events import EventsWanted
+from subgraph.operations.journal.session_events import EventsWanted
 
 DataSource = Annotated[str, strawberry.argument(description="Exactly this data source, 1 to 200 characters.")]
 

@@ -16,8 +16,8 @@ from subgraph.domain.errors import InvalidInput, SessionManagerFailure, Unavaila
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import TileId, assignment_id, parse_assignment_id, parse_tile_id
 from subgraph.domain.ownership import AssignmentReason, AssignmentState
+from subgraph.operations.fleet.readings import rows_of, term_of
 from subgraph.operations.ports import Page
-from subgraph.operations.readings import rows_of, term_of
 
 if TYPE_CHECKING:
     from subgraph.api.types.pod import Pod

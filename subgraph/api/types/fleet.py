@@ -15,7 +15,7 @@ from subgraph.api.types.common import (
 from subgraph.api.types.pod import PodConnection, pod_page
 from subgraph.domain.fleet.scaling import advise
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.readings import sums
+from subgraph.operations.fleet.readings import sums
 
 
 @strawberry.type(description="Whether the fleet is rebalanced, and if not, why not.")

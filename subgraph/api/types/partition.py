@@ -11,8 +11,8 @@ from subgraph.api.types.tile import Tile, tiles_of_rows, to_tile
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.ids import PodId, SessionId
-from subgraph.operations.readings import read_rows
-from subgraph.operations.session_tiles import TileQuery, matching, partition_sums, session_rows
+from subgraph.operations.fleet.readings import read_rows
+from subgraph.operations.fleet.session_tiles import TileQuery, matching, partition_sums, session_rows
 
 
 @strawberry.input(description="Which of a session's tiles; what is not given does not restrict.")

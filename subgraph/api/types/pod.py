@@ -21,7 +21,7 @@ from subgraph.api.types.common import (
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, assignment_id
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.readings import PodReading, read_pods
+from subgraph.operations.fleet.readings import PodReading, read_pods
 
 show_enum(
     PodStatus,

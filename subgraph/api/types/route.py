@@ -3,8 +3,8 @@
 import strawberry
 
 from subgraph.api.scalars import Long
-from subgraph.operations.fleet_view import FleetView
-from subgraph.operations.tile_routes import RouteBatch
+from subgraph.operations.fleet.fleet_view import FleetView
+from subgraph.operations.fleet.tile_routes import RouteBatch
 
 
 @strawberry.type(description="Where records of a tile are to go.")

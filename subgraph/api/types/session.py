@@ -36,8 +36,8 @@ from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session as DomainSession
 from subgraph.domain.sessions import SessionState
+from subgraph.operations.journal.session_events import EventsWanted
 from subgraph.operations.ports import Page
-from subgraph.operations.session_events import EventsWanted
 
 show_enum(
     SessionState,

@@ -29,8 +29,8 @@ from subgraph.domain.fleet.terms import living_terms
 from subgraph.domain.ids import SessionId, TileId, parse_tile_id, tile_id
 from subgraph.domain.ownership import AssignmentState
 from subgraph.domain.succession import children_of, parent_of
-from subgraph.operations.readings import TileReading, read_retired, read_rows, rows_of
-from subgraph.operations.tile_access import sessions_with_visible_tiles
+from subgraph.operations.fleet.readings import TileReading, read_retired, read_rows, rows_of
+from subgraph.operations.fleet.tile_access import sessions_with_visible_tiles
 
 if TYPE_CHECKING:
     from subgraph.api.types.session import Session

@@ -17,7 +17,7 @@ from subgraph.domain.ownership import (
     ended_terms,
 )
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.fleet_writes import IncarnationBehind, Leadership, NotLeading, PodWrite, TileWrite
+from subgraph.operations.fleet.fleet_writes import IncarnationBehind, Leadership, NotLeading, PodWrite, TileWrite
 from tests.simulation.exploration.small_world import (
     LEADER_LEASE,
     LEASE,

@@ -14,7 +14,7 @@ from subgraph.domain.ownership import (
     terms_of,
 )
 from subgraph.domain.pods import PodRecord
-from subgraph.operations.fleet_writes import TileWrite
+from subgraph.operations.fleet.fleet_writes import TileWrite
 from tests.simulation.exploration.small_world import (
     LEASE,
     LONG_AGO,

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from subgraph.domain.ownership import TileRecord
-from subgraph.operations.fleet_writes import Leadership, TileWrite
+from subgraph.operations.fleet.fleet_writes import Leadership, TileWrite
 from tests.simulation.exploration.small_world import LEADER_LEASE, Leader, Pod, SmallWorld
 from tests.simulation.exploration.steps import steps
 from tests.support.fleets import T1, T2, TENANT, A, B

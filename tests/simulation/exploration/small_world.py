@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from subgraph.domain.fleet.changes import Versioned
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import Term, TileRecord
-from subgraph.operations.fleet_writes import Leadership, PodLease, TileWrite
+from subgraph.operations.fleet.fleet_writes import Leadership, PodLease, TileWrite
 from tests.support.store_twin import Stored, StoreTwin
 
 LEASE = 3

@@ -10,7 +10,7 @@ from subgraph.domain.ids import TileId
 from subgraph.domain.ownership import (
     AcknowledgedPhase,
 )
-from subgraph.operations.fleet_writes import PodLease, TileWrite
+from subgraph.operations.fleet.fleet_writes import PodLease, TileWrite
 from tests.simulation.exploration.leader_steps import leader_steps
 from tests.simulation.exploration.pod_steps import pod_steps
 from tests.simulation.exploration.small_world import (

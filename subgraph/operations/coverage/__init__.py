@@ -1,0 +1,1 @@
+"""What is registered of sessions: it becomes tiles, it follows a session's stops and starts, it is taken out again."""

@@ -1,0 +1,56 @@
+"""Owns how a session is copied: the parts that are asked for, under an id and a clock of its own."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from subgraph.domain.access import Caller
+from subgraph.domain.ids import SessionId
+from subgraph.domain.naming import NameConflict
+from subgraph.domain.sessions import Session, SessionState
+from subgraph.domain.sessions.copying import CopyPart, copy
+from subgraph.operations.coverage.coverage_ports import CoverageRegister
+from subgraph.operations.coverage.partition import Partition
+from subgraph.operations.sessions.session_making import NO_KEY, Decide, OnceKey, SessionMaking
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCopying:
+    """Copies of the sessions of one store."""
+
+    making: SessionMaking
+    partition: Partition
+    coverage: CoverageRegister
+
+    async def copy(
+        self,
+        caller: Caller,
+        source_id: SessionId,
+        display_name: str,
+        include: Set[CopyPart],
+        name_conflict: NameConflict = NameConflict.REJECT,
+        once: OnceKey = NO_KEY,
+    ) -> Session:
+        """A copy of a session that the caller may see: with its own id and clock, and the parts that are asked for.
+
+        Parts of which a session has none are copied by taking none. Who repeats a call that failed while the tiles were
+        registered makes good what is missing, if it gave a key.
+
+        Raises:
+            NotFound, SessionExpired: the source is absent, or its time has run out.
+            InvalidInput, NameTaken, QuotaExceeded, Unavailable: as the rules, the policy on names and the tiles say.
+        """
+        sessions = self.making.sessions
+
+        async def prepare() -> Decide:
+            source = await sessions.get(caller, source_id)
+            return lambda name: copy(
+                source, name or "", include, caller.tenant_id, caller.owner_id, sessions.clock(), sessions.defaults
+            )
+
+        made = await self.making.make(caller, "copySession", once, display_name, name_conflict, prepare)
+        # Of one that was made with the key before, the source may be gone by now, and its tiles with it.
+        takes_tiles = CopyPart.TILES in include and made.state is SessionState.ACTIVE
+        if takes_tiles and await sessions.get_many(caller, [source_id]):
+            for part in (await self.coverage.of_session(source_id)).parts:
+                await self.partition.register(caller, made.id, part.cells.tolist(), part.template)
+        return made
