@@ -88,6 +88,22 @@ class TileHistory(NamedTuple):
     after: str | None
 
 
+class Relatives(NamedTuple):
+    """Which page of the sessions right above or below another."""
+
+    session_id: SessionId
+    above: bool
+    first: int
+    after: str | None
+
+
+class RelativesCount(NamedTuple):
+    """Which of the sessions right above or below another are counted."""
+
+    session_id: SessionId
+    above: bool
+
+
 @dataclass(slots=True)
 class Context:
     """One request's context; on a WebSocket, one socket's."""
@@ -100,11 +116,15 @@ class Context:
     gateway_secret_shown: str | None = None
     session_loader: DataLoader[SessionId, Session | None] = field(init=False)
     history_loader: DataLoader[TileHistory, Page[TermChange]] = field(init=False)
+    relatives_loader: DataLoader[Relatives, Page[Session]] = field(init=False)
+    relatives_count_loader: DataLoader[RelativesCount, int] = field(init=False)
 
     def __post_init__(self) -> None:
         # A WebSocket keeps one context for life, so a cached loader would serve stale sessions.
         self.session_loader = DataLoader(self._load_sessions, cache=False)
         self.history_loader = DataLoader(self._load_histories, cache=False)
+        self.relatives_loader = DataLoader(self._load_relatives, cache=False)
+        self.relatives_count_loader = DataLoader(self._load_relatives_counts, cache=False)
 
     async def _load_sessions(self, session_ids: list[SessionId]) -> list[Session | None]:
         found = await self.services.sessions.shown(self.caller, session_ids)
@@ -121,6 +141,27 @@ class Context:
                 found |= {TileHistory(tile_id, first, after): failure for tile_id in tile_ids}
             else:
                 found |= {TileHistory(tile_id, first, after): page for tile_id, page in pages.items()}
+        return [found[one] for one in wanted]
+
+    async def _load_relatives(self, wanted: list[Relatives]) -> list[Page[Session] | SessionManagerFailure]:
+        found: dict[Relatives, Page[Session] | SessionManagerFailure] = {}
+        for above, first, after in dict.fromkeys(one[1:] for one in wanted):
+            ids = list(dict.fromkeys(one.session_id for one in wanted if one[1:] == (above, first, after)))
+            families = self.services.families
+            try:
+                pages = await families.relatives(self.caller, ids, above=above, first=first, after=after)
+            except SessionManagerFailure as failure:
+                found |= {Relatives(session_id, above, first, after): failure for session_id in ids}
+            else:
+                found |= {Relatives(session_id, above, first, after): page for session_id, page in pages.items()}
+        return [found[one] for one in wanted]
+
+    async def _load_relatives_counts(self, wanted: list[RelativesCount]) -> list[int]:
+        found: dict[RelativesCount, int] = {}
+        for above in dict.fromkeys(one.above for one in wanted):
+            ids = list(dict.fromkeys(one.session_id for one in wanted if one.above == above))
+            counts = await self.services.families.count_relatives(self.caller, ids, above=above)
+            found |= {RelativesCount(session_id, above): count for session_id, count in counts.items()}
         return [found[one] for one in wanted]
 
 

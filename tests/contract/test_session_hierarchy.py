@@ -58,8 +58,8 @@ async def made(database: Database, name: str, owner: str = "ann", tenant_id: Ten
 
 
 async def names(families: SessionFamilies, of: Session, *, above: bool = False, caller: Caller = ANN) -> list[str]:
-    page = await families.relatives(caller, of.id, above=above, first=100, after=None)
-    assert page.total_count == len(page.items)
+    page = (await families.relatives(caller, [of.id], above=above, first=100, after=None))[of.id]
+    assert await families.count_relatives(caller, [of.id], above=above) == {of.id: len(page.items)}
     return [session.display_name for session in page.items]
 
 
@@ -215,13 +215,34 @@ async def test_pages_of_associates_give_each_once(database: Database, families: 
     seen: list[str] = []
     after = None
     while True:
-        page = await families.relatives(ANN, parent.id, above=False, first=3, after=after)
-        assert page.total_count == 7
+        page = (await families.relatives(ANN, [parent.id], above=False, first=3, after=after))[parent.id]
+        assert len(page.items) <= 3
         seen += [session.id for session in page.items]
         if not page.has_next:
             break
         after = page.cursors[-1]
     assert sorted(seen) == sorted(child.id for child in children)
+
+
+async def test_pages_and_counts_of_many_sessions_are_those_of_each_by_itself(
+    database: Database, families: SessionFamilies
+) -> None:
+    parents = [await made(database, name) for name in "pqr"]
+    children = [await made(database, f"child {number}") for number in range(5)]
+    shared = [child.id for child in children]
+    await families.associate(ANN, parents[0].id, shared)
+    await families.associate(ANN, parents[1].id, shared[3:])
+    ids = [*(parent.id for parent in parents), parents[0].id, SessionId("nobody"), SessionId("\udcff")]
+    pages = await families.relatives(ANN, ids, above=False, first=3, after=None)
+    assert [len(pages[one].items) for one in ids] == [3, 2, 0, 3, 0, 0]
+    assert [pages[one].has_next for one in ids] == [True, False, False, True, False, False]
+    cursor = pages[parents[0].id].cursors[2]
+    behind = await families.relatives(ANN, ids, above=False, first=3, after=cursor)
+    assert [child.id for child in behind[parents[0].id].items] == shared[3:]
+    above = await families.relatives(ANN, shared, above=True, first=3, after=None)
+    assert [[one.display_name for one in above[child].items] for child in shared] == [["p"]] * 3 + [["p", "q"]] * 2
+    counts = await families.count_relatives(ANN, ids, above=False)
+    assert [counts[one] for one in ids] == [5, 2, 0, 5, 0, 0]
 
 
 async def test_limits_states_and_revisions_are_kept(database: Database, families: SessionFamilies) -> None:

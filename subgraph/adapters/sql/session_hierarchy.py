@@ -1,9 +1,11 @@
 """Owns the hierarchy of sessions in SQL: decided on in the transaction that writes it, and read page by page."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_
 
 from subgraph.adapters.sql.cursors import decode_session_cursor, encode_session_cursor
 from subgraph.adapters.sql.database import Database
@@ -17,7 +19,9 @@ from subgraph.domain.session_list import SessionOrder
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.domain.sessions.hierarchy import Family
 from subgraph.operations.ports import Page
-from subgraph.operations.sessions.session_ports import ChangeGuard, unguarded
+from subgraph.operations.sessions.session_ports import ChangeGuard, RelativesWanted, unguarded
+
+SESSIONS_PER_QUERY = 500
 
 _ORDER = SessionOrder(is_descending=False)
 
@@ -48,34 +52,81 @@ class SqlSessionHierarchy:
             return await self._database.write(work)
 
     async def relatives(
-        self,
-        tenant_id: TenantId,
-        session_id: SessionId,
-        *,
-        above: bool,
-        owner_id: str | None,
-        first: int,
-        after: str | None,
-    ) -> Page[Session]:
-        """The sessions right above or below one, oldest first."""
-        own, other = SESSION_ASSOCIATION.c.associate_id, SESSION_ASSOCIATION.c.parent_id
-        if not above:
-            own, other = other, own
-        wanted: list[ColumnElement[bool]] = [
-            SESSION.c.id.in_(select(other).where(own == session_id)),
-            SESSION.c.tenant_id == tenant_id,
-            SESSION.c.state != SessionState.DELETED.value,
-            is_seen_by(owner_id),
-        ]
-        behind = []
-        if after is not None:
-            behind = [tuple_(SESSION.c.created_at, SESSION.c.id) > tuple_(*decode_session_cursor(_ORDER, after))]
-        page = select(SESSION).where(*wanted, *behind).order_by(SESSION.c.created_at, SESSION.c.id).limit(first + 1)
-        async with self._database.reading() as connection:
-            found = [session_of(row) for row in await connection.execute(page)]
-            total = await connection.scalar(select(func.count()).select_from(SESSION).where(*wanted))
-        items = tuple(found[:first])
-        return Page(items, tuple(map(partial(encode_session_cursor, _ORDER), items)), len(found) > first, total)
+        self, tenant_id: TenantId, session_ids: Sequence[SessionId], wanted: RelativesWanted
+    ) -> dict[SessionId, Page[Session]]:
+        """The sessions right above or below each of some, oldest first, by one statement for many of these."""
+        own, theirs = _ends(wanted.above)
+        conditions = _conditions(tenant_id, wanted.owner_id)
+        if wanted.after is not None:
+            place = tuple_(*decode_session_cursor(_ORDER, wanted.after))
+            conditions.append(tuple_(SESSION.c.created_at, SESSION.c.id) > place)
+        nth = func.row_number().over(partition_by=own, order_by=(SESSION.c.created_at, SESSION.c.id))
+        found: defaultdict[str, list[Session]] = defaultdict(list)
+        for some in _parts(session_ids):
+            # What is large in a session is read of those alone that are in a page.
+            places = (
+                select(own.label("own_id"), SESSION.c.id.label("relative"), nth.label("nth"))
+                .join(SESSION, SESSION.c.id == theirs)
+                .where(own.in_(some), *conditions)
+                .subquery()
+            )
+            page = (
+                select(SESSION, places.c.own_id)
+                .join(places, places.c.relative == SESSION.c.id)
+                .where(places.c.nth <= wanted.first + 1)
+                .order_by(places.c.own_id, places.c.nth)
+            )
+            for session_id, session in await self._database.read(partial(_read_page, page)):
+                found[session_id].append(session)
+        return {session_id: _page(found[session_id], wanted.first) for session_id in session_ids}
+
+    async def count_relatives(
+        self, tenant_id: TenantId, session_ids: Sequence[SessionId], *, above: bool, owner_id: str | None
+    ) -> dict[SessionId, int]:
+        """How many sessions are right above or below each of some, by one statement for many of these."""
+        own, theirs = _ends(above)
+        counts: dict[SessionId, int] = dict.fromkeys(session_ids, 0)
+        for some in _parts(session_ids):
+            counted = (
+                select(own, func.count())
+                .join(SESSION, SESSION.c.id == theirs)
+                .where(own.in_(some), *_conditions(tenant_id, owner_id))
+                .group_by(own)
+            )
+            counts |= await self._database.read(partial(_read_counts, counted))
+        return counts
+
+
+def _ends(above: bool) -> tuple[ColumnElement[str], ColumnElement[str]]:
+    """Of an association, the end of whom relatives are wanted, and theirs."""
+    own, theirs = SESSION_ASSOCIATION.c.associate_id, SESSION_ASSOCIATION.c.parent_id
+    return (own, theirs) if above else (theirs, own)
+
+
+def _conditions(tenant_id: TenantId, owner_id: str | None) -> list[ColumnElement[bool]]:
+    return [
+        SESSION.c.tenant_id == tenant_id,
+        SESSION.c.state != SessionState.DELETED.value,
+        is_seen_by(owner_id),
+    ]
+
+
+def _parts(session_ids: Sequence[SessionId]) -> Iterator[list[SessionId]]:
+    wanted = [one for one in dict.fromkeys(session_ids) if is_text(one)]
+    return (wanted[start : start + SESSIONS_PER_QUERY] for start in range(0, len(wanted), SESSIONS_PER_QUERY))
+
+
+def _read_page(statement: Select[Any], connection: Connection) -> list[tuple[SessionId, Session]]:
+    return [(SessionId(row.own_id), session_of(row)) for row in connection.execute(statement)]
+
+
+def _read_counts(statement: Select[str, int], connection: Connection) -> dict[SessionId, int]:
+    return {SessionId(session_id): count for session_id, count in connection.execute(statement)}
+
+
+def _page(found: Sequence[Session], first: int) -> Page[Session]:
+    items = tuple(found[:first])
+    return Page(items, tuple(map(partial(encode_session_cursor, _ORDER), items)), len(found) > first, None)
 
 
 def _family(

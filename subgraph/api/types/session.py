@@ -17,7 +17,7 @@ from subgraph.api.arguments import (
     TilesPageSize,
     page_size,
 )
-from subgraph.api.context import Info
+from subgraph.api.context import Info, Relatives, RelativesCount
 from subgraph.api.descriptions import show_enum
 from subgraph.api.scalars import Duration, Long
 from subgraph.api.types.common import (
@@ -246,12 +246,11 @@ def to_session(session: DomainSession) -> Session:
 async def _relatives(
     info: Info, session_id: strawberry.ID, *, above: bool, first: int | None, after: str | None
 ) -> SessionConnection:
-    page = await info.context.services.families.relatives(
-        info.context.caller, SessionId(str(session_id)), above=above, first=page_size(first, PAGE_SIZE), after=after
-    )
+    context, own_id = info.context, SessionId(str(session_id))
+    page = await context.relatives_loader.load(Relatives(own_id, above, page_size(first, PAGE_SIZE), after))
 
     async def count() -> int | None:
-        return page.total_count
+        return await context.relatives_count_loader.load(RelativesCount(own_id, above))
 
     return session_page(page, after, count)
 

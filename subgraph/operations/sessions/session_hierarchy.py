@@ -9,7 +9,7 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session, SessionChange, as_of
 from subgraph.domain.sessions.hierarchy import Family, associate, check_associates, dissociate
 from subgraph.operations.ports import Clock, Page
-from subgraph.operations.sessions.session_ports import SessionHierarchy
+from subgraph.operations.sessions.session_ports import RelativesWanted, SessionHierarchy
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +65,28 @@ class SessionFamilies:
         return await self._change(caller, parent_id, associate_ids, decide)
 
     async def relatives(
-        self, caller: Caller, session_id: SessionId, *, above: bool, first: int, after: str | None
-    ) -> Page[Session]:
-        """Those of the sessions right above or below one that the caller may see, oldest first; the count is exact.
+        self, caller: Caller, session_ids: Sequence[SessionId], *, above: bool, first: int, after: str | None
+    ) -> dict[SessionId, Page[Session]]:
+        """Those of the sessions right above or below each of some that the caller may see, oldest first, not counted.
 
         Raises:
             InvalidInput: `after` is not a cursor of such a list.
         """
-        owner_id = None if caller.has(Scope.TENANT_READ) else caller.owner_id
-        page = await self.hierarchy.relatives(
-            caller.tenant_id, session_id, above=above, owner_id=owner_id, first=first, after=after
-        )
+        wanted = RelativesWanted(above, _seen_by(caller), first, after)
+        pages = await self.hierarchy.relatives(caller.tenant_id, session_ids, wanted)
         now = self.clock()
-        return replace(page, items=tuple(as_of(one, now) for one in page.items))
+        return {
+            session_id: replace(page, items=tuple(as_of(one, now) for one in page.items))
+            for session_id, page in pages.items()
+        }
+
+    async def count_relatives(
+        self, caller: Caller, session_ids: Sequence[SessionId], *, above: bool
+    ) -> dict[SessionId, int]:
+        """How many sessions right above or below each of some the caller may see."""
+        return await self.hierarchy.count_relatives(
+            caller.tenant_id, session_ids, above=above, owner_id=_seen_by(caller)
+        )
 
     def _check(self, caller: Caller, family: Family, associate_ids: Sequence[SessionId]) -> None:
         require_change(caller, family.parent, family.parent.id, ("parentId",))
@@ -102,3 +111,7 @@ class SessionFamilies:
             return parent
         self.wake_relay()
         return change.updated[0]
+
+
+def _seen_by(caller: Caller) -> str | None:
+    return None if caller.has(Scope.TENANT_READ) else caller.owner_id

@@ -72,6 +72,16 @@ class SessionStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RelativesWanted:
+    """Which page of the sessions right above or below another: of all, or of what an owner sees."""
+
+    above: bool
+    owner_id: str | None
+    first: int
+    after: str | None
+
+
 class SessionHierarchy(Protocol):
     """Who is an associate of whom. Every method sees one tenant only."""
 
@@ -92,20 +102,19 @@ class SessionHierarchy(Protocol):
         ...
 
     async def relatives(
-        self,
-        tenant_id: TenantId,
-        session_id: SessionId,
-        *,
-        above: bool,
-        owner_id: str | None,
-        first: int,
-        after: str | None,
-    ) -> Page[Session]:
-        """The undeleted sessions right above or below one, all or what an owner sees, oldest first; the count is exact.
+        self, tenant_id: TenantId, session_ids: Sequence[SessionId], wanted: RelativesWanted
+    ) -> dict[SessionId, Page[Session]]:
+        """The undeleted sessions right above or below each of some, oldest first; they are not counted.
 
         Raises:
             InvalidInput: `after` is not a cursor of such a list.
         """
+        ...
+
+    async def count_relatives(
+        self, tenant_id: TenantId, session_ids: Sequence[SessionId], *, above: bool, owner_id: str | None
+    ) -> dict[SessionId, int]:
+        """How many undeleted sessions are right above or below each of some: all, or what an owner sees."""
         ...
 
 
