@@ -64,6 +64,18 @@ async def test_one_of_two_leads(start: Starts, register: Register, fleet_id: str
     assert register.incarnations == {fleet_id: 1}
 
 
+async def test_the_first_era_of_a_fleet_is_no_warning_and_one_that_begins_on_an_emptied_store_is(
+    valkey: EmbeddedValkey, start: Starts, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    process = await start(valkey.url)
+    async with Redis.from_url(valkey.url) as client:
+        await client.flushall()
+    await eventually(lambda: process.candidacy.incarnation == 2, "it leads the emptied store")
+    levels = [one.levelno for one in caplog.records if "begins an era" in one.getMessage()]
+    assert levels == [logging.INFO, logging.WARNING]
+
+
 async def test_a_killed_leader_is_followed_by_another_at_a_higher_incarnation_and_no_tile_changes_hands(
     start: Starts, make_pod: MakesPod, history: OwnershipHistory
 ) -> None:

@@ -84,7 +84,10 @@ class Candidacy:
                 above = behind.incarnation
                 continue
             if began_era:
-                logger.warning(
+                # The very first one is how every fleet begins.
+                level = logging.INFO if leadership.incarnation == 1 else logging.WARNING
+                logger.log(
+                    level,
                     "fleet %s begins an era in incarnation %d: the live store is new, or may have forgotten writes; "
                     "every pod registers anew with what it holds",
                     self.fleet_id,
