@@ -65,7 +65,8 @@ def create_app(settings: Settings) -> Starlette:
         if isinstance(admission, Response):
             return admission
         if not admission.caller.has(CallerScope.ADMIN):
-            return refused(403, f"this needs the scope {CallerScope.ADMIN}", "NOT_ALLOWED")
+            scope = CallerScope.ADMIN
+            return refused(403, f"this needs the scope {scope}", "NOT_ALLOWED", requiredScope=scope)
         await holder["process"].session_counts.refresh()
         return Response(holder["process"].metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -172,6 +172,7 @@ def test_health_needs_no_token_and_metrics_need_admin(deployment: Deployment) ->
     assert http.get("/metrics").status_code == 401
     lesser = http.get("/metrics", headers={"Authorization": f"Bearer {signed('tenant:write fleet:operate')}"})
     assert lesser.status_code == 403
+    assert lesser.json()["errors"][0]["extensions"] == {"code": "NOT_ALLOWED", "requiredScope": "admin"}
     for bearer in (signed("admin"), ACCESS_TOKEN):
         assert http.get("/metrics", headers={"Authorization": f"Bearer {bearer}"}).status_code == 200
 
