@@ -1,6 +1,5 @@
 """Owns what stands before the endpoint over HTTP: who is let in, through which gateway, with how large a request."""
 
-import logging
 import math
 
 from starlette.datastructures import Headers
@@ -9,8 +8,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from subgraph.domain.errors import Unavailable
 from subgraph.operations.admission import Admission, Door, NotAdmitted
-
-logger = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 5_000_000
 ADMISSION = "session_manager.admission"
@@ -74,7 +71,6 @@ async def admitted(door: Door, headers: Headers, gateway_header: str) -> Admissi
     try:
         return await door.admit(bearer_token(headers.get("authorization")))
     except NotAdmitted as problem:
-        logger.debug("a token was not accepted: %s", problem)
         if problem.is_missing:
             answer = refused(401, "show a token: Authorization: Bearer …", "UNAUTHENTICATED")
             answer.headers["WWW-Authenticate"] = "Bearer"

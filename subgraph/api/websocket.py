@@ -1,7 +1,6 @@
 """Owns GraphQL over a WebSocket: who is let in and until when, and what the protocol forgives."""
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,8 +16,6 @@ from subgraph.operations.admission import NotAdmitted
 
 if TYPE_CHECKING:
     from subgraph.api.http import GraphQLApp
-
-logger = logging.getLogger(__name__)
 
 WEBSOCKET_MESSAGE_BYTES_MAX = 1_000_000
 SOCKET_OPERATIONS_MAX = 1_000
@@ -44,8 +41,7 @@ class TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
         authorization = shown.get("authorization", self.context.authorization_shown)
         try:
             admission = await door.admit(bearer_token(authorization))
-        except NotAdmitted as problem:
-            logger.debug("a token was not accepted: %s", problem)
+        except NotAdmitted:
             # 4401, which clients take as final; at 4403 they would try again and again.
             await self.websocket.close(code=4401, reason="Unauthorized")
         except Unavailable:

@@ -8,6 +8,7 @@ from typing import Protocol
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.claims import BadClaims, ClaimNames, caller_of
 from subgraph.domain.ids import TenantId
+from subgraph.operations.refusals import Refusals
 
 LOCAL_CALLER = Caller(TenantId("default"), "local", ALL_SCOPES)
 """On whose behalf everything is done while callers are not told apart: one local tenant."""
@@ -54,6 +55,7 @@ class Door:
     tenant_otherwise: TenantId | None = None
     leeway_seconds: float = 0.0
     gateway_secret: str | None = None
+    refusals: Refusals = field(default_factory=Refusals, compare=False)
 
     @property
     def is_open(self) -> bool:
@@ -67,6 +69,18 @@ class Door:
             NotAdmitted: the token is missing or not accepted.
             Unavailable: the issuer's keys cannot be had.
         """
+        try:
+            return await self._admit(token)
+        except NotAdmitted as problem:
+            if not problem.is_missing:
+                self.refusals.note(str(problem))
+            raise
+
+    def comes_through_gateway(self, shown: str | None) -> bool:
+        """Whether a request shows the gateway's secret, where one is asked for."""
+        return self.gateway_secret is None or (shown is not None and is_same(shown, self.gateway_secret))
+
+    async def _admit(self, token: str | None) -> Admission:
         if self.is_open:
             return Admission(LOCAL_CALLER)
         if not token:
@@ -84,10 +98,6 @@ class Door:
         if not isinstance(expires_at, int | float):
             raise NotAdmitted("exp is no number")
         return Admission(caller, expires_at + self.leeway_seconds)
-
-    def comes_through_gateway(self, shown: str | None) -> bool:
-        """Whether a request shows the gateway's secret, where one is asked for."""
-        return self.gateway_secret is None or (shown is not None and is_same(shown, self.gateway_secret))
 
 
 def is_same(shown: str, secret: str) -> bool:
