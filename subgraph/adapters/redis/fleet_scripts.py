@@ -86,6 +86,6 @@ def told_as_lease_lost(guard: Guard) -> Iterator[None]:
             raise
         if str(error).endswith("superseded"):
             why = f"another instance of pod {guard.pod_id!r} has registered: this one is fenced"
-            raise LeaseLost(guard.pod_id, why, superseded=True) from error
+            raise LeaseLost(guard.pod_id, why, ("leaseToken",), superseded=True) from error
         why = f"no instance of pod {guard.pod_id!r} runs: it was lost or has left; register again"
-        raise LeaseLost(guard.pod_id, why) from error
+        raise LeaseLost(guard.pod_id, why, ("leaseToken",)) from error

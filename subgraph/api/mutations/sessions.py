@@ -101,7 +101,7 @@ class SessionMutations:
             )
             return SessionPayload(session=to_session(session))
 
-        return await told(SessionPayload, act)
+        return await told(SessionPayload, act, {"id": "sourceId"})
 
     @strawberry.mutation(
         description="Change an ACTIVE session: what is given, merged key by key; what is not given stays."

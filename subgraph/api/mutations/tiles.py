@@ -41,7 +41,7 @@ class TileMutations:
             )
             return await _covering(info, done)
 
-        return await told(TilesPayload, act)
+        return await told(TilesPayload, act, {"id": "sessionId"})
 
     @strawberry.mutation(
         description=(
