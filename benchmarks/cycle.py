@@ -22,13 +22,13 @@ from secrets import token_urlsafe
 
 from placing.figures import print_table
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.adapters.sql.coverage_register import SqlCoverageRegister
 from subgraph.adapters.sql.database import open_database, sqlite_url
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.loads import LoadMetric

@@ -21,7 +21,7 @@ from placing.figures import Verdict, print_table, print_verdicts
 from redis.asyncio import Redis
 from storm.world import BENCHMARKS, World, free_port
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 
 FLEET = "default"
 MEMORY_BYTES_MAX = 8 << 30

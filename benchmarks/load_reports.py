@@ -20,10 +20,10 @@ from pathlib import Path
 import h3.api.basic_int as h3
 import numpy as np
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.fleet.changes import FleetSnapshot, Versioned
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, tile_id

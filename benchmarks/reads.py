@@ -23,12 +23,12 @@ from secrets import token_urlsafe
 from types import SimpleNamespace
 from typing import Any
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.session_blobs import RedisSessionBlobs
 from subgraph.adapters.sql.database import open_database, sqlite_url
 from subgraph.adapters.sql.session_store import SqlSessionStore
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.api.context import Context
 from subgraph.api.schema import make_schema
 from subgraph.domain import sessions

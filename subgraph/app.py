@@ -19,9 +19,9 @@ from subgraph.api.http import GraphQLApp
 from subgraph.api.local_only import LocalOnly
 from subgraph.api.schema import make_schema
 from subgraph.domain.access import Scope as CallerScope
-from subgraph.door import DoorKeeper
 from subgraph.logs import begin_logging
 from subgraph.settings import Settings
+from subgraph.wiring.door import DoorKeeper
 from subgraph.wiring.process import Process, running
 
 

@@ -8,8 +8,8 @@ import click
 
 from subgraph import __version__
 from subgraph.logs import LEVELS, begin_logging
-from subgraph.setting_texts import PREFIX
 from subgraph.settings import BadSetting, Settings, unknown_settings
+from subgraph.settings.texts import PREFIX
 
 logger = logging.getLogger(__name__)
 

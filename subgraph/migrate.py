@@ -5,8 +5,8 @@ import contextlib
 
 from subgraph.adapters.data_directory import DataDirectory, DataDirectoryUnusable
 from subgraph.adapters.sql.database import DatabaseUnusable, migrate_database, sqlite_url
-from subgraph.setting_texts import variable
 from subgraph.settings import Settings
+from subgraph.settings.texts import variable
 
 
 class CannotMigrate(Exception):

@@ -10,17 +10,17 @@ from dataclasses import replace
 import uvicorn
 
 from subgraph.adapters.data_directory import DataDirectory, DataDirectoryHeld, DataDirectoryUnusable
-from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
 from subgraph.adapters.jwt.verifier import KeyFileUnusable
 from subgraph.adapters.redis.connection import RedisUnreachable, check_reachable, connect
 from subgraph.adapters.sql.database import DatabaseUnusable, open_database, sqlite_url
-from subgraph.adapters.valkey_keeper import ValkeyKeeper
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
+from subgraph.adapters.valkey.valkey_keeper import ValkeyKeeper
 from subgraph.api.websocket import WEBSOCKET_MESSAGE_BYTES_MAX
 from subgraph.app import create_app
-from subgraph.door import check_keys
-from subgraph.setting_texts import variable
 from subgraph.settings import Settings
+from subgraph.settings.texts import variable
 from subgraph.stop_signals import hear_stop_signals, ignore_stop_signals, stopped_by_signals
+from subgraph.wiring.door import check_keys
 from subgraph.workers import Workers
 
 STOP_SECONDS = 1

@@ -8,14 +8,15 @@ from dataclasses import MISSING, Field, fields
 from enum import Enum
 from inspect import getsource
 
-from subgraph.setting_texts import PREFIX
 from subgraph.settings import Settings
+from subgraph.settings.texts import PREFIX
 
 INTRODUCTION = f"""# Settings
 
 Each is an environment variable, `{PREFIX}` and the name below; some are options of
 `session-manager serve`, too. What is malformed or contradicts another setting ends the start with one line that names
-it. Printed from [settings.py](../subgraph/settings.py). On tokens and scopes: [authentication.md](authentication.md).
+it. Printed from [record.py](../subgraph/settings/record.py). On tokens and scopes:
+[authentication.md](authentication.md).
 
 | `{PREFIX}…` | default | |
 |---|---|---|

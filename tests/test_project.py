@@ -20,8 +20,8 @@ from packaging.utils import canonicalize_name
 
 from subgraph import __version__
 from subgraph.cli import main
-from subgraph.setting_texts import PREFIX
 from subgraph.settings import BadSetting, Settings
+from subgraph.settings.texts import PREFIX
 from tests import requirements_page, settings_page
 
 PROJECT = Path(__file__).parent.parent
@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "api": {"api", "operations", "domain"},
     "client": {"client"},
     "demo": {"demo", "client", "adapters", "domain"},
+    "settings": {"settings", "operations", "domain", "logs"},
     "wiring": {"wiring", "api", "adapters", "operations", "domain", "settings", "__version__"},
 }
 """Layer to the layers it may import; the modules beside the layers wire them together, and may import all."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from subgraph.domain.loads import LoadMetric
-from subgraph.setting_texts import PREFIX
 from subgraph.settings import BadSetting, Settings, unknown_settings
-from subgraph.token_settings import algorithms_of
+from subgraph.settings.texts import PREFIX
+from subgraph.settings.tokens import algorithms_of
 
 PAGE = (Path(__file__).parent.parent / "docs" / "authentication.md").read_text()
 SECRET = "s" * 32

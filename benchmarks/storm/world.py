@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 
 from storm.gate import Gate
 from subgraph.adapters import die_with_parent
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.demo.channel import TileChannel
 from subgraph.demo.feeder import Feeder
 from subgraph.demo.flights import load_flights

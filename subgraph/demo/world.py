@@ -14,8 +14,8 @@ from gql.transport.httpx import HTTPXAsyncTransport
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
-from subgraph.adapters.valkey_keeper import keep_alive
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
+from subgraph.adapters.valkey.valkey_keeper import keep_alive
 from subgraph.client.redis_connection import connect
 from subgraph.demo.channel import TileChannel
 from subgraph.demo.feeder import TILE_RESOLUTION, Feeder

@@ -6,7 +6,7 @@ import time
 
 from redis.asyncio import Redis
 
-from subgraph.adapters.metrics import Metrics
+from subgraph.adapters.prometheus.metrics import Metrics
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.adapters.redis.term_log import RedisTermLog

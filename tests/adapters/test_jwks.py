@@ -13,7 +13,7 @@ from subgraph.adapters.jwt import jwks
 from subgraph.adapters.jwt.jwks import Jwks, usable_keys
 from subgraph.domain.errors import Unavailable
 from subgraph.operations.admission import NotAdmitted
-from subgraph.token_settings import PUBLIC_ALGORITHMS
+from subgraph.settings.tokens import PUBLIC_ALGORITHMS
 from tests.support.issuer import Endpoint, ec_key, jwk_of, published, rsa_key
 
 pytestmark = pytest.mark.anyio

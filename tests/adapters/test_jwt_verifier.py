@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from subgraph.adapters.jwt.verifier import JwtVerifier, KeyFileUnusable, OneKey, read_public_key
 from subgraph.operations.admission import NotAdmitted
-from subgraph.token_settings import PUBLIC_ALGORITHMS
+from subgraph.settings.tokens import PUBLIC_ALGORITHMS
 from tests.support.issuer import ec_key, pem_of, rsa_key, token
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
-from subgraph.adapters.valkey_keeper import ValkeyKeeper
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
+from subgraph.adapters.valkey.valkey_keeper import ValkeyKeeper
 from tests.support.polling import eventually
 
 pytestmark = pytest.mark.anyio

@@ -10,11 +10,11 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.adapters.sql.database import Database, open_database
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from tests.support.databases import DATABASES
 from tests.support.journal_in_memory import JournalInMemory
 from tests.support.journal_world import JournalWorld

@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis import event_bus
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.errors import Unavailable
 from subgraph.operations.ports import SlowConsumer
 from tests.contract.conftest import listening

@@ -6,9 +6,9 @@ from secrets import token_urlsafe
 
 import pytest
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import FleetSnapshot
 from subgraph.domain.fleet.requirements import SessionRequirement

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis import leader_requests
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.keys import fleet_key
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.client.redis_connection import CONNECTIONS_MAX
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetSnapshot

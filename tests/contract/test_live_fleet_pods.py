@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import Pause
 from subgraph.domain.fleet.fleet_plan import FleetPlan, Outcome

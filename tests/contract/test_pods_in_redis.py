@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.keys import fleet_key
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.client.fleet_redis import LOADS_PER_REPORT_MAX, FleetRedis
 from subgraph.client.manager import CallRefused, LeaseRefused, Superseded, TileLoad, Unreachable
 from subgraph.domain.ids import PodId

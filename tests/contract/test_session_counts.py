@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from subgraph.adapters.session_count_metric import COUNT_SECONDS, DATA_SOURCES_MAX, SessionCountCollector
+from subgraph.adapters.prometheus.session_count_metric import COUNT_SECONDS, DATA_SOURCES_MAX, SessionCountCollector
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.session_counts import active_sessions_by_data_source
 from subgraph.adapters.sql.session_store import SqlSessionStore

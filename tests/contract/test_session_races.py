@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.errors import RevisionConflict, Unavailable
 from subgraph.domain.journal import JournalEntry, SessionEventType, tell
 from subgraph.domain.sessions import SessionChange

@@ -8,10 +8,10 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.adapters.prometheus.session_metrics import PREFIX, SessionReadsCollector
 from subgraph.adapters.redis import event_bus
 from subgraph.adapters.redis.all_session_copies import forget_all_copies
-from subgraph.adapters.session_metrics import PREFIX, SessionReadsCollector
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain import sessions
 from subgraph.domain.access import Caller, Scope
 from subgraph.domain.errors import Unavailable

@@ -4,13 +4,13 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis import term_log
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.keys import fleet_key
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.adapters.redis.term_log import RedisTermLog
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import PodId, TenantId

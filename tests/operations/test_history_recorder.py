@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.keys import fleet_key
 from subgraph.adapters.sql.database import Database, open_database, sqlite_url
 from subgraph.adapters.sql.term_history import SqlTermHistory
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.terms import TermChange, living_terms
 from subgraph.domain.ids import PodId

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import PodId, TileId

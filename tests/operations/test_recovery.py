@@ -7,8 +7,8 @@ import h3.api.basic_int as h3
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import PodId, SessionId, TileId, tile_id
 from subgraph.domain.ownership import AssignmentReason, TileRecord

@@ -2,7 +2,7 @@
 
 import pytest
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.errors import Unavailable
 from tests.operations.conftest import Starts
 from tests.support.fleet_process import FleetProcess, Register

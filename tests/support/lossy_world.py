@@ -6,7 +6,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.client.audit import AuditFindings, SinkAudit
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import PlacementPolicy

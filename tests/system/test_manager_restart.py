@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.client.redis_connection import connect
 from tests.support.databases import sqlite_file
 from tests.support.own_valkey import own_valkey

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.client.redis_connection import connect
 from tests.support.databases import sqlite_file
 from tests.support.own_valkey import kill, own_valkey

@@ -9,7 +9,7 @@ from subgraph.domain.claims import ClaimNames
 from subgraph.domain.ids import TenantId
 from subgraph.operations.admission import Door
 from subgraph.settings import Settings
-from subgraph.token_settings import algorithms_of
+from subgraph.settings.tokens import algorithms_of
 
 
 def check_keys(settings: Settings) -> None:

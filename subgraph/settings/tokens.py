@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from subgraph.addresses import is_private_url
 from subgraph.domain.claims import TENANT_PATTERN
-from subgraph.setting_texts import variable
+from subgraph.settings.addresses import is_private_url
+from subgraph.settings.texts import variable
 
 if TYPE_CHECKING:
     from subgraph.settings import Settings

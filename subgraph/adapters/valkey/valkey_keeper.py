@@ -5,7 +5,7 @@ import logging
 import threading
 from concurrent.futures import Future
 
-from subgraph.adapters.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
+from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey, EmbeddedValkeyFailed
 
 logger = logging.getLogger(__name__)
 

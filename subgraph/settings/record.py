@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from subgraph import title_settings, token_settings
-from subgraph.addresses import is_loopback
 from subgraph.domain.claims import ClaimNames
 from subgraph.domain.expiry import MAX_HISTORY_MAX, TTL_MAX, TTL_MIN
 from subgraph.domain.loads import LoadMetric
 from subgraph.logs import LEVELS
 from subgraph.operations.about import OPERATION_OBJECTS_MAX
-from subgraph.setting_texts import PREFIX, text_of, unknown, value_of, variable
+from subgraph.settings import titles, tokens
+from subgraph.settings.addresses import is_loopback
+from subgraph.settings.texts import PREFIX, text_of, unknown, value_of, variable
 
 
 class BadSetting(Exception):
@@ -178,7 +178,7 @@ class Settings:
         _require(10_000 <= most <= 10**8, "operation_objects_max", f"must lie between 10000 and 100000000, not {most}")
         levels = f"must be one of {', '.join(LEVELS)}, not {self.log_level!r}"
         _require(self.log_level in LEVELS, "log_level", levels)
-        for name, why in (*token_settings.problems(self), *title_settings.problems(self)):
+        for name, why in (*tokens.problems(self), *titles.problems(self)):
             _require(False, name, why)
         _require(
             self.is_loopback or self.tells_callers or self.allow_open_access,

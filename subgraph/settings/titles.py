@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from subgraph.addresses import is_private_url
-from subgraph.setting_texts import variable
-from subgraph.token_settings import SECRET_PATTERN
+from subgraph.settings.addresses import is_private_url
+from subgraph.settings.texts import variable
+from subgraph.settings.tokens import SECRET_PATTERN
 
 if TYPE_CHECKING:
     from subgraph.settings import Settings
