@@ -10,7 +10,6 @@ from graphql import (
     GraphQLInputType,
     GraphQLList,
     get_named_type,
-    get_nullable_type,
     is_required_input_field,
 )
 
@@ -39,7 +38,8 @@ BAD: dict[str, list[Any]] = {
 
 def plain(kind: GraphQLInputType, session_id: str) -> Any:
     """A value of a type that may well pass."""
-    kind = get_nullable_type(kind)
+    if isinstance(kind, GraphQLNonNull):
+        kind = kind.of_type
     if isinstance(kind, GraphQLList):
         return [plain(kind.of_type, session_id)]
     if isinstance(kind, GraphQLEnumType):
@@ -56,7 +56,8 @@ def plain(kind: GraphQLInputType, session_id: str) -> Any:
 
 def bad(kind: GraphQLInputType, session_id: str) -> Iterator[Any]:
     """Values of a type that are likely to be refused."""
-    kind = get_nullable_type(kind)
+    if isinstance(kind, GraphQLNonNull):
+        kind = kind.of_type
     if isinstance(kind, GraphQLList):
         yield []
         yield [plain(kind.of_type, session_id)] * 1_001
