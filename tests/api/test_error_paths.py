@@ -9,6 +9,7 @@ from graphql import (
     GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLList,
+    GraphQLNonNull,
     get_named_type,
     is_required_input_field,
 )
