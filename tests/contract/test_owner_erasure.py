@@ -43,6 +43,7 @@ from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.sessions import Session
+from subgraph.operations.one_at_a_time import OneAtATime
 from subgraph.operations.sessions.sessions import Sessions
 from subgraph.operations.transfer.owner_erasure import Erasure, OwnerErasure
 
@@ -133,6 +134,7 @@ def erasure(
         (SqlResidueScan(database), DataDirectoryResidues(directory)),
         settings.get("holds_tiles", lambda _: False),
         time.monotonic,
+        OneAtATime("an erasure", time.monotonic),
         settings.get("wait_seconds_max", 20.0),
         settings.get("sessions_per_call_max", 100),
         RELAY_SECONDS,
@@ -268,7 +270,7 @@ async def test_a_trace_that_was_planted_is_found(database: Database, redis: Redi
 
 
 def _rest(process: OwnerErasure) -> tuple[Any, ...]:
-    return process.holds_tiles, process.monotonic, process.wait_seconds_max
+    return process.holds_tiles, process.monotonic, process.turn, process.wait_seconds_max
 
 
 async def test_what_the_journal_tells_of_others_stays_and_names_the_owner_no_more(
@@ -431,26 +433,33 @@ async def test_who_may_not_write_in_the_tenant_erases_nobody(database: Database,
     assert await SqlSessionStore(database).sessions(TENANT, [session.id])
 
 
-async def test_a_redis_with_too_much_in_it_is_not_said_to_be_clean(redis: Redis) -> None:
-    key = f"session-manager:many:{uuid4().hex}"
-    await redis.hset(key, mapping={str(n): "v" for n in range(50)})
-    with pytest.raises(Unavailable, match="more than 20 entries"):
-        await RedisResidues(redis, entries_max=20).residues(TENANT, Traces("ann", []))
-    await redis.delete(key)
+async def test_an_erasure_whose_caller_has_gone_goes_on_and_answers_who_asks_again(
+    database: Database, redis: Redis, tmp_path: Path
+) -> None:
+    session = await new_session(database, "ann")
+    held: list[SessionId] = [session.id]
+    process = erasure(database, redis, tmp_path / "data", holds_tiles=lambda ids: bool({*held} & {*ids}))
+    first = asyncio.create_task(process.erase(ADMIN, "ann", dry_run=False))
+    await eventually_told(database)
+    with pytest.raises(Unavailable, match="under way here for"):
+        await process.erase(ADMIN, "bob", dry_run=False)
+    with pytest.raises(Unavailable, match="under way"):
+        await process.erase(ADMIN, "ann", dry_run=True)
+    first.cancel()
+    await asyncio.wait([first])
+    again = asyncio.create_task(process.erase(ADMIN, "ann", dry_run=False))
+    await asyncio.sleep(0)
+    held.clear()
+    # It is the one that was under way: it tells of the session, and was told of once.
+    assert await again == Erasure(1, 0)
+    assert await told_of_erasures(database) == [("root", {"sessions": 1})]
+    assert await process.erase(ADMIN, "bob", dry_run=False) == Erasure(0, 0)
 
 
-async def test_every_kind_of_value_in_redis_is_looked_into(redis: Redis) -> None:
-    session_id, prefix = str(uuid4()), f"session-manager:kinds:{uuid4().hex}"
-    await redis.set(f"{prefix}:string", session_id)
-    await redis.hset(f"{prefix}:hash", session_id, "v")
-    await redis.sadd(f"{prefix}:set", session_id)
-    await redis.zadd(f"{prefix}:zset", {session_id: 1})
-    await redis.rpush(f"{prefix}:list", *["v"] * 1_500, session_id)
-    for n in range(1_001):
-        await redis.xadd(f"{prefix}:stream", {"f": session_id if n == 1_000 else "v"})
-    found = await RedisResidues(redis).residues(TENANT, Traces("ann", [session_id]))
-    assert found == {f"redis {kind}": 1 for kind in ("string", "hash", "set", "zset", "list", "stream")}
-    await redis.delete(*[name async for name in redis.scan_iter(match=f"{prefix}*")])
+async def eventually_told(database: Database) -> None:
+    """Wait until an erasure has purged what there was."""
+    while not await told_of_erasures(database):
+        await asyncio.sleep(RELAY_SECONDS)
 
 
 async def test_this_world_has_something_in_every_table(database: Database, redis: Redis) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from subgraph.domain import sessions
 from subgraph.domain.access import Caller, Scope
@@ -18,6 +18,7 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.domain.sessions.creation import create_main
+from subgraph.operations.one_at_a_time import OneAtATime
 from subgraph.operations.ports import MonotonicClock
 from subgraph.operations.sessions.session_ports import MainExists
 from subgraph.operations.sessions.sessions import Sessions
@@ -44,7 +45,7 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class OwnerErasure:
-    """Erasures of owners, one at a time in this process."""
+    """Erasures of owners, one at a time in this process. One goes on when its caller has gone, who may ask again."""
 
     sessions: Sessions
     records: OwnerRecords
@@ -52,10 +53,10 @@ class OwnerErasure:
     scans: Sequence[ResidueScan]
     holds_tiles: Callable[[Sequence[SessionId]], bool]
     monotonic: MonotonicClock
+    turn: OneAtATime[Erasure]
     wait_seconds_max: float = WAIT_SECONDS_MAX
     sessions_per_call_max: int = SESSIONS_PER_CALL_MAX
     poll_seconds: float = POLL_SECONDS
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def erase(self, caller: Caller, owner_id: str, *, dry_run: bool) -> Erasure:
         """Erase an owner from the caller's tenant, or tell what of it there is.
@@ -66,25 +67,37 @@ class OwnerErasure:
         Raises:
             NotAllowed: the caller lacks tenant:write.
             InvalidInput: the id is nobody's.
-            Unavailable: a store does not answer, or another erasure is under way; what was done stays done.
+            Unavailable: a store does not answer, or an erasure of another is under way; what was done stays done.
         """
         if not caller.has(Scope.TENANT_WRITE):
             raise NotAllowed(Scope.TENANT_WRITE)
         check_owner_id(owner_id)
-        if self._turn.locked():
-            raise Unavailable("another owner is being erased", retry_after_seconds=10.0)
-        async with self._turn:
-            if dry_run:
-                count = await self.records.session_count(caller.tenant_id, owner_id)
-                return Erasure(count, await self._residues(caller, await self._traces(caller, owner_id)))
-            purged = await self._purge(caller, owner_id)
-            # Before anything that tells of it is forgotten.
-            await self._tell(caller, owner_id, purged)
-            traces = await self._traces(caller, owner_id)
-            if await self._forgotten(caller, traces):
-                # Of those alone that every other store has forgotten: of the rest, the journal is all that knows them.
-                await self.records.forget_journal(caller.tenant_id, traces)
-            residues = await self._residues(caller, traces)
+        asked = caller.tenant_id, owner_id, dry_run
+        return await self.turn.do(asked, lambda: self._carried_out(caller, owner_id, dry_run=dry_run))
+
+    async def _carried_out(self, caller: Caller, owner_id: str, *, dry_run: bool) -> Erasure:
+        try:
+            return await (self._counted(caller, owner_id) if dry_run else self._erased(caller, owner_id))
+        except Exception as error:
+            # Without its words, which may name the owner: perhaps nobody waits any more to be told.
+            logger.warning("an erasure was broken off by %s", type(error).__name__)
+            raise
+
+    async def _counted(self, caller: Caller, owner_id: str) -> Erasure:
+        count = await self.records.session_count(caller.tenant_id, owner_id)
+        return Erasure(count, await self._residues(caller, await self._traces(caller, owner_id)))
+
+    async def _erased(self, caller: Caller, owner_id: str) -> Erasure:
+        purged = await self._purge(caller, owner_id)
+        # Before anything that tells of it is forgotten.
+        await self._tell(caller, owner_id, purged)
+        traces = await self._traces(caller, owner_id)
+        is_forgotten = await self._forgotten(caller, traces)
+        if is_forgotten:
+            # Of those alone that every other store has forgotten: of the rest, the journal is all that knows them.
+            await self.records.forget_journal(caller.tenant_id, traces)
+        # The live store was looked through to the end, without finding any, when it is known to have forgotten.
+        residues = await self._residues(caller, traces, looks_at_live=not is_forgotten)
         # Without the owner's id: a log is a store, too.
         logger.info("an owner was erased: %d sessions purged, %d residues", purged, residues)
         return Erasure(purged, residues)
@@ -149,20 +162,23 @@ class OwnerErasure:
         give_up_at = self.monotonic() + self.wait_seconds_max
         while True:
             began = self.monotonic()
-            if not self.holds_tiles(session_ids) and not await self.records.has_unrelayed(tenant_id, owner_id):
-                await self.live.forget(tenant_id, traces)
-                # Then history has recorded all there is, too: until it has, the live store keeps notes for it.
-                if not await self.live.residues(tenant_id, traces):
-                    await self.records.forget(tenant_id, traces)
-                    return True
+            # What one look drops, the next does not find. Then history has recorded all there is, too: until it has,
+            # the live store keeps notes for it.
+            if (
+                not self.holds_tiles(session_ids)
+                and not await self.records.has_unrelayed(tenant_id, owner_id)
+                and not (await self.live.forget(tenant_id, traces) and await self.live.forget(tenant_id, traces))
+            ):
+                await self.records.forget(tenant_id, traces)
+                return True
             if self.monotonic() >= give_up_at:
                 return False
             # A look through a large store is not repeated at once: half of the time is others'.
             await asyncio.sleep(max(self.poll_seconds, self.monotonic() - began))
 
-    async def _residues(self, caller: Caller, traces: Traces) -> int:
+    async def _residues(self, caller: Caller, traces: Traces, *, looks_at_live: bool = True) -> int:
         found: Counter[str] = Counter()
-        for scan in (*self.scans, self.live):
+        for scan in (*self.scans, self.live) if looks_at_live else self.scans:
             found.update(await scan.residues(caller.tenant_id, traces))
         for place, count in sorted(found.items()):
             logger.info("%s: %d records bear traces of an owner", place, count)

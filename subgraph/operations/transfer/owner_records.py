@@ -54,6 +54,10 @@ class ResidueScan(Protocol):
 class LiveResidues(ResidueScan, Protocol):
     """The same of the live store, which is also where leftovers are that only a scan finds."""
 
-    async def forget(self, tenant_id: TenantId, traces: Traces) -> None:
-        """Drop copies, load reports and claims to client ids that bear traces. Tiles end by their handoff alone."""
+    async def forget(self, tenant_id: TenantId, traces: Traces) -> Residues:
+        """Drop copies, load reports and claims to client ids that bear traces. Tiles end by their handoff alone.
+
+        Returns:
+            Where traces were, also those that were dropped: none, if nothing bore any from the beginning to the end.
+        """
         ...
