@@ -106,7 +106,8 @@ def test_workers_that_are_just_starting_end_with_the_terminal_without_a_word(
 def test_workers_log_as_the_first_process_does_and_the_address_is_told_when_one_of_them_serves(tmp_path: Path) -> None:
     with server_by_command(tmp_path / "data", "--workers", "2", "--log-level", "info"):
         said = (tmp_path / "data.log").read_text()
-    assert re.search(r"^\d{4}-\d\d-\d\d \S+ INFO subgraph\.operations\.leadership: \S+ leads fleet", said, re.MULTILINE)
+    leads = r"INFO subgraph\.operations\.control\.leadership: \S+ leads fleet"
+    assert re.search(rf"^\d{{4}}-\d\d-\d\d \S+ {leads}", said, re.MULTILINE)
     assert "Application startup complete" in said.partition("GraphiQL: ")[0]
 
 
