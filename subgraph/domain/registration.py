@@ -32,6 +32,14 @@ class RegisteredCells:
 
 
 @dataclass(frozen=True, slots=True)
+class NewCoverage:
+    """What a session is made with: parts of which no cell lies inside another, for the fleet of an id."""
+
+    fleet_id: str
+    parts: tuple[RegisteredCells, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RegisteredCoverage:
     """All that is registered of a session; `revision` is another one after every registration, 0 before the first."""
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.server import RunningServer, until
-from tests.support.world import disk, new_session
+from tests.support.world import REGISTER_TILES, disk, new_session
 
 ERRORS = """errors { __typename message code path ... on SessionNameTaken { conflictingId }
   ... on SessionRevisionConflict { currentRevision } ... on SessionExpired { expiredAt } }"""
@@ -19,6 +19,7 @@ RENAME = f"mutation($input: RenameSessionInput!) {{ renameSession(input: $input)
 RESTORE = f"mutation($input: RestoreSessionInput!) {{ restoreSession(input: $input) {{ {FIELDS} {ERRORS} }} }}"
 DELETE = "mutation($input: DeleteSessionInput!) { deleteSession(input: $input) { deletedAt errors { code } } }"
 FIND = "query($ref: SessionRef!) { session(ref: $ref) { id displayName } }"
+UNREGISTER = "mutation($input: TileRefsInput!) { unregisterTiles(input: $input) { errors { message } } }"
 
 
 def made(server: RunningServer, mutation: str, **given: Any) -> dict[str, Any]:
@@ -277,6 +278,21 @@ def test_who_repeats_a_request_gets_what_it_made_also_where_what_it_was_made_of_
     for mutation, given in asked:
         anew = {**given, "displayName": a_name(), "idempotencyKey": str(uuid4())}
         assert error(server, mutation, **anew)["code"] == "NOT_FOUND"
+
+
+@pytest.mark.requirement("Idempotency keys on every creating mutation")
+def test_who_repeats_a_request_changes_no_coverage(server: RunningServer) -> None:
+    cells = disk(1)
+    create = {"displayName": a_name(), "coverage": {"cells": cells}, "idempotencyKey": str(uuid4())}
+    first = made(server, CREATE, **create)
+    copy = {"displayName": a_name(), "sourceId": first["id"], "include": ["TILES"], "idempotencyKey": str(uuid4())}
+    assert made(server, COPY, **copy)["partition"] == {"tileCount": 7}
+    tiles = [f"{first['id']}:{cell}" for cell in cells[:3]]
+    (unregistered,) = server.data(UNREGISTER, input={"tileIds": tiles}).values()
+    assert unregistered["errors"] == []
+    server.data(REGISTER_TILES, input={"sessionId": first["id"], "coverage": {"cells": disk(2)[-2:]}})
+    assert made(server, CREATE, **create)["partition"] == {"tileCount": 7 - 3 + 2}
+    assert made(server, COPY, **copy)["partition"] == {"tileCount": 7}
 
 
 @pytest.mark.requirement("Idempotency keys on every creating mutation")

@@ -113,6 +113,25 @@ def test_an_import_is_made_once_per_key_and_with_all_its_tiles(server: RunningSe
     assert refused["path"] == ["idempotencyKey"]
 
 
+def test_an_import_that_is_repeated_brings_no_tiles_back(server: RunningServer) -> None:
+    document = export(server, rich_session(server))
+    asked = {"displayName": f"once {uuid4()}", "idempotencyKey": uuid4().hex}
+    document["session"]["externalId"] = None
+    session_id = bring_in(server, document, **asked)["session"]["id"]
+    page = "query($id: ID!) { session(ref: {id: $id}) { tiles { edges { node { id } } } } }"
+
+    def tiles() -> list[str]:
+        edges = server.data(page, id=session_id)["session"]["tiles"]["edges"]
+        return [edge["node"]["id"] for edge in edges]
+
+    gone, *left = tiles()
+    server.data(
+        "mutation($i: TileRefsInput!) { unregisterTiles(input: $i) { errors { code } } }", i={"tileIds": [gone]}
+    )
+    assert bring_in(server, document, **asked)["session"]["id"] == session_id
+    assert tiles() == left
+
+
 def test_taken_names_and_external_ids_are_refused_unless_asked_otherwise(server: RunningServer) -> None:
     document = export(server, rich_session(server))
     (by_name,) = bring_in(server, document)["errors"]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import h3.api.basic_int as h3
@@ -15,7 +16,7 @@ from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_EVENT
 from subgraph.domain import sessions
 from subgraph.domain.coverage.cells import cell_array
-from subgraph.domain.errors import IllegalState, NotFound
+from subgraph.domain.errors import IllegalState, NameTaken, NotFound
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId, tile_id
 from subgraph.domain.journal import SessionEventType
@@ -72,6 +73,31 @@ async def test_of_a_session_that_never_registered_nothing_is_known(
     assert standing is not None
     assert standing.coverage == RegisteredCoverage()
     assert await register.standing([SessionId("unknown")]) == {}
+
+
+async def test_a_session_begins_with_its_coverage_or_not_at_all(
+    database: Database, store: SqlSessionStore, register: SqlCoverageRegister
+) -> None:
+    parts = [alike(CELLS[:3]), alike(CELLS[3:150], HEAVY), alike([])]
+    change = sessions.create(NewSession(display_name="one"), TenantId("tenant"), "ann", NOW)
+    (session,) = change.created
+    await store.commit(replace(change, coverage=register.new(parts)))
+    assert await register.active_sessions() == [session.id]
+    kept = (await register.of_session(session.id)).parts
+    assert [(part.cells.tolist(), part.template) for part in kept] == [(CELLS[:3], PLAIN), (CELLS[3:150], HEAVY)]
+    assert (await SqlCoverageRegister(database, "other fleet").of_session(session.id)).parts == ()
+    entries = await SqlJournal(database).entries_after(0, 10)
+    told = [(entry.sequence, entry.event.type, entry.event.actor) for entry in entries]
+    registered = SessionEventType.TILES_REGISTERED
+    assert told == [(1, SessionEventType.SESSION_STARTED, "ann"), (2, registered, "ann"), (3, registered, "ann")]
+    assert [(entry.event.payload or {}).get("count") for entry in entries[1:]] == [3, 147]
+    # What comes later goes on behind it.
+    await add(register, session, alike(CELLS[150:151]))
+    assert (await SqlJournal(database).entries_after(0, 10))[-1].sequence == 4
+    same_name = sessions.create(NewSession(display_name="one"), TenantId("tenant"), "ann", NOW)
+    with pytest.raises(NameTaken):
+        await store.commit(replace(same_name, coverage=register.new(parts)))
+    assert await rows(database) == 3
 
 
 async def test_what_is_registered_is_read_back_with_what_its_tiles_begin_as(

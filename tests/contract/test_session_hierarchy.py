@@ -282,7 +282,7 @@ async def test_a_session_is_created_with_its_associates_or_not_at_all(
     database: Database, families: SessionFamilies
 ) -> None:
     child, operations = await made(database, "child"), making_on(database)
-    parent = await operations.create(ANN, NewSession(display_name="p", associate_ids=(child.id, child.id)))
+    parent = (await operations.create(ANN, NewSession(display_name="p", associate_ids=(child.id, child.id)))).session
     assert await names(families, parent) == ["child"]
     assert sorted(await told_of_relations(database)) == sorted(
         [(parent.id, {"associateIds": [child.id]}), (child.id, {"parentId": parent.id})]
@@ -300,7 +300,7 @@ async def test_what_is_created_with_associates_names_none_that_a_reader_of_the_j
     (main,) = creation.created
     of_ann, of_bob = await made(database, "anns"), await made(database, "bobs", "bob")
     wanted = NewSession(display_name="parent", associate_ids=(of_ann.id, of_bob.id, main.id))
-    parent = await making_on(database).create(Caller(TENANT, "bob", ALL_SCOPES), wanted)
+    parent = (await making_on(database).create(Caller(TENANT, "bob", ALL_SCOPES), wanted)).session
     told = await told_of_relations(database)
     assert sorted(told, key=str) == sorted(
         [(parent.id, {"associateIds": [of_bob.id, main.id]}), (of_bob.id, {"parentId": parent.id})], key=str

@@ -7,7 +7,7 @@ from subgraph.domain.coverage import Coverage, cells_without
 from subgraph.domain.coverage.cells import CellArray, cell_array
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId, TileId, parse_tile_id
-from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
+from subgraph.domain.registration import NewCoverage, RegisteredCells, RegisteredCoverage, TileTemplate
 from subgraph.operations.coverage.coverage_ports import ActiveCoverage, CoverageChanged
 from tests.support.fleets import TENANT
 
@@ -25,6 +25,9 @@ class CoverageInMemory:
         for tile_id in tile_ids:
             session_id, cell = parse_tile_id(tile_id)
             self._add(session_id, RegisteredCells(cell_array((cell,)), template or TileTemplate()))
+
+    def new(self, parts: Sequence[RegisteredCells]) -> NewCoverage:
+        return NewCoverage("memory", tuple(parts))
 
     async def of_session(self, session_id: SessionId) -> RegisteredCoverage:
         return self.coverages.get(session_id, RegisteredCoverage())

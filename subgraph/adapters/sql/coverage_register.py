@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import Connection, Row, RowMapping, Select, bindparam, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from subgraph.adapters.sql.coverage_rows import coverage_row, encode_template, told_of_cells
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import write_events
 from subgraph.adapters.sql.rows import session_of
@@ -20,9 +21,9 @@ from subgraph.domain.coverage.cells import CellArray
 from subgraph.domain.coverage.packing import pack_cells, unpack_cells
 from subgraph.domain.errors import NotFound
 from subgraph.domain.fleet.requirements import SessionRequirement
-from subgraph.domain.ids import SessionId, TenantId, tile_id
-from subgraph.domain.journal import SessionEvent, SessionEventType, tell
-from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
+from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.journal import SessionEventType
+from subgraph.domain.registration import NewCoverage, RegisteredCells, RegisteredCoverage, TileTemplate
 from subgraph.domain.sessions import Session, SessionState, require_active
 from subgraph.operations.coverage.coverage_ports import ActiveCoverage, CoverageChanged
 
@@ -30,12 +31,9 @@ SMALL_CELLS = 1_000
 SMALL_ROWS_MAX = 64
 """A session grown cell by cell has at most so many rows of fewer than `SMALL_CELLS` cells that begin alike."""
 SESSIONS_PER_QUERY = 1_000
-TILES_TOLD_MAX = 100
-"""An event counts all tiles that were registered or unregistered, and names so many."""
 
 _DELETE_ROW = delete(REGISTERED_CELLS).where(REGISTERED_CELLS.c.position == bindparam("at"))
 _decoder = msgspec.json.Decoder(TileTemplate)
-_encoder = msgspec.json.Encoder(order="deterministic")
 
 
 class SqlCoverageRegister:
@@ -45,6 +43,10 @@ class SqlCoverageRegister:
         self._database = database
         self._mine = REGISTERED_CELLS.c.fleet_id == fleet_id
         self._fleet_id = fleet_id
+
+    def new(self, parts: Sequence[RegisteredCells]) -> NewCoverage:
+        """What has a session begin with a coverage."""
+        return NewCoverage(self._fleet_id, tuple(parts))
 
     async def of_session(self, session_id: SessionId) -> RegisteredCoverage:
         """All that is registered of a session, whatever became of it."""
@@ -68,7 +70,7 @@ class SqlCoverageRegister:
         connection: Connection,
     ) -> int:
         mine = (self._mine, REGISTERED_CELLS.c.session_id == session_id)
-        template = _encoder.encode(cells.template).decode()
+        template = encode_template(cells.template)
         session = self._locked(session_id, expected_revision, connection)
         if session is None:
             raise NotFound("Session", session_id, ("sessionId",))
@@ -84,15 +86,10 @@ class SqlCoverageRegister:
             written = np.concatenate([written, *(unpack_cells(row.cells) for row in rows)])
             merged = REGISTERED_CELLS.c.position.in_([row.position for row in rows])
             connection.execute(delete(REGISTERED_CELLS).where(merged))
-        row = {
-            "fleet_id": self._fleet_id,
-            "session_id": session_id,
-            "cell_count": written.size,
-            "cells": pack_cells(written),
-            "template_json": template,
-        }
+        row = coverage_row(self._fleet_id, session, written, template)
         position = connection.scalars(insert(REGISTERED_CELLS).returning(REGISTERED_CELLS.c.position), [row]).one()
-        write_events(connection, [_told(session, SessionEventType.TILES_REGISTERED, cells.cells, actor)])
+        told = told_of_cells(session, SessionEventType.TILES_REGISTERED, cells.cells, actor, datetime.now(UTC))
+        write_events(connection, [told])
         return int(position)
 
     async def remove(self, session_id: SessionId, cells: CellArray, expected_revision: int, actor: str) -> int:
@@ -124,7 +121,8 @@ class SqlCoverageRegister:
         if written:
             connection.execute(insert(REGISTERED_CELLS), written)
         if session is not None:
-            write_events(connection, [_told(session, SessionEventType.TILES_UNREGISTERED, cells, actor)])
+            told = told_of_cells(session, SessionEventType.TILES_UNREGISTERED, cells, actor, datetime.now(UTC))
+            write_events(connection, [told])
         return connection.scalar(self._revision(session_id)) or 0
 
     async def revision(self, session_id: SessionId) -> int:
@@ -179,12 +177,6 @@ class SqlCoverageRegister:
             else None
             for row in sessions
         }
-
-
-def _told(session: Session, event_type: SessionEventType, cells: CellArray, actor: str | None) -> SessionEvent:
-    some = [tile_id(session.id, cell) for cell in cells[:TILES_TOLD_MAX].tolist()]
-    payload = {"count": int(cells.size), "tiles": [{"tileId": one} for one in some]}
-    return tell(session, event_type, actor, datetime.now(UTC), payload=payload)
 
 
 def _values(row: RowMapping) -> dict[str, Any]:

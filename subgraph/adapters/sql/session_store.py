@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
+from subgraph.adapters.sql.coverage_rows import write_new_coverage
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.failures import is_duplicate
 from subgraph.adapters.sql.group_commit import Work
@@ -158,6 +159,8 @@ def write_change(change: SessionChange, connection: Connection) -> None:
         rows = [{**session_values(one), "last_sequence": counts[one.id]} for one in change.created]
         connection.execute(_INSERT_SESSIONS, rows)
         write_first_events(connection, first_events)
+    if change.coverage is not None:
+        write_new_coverage(connection, change.created[0], change.coverage)
     _write_associations(connection, change)
 
 

@@ -28,7 +28,6 @@ from subgraph.api.scopes import needs
 from subgraph.api.types.session import to_session
 from subgraph.domain.access import Scope
 from subgraph.domain.ids import SessionId
-from subgraph.domain.sessions import SessionState
 
 
 @strawberry.type
@@ -44,15 +43,14 @@ class SessionMutations:
             services, caller = info.context.services, info.context.caller
             coverage, wanted, once = input.coverage, input.to_new_session(), once_of(input)
             if coverage is None:
-                return SessionPayload(session=to_session(await services.making.create(caller, wanted, once)))
+                return SessionPayload(session=to_session((await services.making.create(caller, wanted, once)).session))
             cells, template = await coverage.to_cells(), coverage.to_template()
             # All that can be refused is, before there is a session.
             services.partition.check_template(template, wanted.required_labels)
-            session = await services.making.create(caller, wanted, once)
-            # One that was made with the key before may have stopped since.
-            if cells and session.state is SessionState.ACTIVE:
-                await services.partition.register(caller, session.id, cells, template)
-            return SessionPayload(session=to_session(session))
+            begun = services.partition.begun_with(cells, template)
+            made = await services.making.create(caller, wanted, once, begun)
+            await services.partition.make_tiles(caller, made.session, is_new=made.is_new)
+            return SessionPayload(session=to_session(made.session))
 
         return await told(SessionPayload, act)
 

@@ -10,6 +10,7 @@ from subgraph.domain.idempotency import IdempotencyKey
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import SessionEvent
 from subgraph.domain.labels import Labels
+from subgraph.domain.registration import NewCoverage
 
 
 class SessionState(StrEnum):
@@ -78,7 +79,7 @@ class SessionChange:
 
     `updated` sessions carry the revision after the change; the stored one must be one lower. `purged` ones are removed
     for good, if they are at the revision they carry; their events are written all the same. A `key` has the first of
-    the `created` made once, however often it is asked for.
+    the `created` made once, however often it is asked for; with a `coverage` that one begins.
     """
 
     created: tuple[Session, ...] = ()
@@ -88,3 +89,4 @@ class SessionChange:
     dissociated: tuple[Association, ...] = ()
     events: tuple[SessionEvent, ...] = ()
     key: IdempotencyKey | None = None
+    coverage: NewCoverage | None = None

@@ -7,7 +7,7 @@ from typing import Protocol
 from subgraph.domain.coverage.cells import CellArray
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.registration import RegisteredCells, RegisteredCoverage
+from subgraph.domain.registration import NewCoverage, RegisteredCells, RegisteredCoverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,10 @@ class StandingCoverage(Protocol):
 
 class CoverageRegister(Protocol):
     """What is registered of sessions' coverage: its truth, in SQL. The tiles in the live store follow it."""
+
+    def new(self, parts: Sequence[RegisteredCells]) -> NewCoverage:
+        """What has a session begin with these parts registered, in the transaction that makes it."""
+        ...
 
     async def of_session(self, session_id: SessionId) -> RegisteredCoverage:
         """All that is registered of a session, whatever became of it."""

@@ -9,14 +9,16 @@ from subgraph.domain.access import Caller, require_change
 from subgraph.domain.coverage import TILES_PER_SESSION_MAX, Coverage, resolve_overlaps
 from subgraph.domain.coverage.cells import CellArray, cell_array
 from subgraph.domain.errors import InvalidInput, QuotaExceeded, Unavailable
+from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import SessionId, TileId, tile_id
 from subgraph.domain.labels import Labels, check_required
-from subgraph.domain.registration import RegisteredCells, RegisteredCoverage, TileTemplate
-from subgraph.domain.sessions import SessionState, require_active
+from subgraph.domain.registration import NewCoverage, RegisteredCells, RegisteredCoverage, TileTemplate
+from subgraph.domain.sessions import Session, SessionState, require_active
 from subgraph.operations.coverage.coverage_ports import CoverageChanged, CoverageRegister
 from subgraph.operations.coverage.label_rules import LabelRules
 from subgraph.operations.coverage.retirement import Retirement
-from subgraph.operations.coverage.tile_making import TileMaking
+from subgraph.operations.coverage.tile_making import Made, TileMaking
+from subgraph.operations.fleet.fleet_pulse import Beat
 from subgraph.operations.fleet.fleet_view import FleetView
 from subgraph.operations.sessions.sessions import Sessions
 
@@ -78,16 +80,49 @@ class Partition:
         registered, entered, known = await self._enter(session_id, change.added, template, caller.owner_id)
         covering = np.concatenate((entered, known))
         beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        self._require_restored(beat, fleet, session_id, known)
+        made = await self._make(caller, session_id, fleet, registered, covering)
+        return Registration(_ids(session_id, (*covering.tolist(), *change.covering)), made.tiles)
+
+    def begun_with(self, cells: Sequence[int], template: TileTemplate) -> NewCoverage:
+        """What has a session begin with cells: of nested ones the largest wins. The template was checked before."""
+        added = cell_array(resolve_overlaps(Coverage(), cells).added)
+        return self.coverage.new([RegisteredCells(added, template)])
+
+    async def make_tiles(self, caller: Caller, session: Session, *, is_new: bool) -> None:
+        """Have a session that was made with a coverage get its tiles, if it is ACTIVE.
+
+        Who was asked again for one that was made before makes good what is missing of what is registered by now: what
+        was unregistered since stays so. If nobody asks again, whoever looks for sessions without tiles does so.
+
+        Raises:
+            NotFound, IllegalState: it stopped meanwhile.
+            Unavailable: also while tiles that the live store has lost are being restored.
+        """
+        registered = await self.coverage.of_session(session.id)
+        if session.state is not SessionState.ACTIVE or not registered.parts:
+            return
+        await self.label_rules.note(session)
+        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        if not is_new:
+            self._require_restored(beat, fleet, session.id, registered.cells)
+        await self._make(caller, session.id, fleet, registered, registered.cells)
+
+    def _require_restored(self, beat: Beat, fleet: Fleet, session_id: SessionId, known: CellArray) -> None:
         if not beat.is_restored and not fleet.tiles.coverage(session_id).touches(known).all():
             # In which parts these tiles come back is for the pods that held them to say.
             raise Unavailable("tiles of this session are being restored", retry_after_seconds=1.0)
-        made = await self.tile_making.make(fleet, caller.tenant_id, session_id, registered, covering)
+
+    async def _make(
+        self, caller: Caller, session_id: SessionId, fleet: Fleet, registered: RegisteredCoverage, cells: CellArray
+    ) -> Made:
+        made = await self.tile_making.make(fleet, caller.tenant_id, session_id, registered, cells)
         # A session that stopped meanwhile had its tiles released before these came.
         if (await self.sessions.get(caller, session_id)).state is not SessionState.ACTIVE:
             await self.retirement.retire_session(session_id)
             require_active(await self.sessions.get(caller, session_id), ("sessionId",))
             raise Unavailable(f"session {session_id!r} stopped and started meanwhile", retry_after_seconds=1.0)
-        return Registration(_ids(session_id, (*covering.tolist(), *change.covering)), made.tiles)
+        return made
 
     def check_template(self, template: TileTemplate, of_session: Labels) -> None:
         """Refuse what no registration would take; to be asked before anything is created on its account.

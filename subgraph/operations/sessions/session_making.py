@@ -10,6 +10,7 @@ from subgraph.domain.idempotency import IdempotencyKey
 from subgraph.domain.ids import SessionId
 from subgraph.domain.naming import NameConflict
 from subgraph.domain.new_session import NewSession
+from subgraph.domain.registration import NewCoverage
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.operations.sessions.idempotency import Idempotency
 from subgraph.operations.sessions.session_names import SessionNames
@@ -36,6 +37,14 @@ NO_KEY = OnceKey()
 
 
 @dataclass(frozen=True, slots=True)
+class MadeSession:
+    """A session, and whether it was made just now, or with its key before."""
+
+    session: Session
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SessionMaking:
     """New sessions of one store."""
 
@@ -43,8 +52,12 @@ class SessionMaking:
     names: SessionNames
     idempotency: Idempotency
 
-    async def create(self, caller: Caller, wanted: NewSession, once: OnceKey = NO_KEY) -> Session:
+    async def create(
+        self, caller: Caller, wanted: NewSession, once: OnceKey = NO_KEY, coverage: NewCoverage | None = None
+    ) -> MadeSession:
         """A new ACTIVE session of the caller's tenant, or the one that was made with this key before.
+
+        Its coverage is registered with it, whose tiles are for the caller to have made.
 
         Raises:
             InvalidInput, NameTaken: as the rules and the policy on names say.
@@ -58,7 +71,8 @@ class SessionMaking:
             def decide(name: str | None) -> SessionChange:
                 named = replace(wanted, display_name=name)
                 now, defaults = self.sessions.clock(), self.sessions.defaults
-                return sessions.create(named, caller.tenant_id, caller.owner_id, now, defaults, members=members)
+                change = sessions.create(named, caller.tenant_id, caller.owner_id, now, defaults, members=members)
+                return replace(change, coverage=coverage)
 
             return decide
 
@@ -74,7 +88,7 @@ class SessionMaking:
         prepare: Prepare,
         *,
         may_be_retired_main: bool = False,
-    ) -> Session:
+    ) -> MadeSession:
         """The session that is decided on under the name that the policy comes to, once per key of an operation.
 
         Its name may be one of former main sessions as `SessionNames.settle` says.
@@ -109,8 +123,8 @@ class SessionMaking:
 
         made_id = await self.idempotency.once(caller, operation, once.text, once.fingerprint, make)
         if made_id in new:
-            return new[made_id]
+            return MadeSession(new[made_id], is_new=True)
         try:
-            return await self.sessions.get(caller, made_id)
+            return MadeSession(await self.sessions.get(caller, made_id), is_new=False)
         except NotFound as gone:
             raise NotFound("Session", made_id, ("idempotencyKey",)) from gone

@@ -1,12 +1,12 @@
 """Owns how a session is copied: the parts that are asked for, under an id and a clock of its own."""
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from subgraph.domain.access import Caller
 from subgraph.domain.ids import SessionId
 from subgraph.domain.naming import NameConflict
-from subgraph.domain.sessions import Session, SessionState
+from subgraph.domain.sessions import Session, SessionChange
 from subgraph.domain.sessions.copying import CopyPart, copy
 from subgraph.operations.coverage.coverage_ports import CoverageRegister
 from subgraph.operations.coverage.partition import Partition
@@ -32,8 +32,8 @@ class SessionCopying:
     ) -> Session:
         """A copy of a session that the caller may see: with its own id and clock, and the parts that are asked for.
 
-        Parts of which a session has none are copied by taking none. Who repeats a call that failed while the tiles were
-        registered makes good what is missing, if it gave a key.
+        Parts of which a session has none are copied by taking none; its coverage is registered with it. Who repeats a
+        call that failed while its tiles were made makes good what is missing, if it gave a key.
 
         Raises:
             NotFound, SessionExpired: the source is absent, or its time has run out.
@@ -43,14 +43,17 @@ class SessionCopying:
 
         async def prepare() -> Decide:
             source = await sessions.get(caller, source_id)
-            return lambda name: copy(
-                source, name or "", include, caller.tenant_id, caller.owner_id, sessions.clock(), sessions.defaults
-            )
+            parts = (await self.coverage.of_session(source_id)).parts if CopyPart.TILES in include else ()
+            begun = self.coverage.new(parts) if parts else None
+
+            def decide(name: str | None) -> SessionChange:
+                now, defaults = sessions.clock(), sessions.defaults
+                change = copy(source, name or "", include, caller.tenant_id, caller.owner_id, now, defaults)
+                return replace(change, coverage=begun)
+
+            return decide
 
         made = await self.making.make(caller, "copySession", once, display_name, name_conflict, prepare)
-        # Of one that was made with the key before, the source may be gone by now, and its tiles with it.
-        takes_tiles = CopyPart.TILES in include and made.state is SessionState.ACTIVE
-        if takes_tiles and await sessions.get_many(caller, [source_id]):
-            for part in (await self.coverage.of_session(source_id)).parts:
-                await self.partition.register(caller, made.id, part.cells.tolist(), part.template)
-        return made
+        if CopyPart.TILES in include:
+            await self.partition.make_tiles(caller, made.session, is_new=made.is_new)
+        return made.session

@@ -17,7 +17,7 @@ from subgraph.domain.session_export import write_document
 from subgraph.domain.session_import import PATH, SESSION_PATH, coverage_of, imported, read_document
 from subgraph.domain.sessions import Session, SessionChange, SessionState, as_of
 from subgraph.operations.coverage.partition import Partition
-from subgraph.operations.sessions.session_making import NO_KEY, Decide, OnceKey, SessionMaking
+from subgraph.operations.sessions.session_making import NO_KEY, Decide, MadeSession, OnceKey, SessionMaking
 from subgraph.operations.sessions.sessions import Sessions
 
 
@@ -117,7 +117,7 @@ class SessionTransfer:
 
         Of the associates it names those come along that the caller may see here. An external id that another session of
         the caller's bears is refused like a name, or left out if the policy is to come by another name. Who repeats a
-        call that failed while the tiles were registered makes good what is missing, if it gave a key.
+        call that failed while its tiles were made makes good what is missing, if it gave a key.
 
         Raises:
             InvalidInput: the document is malformed, of another version, or beyond a limit; the path names the place.
@@ -131,7 +131,7 @@ class SessionTransfer:
         visible = await self.sessions.get_many(caller, named) if named else {}
         await self.sessions.meet(caller)
         try:
-            made = await self._made(caller, document, display_name, visible, name_conflict, once)
+            made = await self._made(caller, document, coverage, display_name, visible, name_conflict, once)
         except NameTaken as taken:
             if taken.path != ("externalId",):
                 raise
@@ -139,24 +139,27 @@ class SessionTransfer:
                 told = taken.display_name, taken.conflicting_id
                 raise NameTaken(*told, (*SESSION_PATH, "externalId")) from taken
             anonymous = _without_external_id(document)
-            made = await self._made(caller, anonymous, display_name, visible, name_conflict, once)
-        if made.state is SessionState.ACTIVE:
-            for part in coverage:
-                await self.partition.register(caller, made.id, part.cells.tolist(), part.template)
-        return made
+            made = await self._made(caller, anonymous, coverage, display_name, visible, name_conflict, once)
+        if coverage:
+            await self.partition.make_tiles(caller, made.session, is_new=made.is_new)
+        return made.session
 
     async def _made(
         self,
         caller: Caller,
         document: SessionDocument,
+        coverage: Sequence[RegisteredCells],
         display_name: str | None,
         associates: Mapping[SessionId, Session],
         name_conflict: NameConflict,
         once: OnceKey,
-    ) -> Session:
+    ) -> MadeSession:
+        begun = self.partition.coverage.new(coverage)
+
         def decide(name: str | None) -> SessionChange:
             now, defaults = self.sessions.clock(), self.sessions.defaults
-            return imported(document, name, associates, caller.tenant_id, caller.owner_id, now, defaults)
+            change = imported(document, name, associates, caller.tenant_id, caller.owner_id, now, defaults)
+            return replace(change, coverage=begun)
 
         async def prepare() -> Decide:
             return decide
