@@ -4,8 +4,8 @@ from typing import Annotated
 
 import strawberry
 
-from subgraph.domain.errors import InvalidInput
 from subgraph.domain.event_types import SessionEventType
+from subgraph.domain.limits import check_number
 
 PAGE_SIZE = 20
 EVENTS_PAGE_SIZE = 50
@@ -39,7 +39,5 @@ def page_size(first: int | None, default: int, most: int = PAGE_SIZE_MAX) -> int
     """
     if first is None:
         return default
-    if not 1 <= first <= most:
-        broken = most if first > most else 1
-        raise InvalidInput(f"first must lie between 1 and {most:,}, not {first:,}", ("first",), f"{broken}")
+    check_number("first", first, 1, most, ("first",))
     return first

@@ -81,7 +81,7 @@ def parse_long(value: object) -> int:
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LONG_MAX:
-        raise GraphQLError(f"a Long is a whole number of at most {LONG_MAX} in size, not {str(value)[:64]!r}")
+        raise GraphQLError(f"a Long is a whole number of at most {LONG_MAX:,} in size, not {str(value)[:64]!r}")
     return value
 
 

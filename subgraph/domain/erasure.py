@@ -8,6 +8,7 @@ import msgspec
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.event_types import PAYLOADS, Names, SessionEventType
+from subgraph.domain.limits import check_length
 
 ERASED = "(erased)"
 """Stands where an erased owner, or one of its sessions, was named. It is the same for all, so it tells of nobody."""
@@ -23,9 +24,7 @@ def check_owner_id(owner_id: str) -> None:
     Raises:
         InvalidInput: naming the limit.
     """
-    if not 1 <= len(owner_id) <= OWNER_ID_LENGTH_MAX:
-        limit = f"{OWNER_ID_LENGTH_MAX} characters"
-        raise InvalidInput(f"ownerId has 1 to {limit}, not {len(owner_id):,}", ("ownerId",), limit)
+    check_length("ownerId", len(owner_id), OWNER_ID_LENGTH_MAX, ("ownerId",))
     if owner_id == ERASED:
         raise InvalidInput(f"{ERASED!r} is what erased owners are called: nobody is left to erase", ("ownerId",))
 

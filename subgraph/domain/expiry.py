@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from subgraph.domain.errors import InvalidInput
+from subgraph.domain.limits import check_span
 
 TTL_MIN = timedelta(seconds=1)
 TTL_MAX = timedelta(days=3_650)
@@ -41,5 +41,4 @@ def check_ttl(ttl: timedelta, path: tuple[str, ...] = ("ttl",)) -> None:
     Raises:
         InvalidInput: naming the field and the limit.
     """
-    if not TTL_MIN <= ttl <= TTL_MAX:
-        raise InvalidInput(f"{path[-1]} must lie between PT1S and {TTL_MAX.days:,} days", path, f"P{TTL_MAX.days}D")
+    check_span(path[-1], ttl, (TTL_MIN, "PT1S"), (TTL_MAX, f"P{TTL_MAX.days}D"), path)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import TenantId
+from subgraph.domain.limits import check_length
 from subgraph.domain.texts import check_line
 
 KEY_LENGTH_MAX = 200
@@ -34,12 +35,7 @@ def check_key(text: str) -> None:
     Raises:
         InvalidInput: naming the limit or the character.
     """
-    if not 1 <= len(text) <= KEY_LENGTH_MAX:
-        raise InvalidInput(
-            f"idempotencyKey must have 1 to {KEY_LENGTH_MAX} characters, not {len(text):,}",
-            PATH,
-            f"{KEY_LENGTH_MAX} characters",
-        )
+    check_length("idempotencyKey", len(text), KEY_LENGTH_MAX, PATH)
     check_line("idempotencyKey", text, PATH)
 
 

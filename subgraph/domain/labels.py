@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.limits import check_length
 from subgraph.domain.texts import check_line
 
 Labels = Mapping[str, str]
@@ -32,12 +33,8 @@ def check_labels(labels: Labels, path: tuple[str, ...], labels_max: int) -> None
         raise InvalidInput(f"at most {labels_max} labels, not {len(labels):,}", path, f"{labels_max} labels")
     for index, (key, value) in enumerate(labels.items()):
         at = (*path, str(index))
-        if not 1 <= len(key) <= LABEL_KEY_LENGTH_MAX:
-            limit = f"{LABEL_KEY_LENGTH_MAX} characters"
-            raise InvalidInput(f"a label's key has 1 to {limit}, not {len(key):,}", (*at, "key"), limit)
-        if len(value) > LABEL_VALUE_LENGTH_MAX:
-            limit = f"{LABEL_VALUE_LENGTH_MAX} characters"
-            raise InvalidInput(f"a label's value has at most {limit}, not {len(value):,}", (*at, "value"), limit)
+        check_length("a label's key", len(key), LABEL_KEY_LENGTH_MAX, (*at, "key"))
+        check_length("a label's value", len(value), LABEL_VALUE_LENGTH_MAX, (*at, "value"), least=0)
         for field, text in (("key", key), ("value", value)):
             check_line(f"a label's {field}", text, (*at, field))
 

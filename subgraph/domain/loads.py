@@ -1,12 +1,12 @@
 """Owns what is measured as load, and what makes a report acceptable that names tiles one by one."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import PodId
+from subgraph.domain.limits import check_number
 
 LOADS_PER_REPORT_MAX = 10_000
 RATE_MAX = 1e15
@@ -54,17 +54,9 @@ def check_batch(batch: LoadBatch) -> None:
             raise InvalidInput(f"{column.name} must have one entry a tile", ("loads",))
     for name, rates in (("recordsPerSecond", batch.records_per_second), ("bytesPerSecond", batch.bytes_per_second)):
         for index, rate in enumerate(rates):
-            if not math.isfinite(rate) or not 0 <= rate <= RATE_MAX:
-                raise InvalidInput(
-                    f"{name} must be a number from 0 to {RATE_MAX:g}, not {rate}",
-                    ("loads", str(index), name),
-                    f"0 to {RATE_MAX:g}",
-                )
+            if not 0 <= rate <= RATE_MAX:
+                check_number(name, rate, 0, RATE_MAX, ("loads", str(index), name))
     for name, counts in (("volumeBytes", batch.volume_bytes), ("backlog", batch.backlog)):
         for index, count in enumerate(counts):
             if not 0 <= count <= COUNT_MAX:
-                raise InvalidInput(
-                    f"{name} must lie between 0 and {COUNT_MAX}, not {count}",
-                    ("loads", str(index), name),
-                    f"0 to {COUNT_MAX}",
-                )
+                check_number(name, count, 0, COUNT_MAX, ("loads", str(index), name))

@@ -11,6 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.limits import check_length
 from subgraph.domain.texts import check_visible
 
 MAIN_DISPLAY_NAME = "main"
@@ -71,12 +72,7 @@ def check_name(name: str, *, may_be_retired_main: bool = False) -> None:
         InvalidInput: it is empty or too long, holds what cannot be seen, looks like an id, or is one that former main
             sessions bear.
     """
-    if not name or len(name) > DISPLAY_NAME_LENGTH_MAX:
-        raise InvalidInput(
-            f"displayName must have 1 to {DISPLAY_NAME_LENGTH_MAX} characters, not {len(name):,}",
-            ("displayName",),
-            f"{DISPLAY_NAME_LENGTH_MAX} characters",
-        )
+    check_length("displayName", len(name), DISPLAY_NAME_LENGTH_MAX, ("displayName",))
     check_visible("displayName", name, ("displayName",))
     if looks_like_uuid(name):
         raise InvalidInput("displayName may not look like a UUID: it would be mistaken for an id", ("displayName",))

@@ -10,6 +10,7 @@ from subgraph.domain.errors import InvalidInput
 from subgraph.domain.expiry import MAX_HISTORY_MAX, ExpiryPolicy, check_ttl
 from subgraph.domain.ids import SessionId
 from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels
+from subgraph.domain.limits import check_length, check_number, check_span
 from subgraph.domain.naming import NameConflict, check_name
 from subgraph.domain.texts import check_keys, check_line, check_lines
 
@@ -75,12 +76,7 @@ def check_text(name: str, text: str) -> None:
     Raises:
         InvalidInput: naming the field, and the limit or the character.
     """
-    if not 1 <= len(text) <= TEXT_LENGTH_MAX:
-        raise InvalidInput(
-            f"{name} must have 1 to {TEXT_LENGTH_MAX} characters, not {len(text):,}",
-            (name,),
-            f"{TEXT_LENGTH_MAX} characters",
-        )
+    check_length(name, len(text), TEXT_LENGTH_MAX, (name,))
     check_line(name, text, (name,))
 
 
@@ -90,8 +86,7 @@ def check_version(version: int) -> None:
     Raises:
         InvalidInput: naming the limit.
     """
-    if not 1 <= version <= VERSION_MAX:
-        raise InvalidInput(f"version must lie between 1 and {VERSION_MAX}", ("version",), f"1 to {VERSION_MAX}")
+    check_number("version", version, 1, VERSION_MAX, ("version",))
 
 
 def check_utc_offset(utc_offset: timedelta) -> None:
@@ -100,8 +95,7 @@ def check_utc_offset(utc_offset: timedelta) -> None:
     Raises:
         InvalidInput: naming the limit.
     """
-    if abs(utc_offset) > UTC_OFFSET_MAX:
-        raise InvalidInput("utcOffset must lie within 18 hours of UTC", ("utcOffset",), "PT18H")
+    check_span("utcOffset", utc_offset, (-UTC_OFFSET_MAX, "-PT18H"), (UTC_OFFSET_MAX, "PT18H"), ("utcOffset",))
 
 
 def check_details(details: Mapping[str, str]) -> None:
@@ -115,14 +109,11 @@ def check_details(details: Mapping[str, str]) -> None:
             f"at most {DETAILS_MAX} details, not {len(details):,}", ("details",), f"{DETAILS_MAX} details"
         )
     for index, (key, value) in enumerate(details.items()):
-        if not 1 <= len(key) <= TEXT_LENGTH_MAX or len(value) > DETAIL_VALUE_LENGTH_MAX:
-            raise InvalidInput(
-                f"a detail's key has 1 to {TEXT_LENGTH_MAX} characters, its value at most {DETAIL_VALUE_LENGTH_MAX:,}",
-                ("details", str(index)),
-                f"{DETAIL_VALUE_LENGTH_MAX} characters",
-            )
-        check_line("a detail's key", key, ("details", str(index), "key"))
-        check_lines("a detail's value", value, ("details", str(index), "value"))
+        at = ("details", str(index))
+        check_length("a detail's key", len(key), TEXT_LENGTH_MAX, (*at, "key"))
+        check_length("a detail's value", len(value), DETAIL_VALUE_LENGTH_MAX, (*at, "value"), least=0)
+        check_line("a detail's key", key, (*at, "key"))
+        check_lines("a detail's value", value, (*at, "value"))
 
 
 def check_json(value: Mapping[str, object], bytes_max: int, name: str) -> None:
@@ -151,12 +142,7 @@ def check_max_history(max_history: int) -> None:
     Raises:
         InvalidInput: naming the limit.
     """
-    if not 1 <= max_history <= MAX_HISTORY_MAX:
-        raise InvalidInput(
-            f"maxHistory must lie between 1 and {MAX_HISTORY_MAX:,}, not {max_history:,}",
-            ("maxHistory",),
-            f"{MAX_HISTORY_MAX}",
-        )
+    check_number("maxHistory", max_history, 1, MAX_HISTORY_MAX, ("maxHistory",))
 
 
 def check_token_budget(token_budget: int) -> None:
@@ -165,8 +151,7 @@ def check_token_budget(token_budget: int) -> None:
     Raises:
         InvalidInput: naming the limit.
     """
-    if not 1 <= token_budget <= TOKEN_BUDGET_MAX:
-        raise InvalidInput(f"tokenBudget must lie between 1 and {TOKEN_BUDGET_MAX}", ("tokenBudget",), "1")
+    check_number("tokenBudget", token_budget, 1, TOKEN_BUDGET_MAX, ("tokenBudget",))
 
 
 def _check_working(wanted: NewSession) -> None:
@@ -178,5 +163,6 @@ def _check_working(wanted: NewSession) -> None:
         check_ttl(wanted.ttl)
         if wanted.expiry_policy is ExpiryPolicy.NEVER:
             raise InvalidInput("a session that never expires has no ttl", ("ttl",))
-    if wanted.tick_interval is not None and not TICK_INTERVAL_MIN <= wanted.tick_interval <= TICK_INTERVAL_MAX:
-        raise InvalidInput("tickInterval must lie between PT1S and P1D", ("tickInterval",), "PT1S to P1D")
+    if wanted.tick_interval is not None:
+        least, most = (TICK_INTERVAL_MIN, "PT1S"), (TICK_INTERVAL_MAX, "P1D")
+        check_span("tickInterval", wanted.tick_interval, least, most, ("tickInterval",))

@@ -7,6 +7,7 @@ import msgspec
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import ID_LENGTH_MAX, PodId
 from subgraph.domain.labels import LABELS_MAX, ZONE, Labels, check_labels
+from subgraph.domain.limits import check_length, check_number
 from subgraph.domain.texts import check_line
 
 TEXT_LENGTH_MAX = 200
@@ -106,13 +107,9 @@ def check_registration(
             f"id must have 1 to {ID_LENGTH_MAX} printable characters", ("id",), f"{ID_LENGTH_MAX} characters"
         )
     _check_text("service", service)
-    if not CAPACITY_MIN <= capacity <= CAPACITY_MAX:
-        limits = f"{CAPACITY_MIN:g} to {CAPACITY_MAX:g}"
-        raise InvalidInput(f"capacity must be a number from {limits}", ("capacity",), limits)
-    if tiles_max is not None and not 0 <= tiles_max <= TILES_PER_POD_MAX:
-        raise InvalidInput(
-            f"maxTiles must lie between 0 and {TILES_PER_POD_MAX:,}", ("maxTiles",), f"{TILES_PER_POD_MAX}"
-        )
+    check_number("capacity", capacity, CAPACITY_MIN, CAPACITY_MAX, ("capacity",))
+    if tiles_max is not None:
+        check_number("maxTiles", tiles_max, 0, TILES_PER_POD_MAX, ("maxTiles",))
     check_bearing(zone, labels)
     if not LEASE_MS_MIN <= lease_ms <= lease_ms_max:
         raise InvalidInput(
@@ -138,8 +135,5 @@ def check_bearing(zone: str | None, labels: Labels, path: tuple[str, ...] = ()) 
 
 
 def _check_text(name: str, text: str, path: tuple[str, ...] = ()) -> None:
-    if not 1 <= len(text) <= TEXT_LENGTH_MAX:
-        raise InvalidInput(
-            f"{name} must have 1 to {TEXT_LENGTH_MAX} characters", (*path, name), f"{TEXT_LENGTH_MAX} characters"
-        )
+    check_length(name, len(text), TEXT_LENGTH_MAX, (*path, name))
     check_line(name, text, (*path, name))

@@ -7,6 +7,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.limits import check_length
 from subgraph.domain.texts import check_line
 
 PROMPT_ID_PREFIX = "oai-"
@@ -84,12 +85,7 @@ def check_client_id(client_id: str) -> None:
     Raises:
         InvalidInput: it is empty or too long, or holds control characters.
     """
-    if not 1 <= len(client_id) <= CLIENT_ID_LENGTH_MAX:
-        raise InvalidInput(
-            f"clientSessionId must have 1 to {CLIENT_ID_LENGTH_MAX} characters, not {len(client_id):,}",
-            ("clientSessionId",),
-            f"{CLIENT_ID_LENGTH_MAX} characters",
-        )
+    check_length("clientSessionId", len(client_id), CLIENT_ID_LENGTH_MAX, ("clientSessionId",))
     check_line("clientSessionId", client_id, ("clientSessionId",))
 
 

@@ -161,8 +161,8 @@ def test_a_release_of_nothing_is_refused_and_one_of_a_free_tile_changes_nothing(
 @pytest.mark.parametrize(
     ("fields", "path", "limit"),
     [
-        ({"zone": ""}, ["zone"], "200 characters"),
-        ({"labels": [{"key": "", "value": ""}]}, ["labels", "0", "key"], "200 characters"),
+        ({"zone": ""}, ["zone"], "1 character"),
+        ({"labels": [{"key": "", "value": ""}]}, ["labels", "0", "key"], "1 character"),
         ({"labels": [{"key": "a", "value": ""}] * 2}, ["labels", "1", "key"], None),
         ({"zone": "a", "labels": [{"key": "zone", "value": "b"}]}, ["zone"], None),
     ],

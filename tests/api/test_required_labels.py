@@ -130,7 +130,7 @@ MALFORMED = [
     (MANY, [], f"{REQUIRED_LABELS_MAX} labels"),
     (labels(**{LONG_KEY: ""}), ["0", "key"], f"{LABEL_KEY_LENGTH_MAX} characters"),
     ([*labels(a=""), *labels(k=LONG_VALUE)], ["1", "value"], f"{LABEL_VALUE_LENGTH_MAX} characters"),
-    (labels(**{"": "v"}), ["0", "key"], f"{LABEL_KEY_LENGTH_MAX} characters"),
+    (labels(**{"": "v"}), ["0", "key"], "1 character"),
     (labels(a="1") * 2, ["1", "key"], None),
 ]
 
@@ -168,7 +168,7 @@ def test_malformed_requirements_are_refused_by_entry_field_and_limit_and_nothing
         ({"labels": labels(**{LONG_KEY: ""})}, ["labels", "0", "key"], f"{LABEL_KEY_LENGTH_MAX} characters"),
         ({"labels": labels(k=LONG_VALUE)}, ["labels", "0", "value"], f"{LABEL_VALUE_LENGTH_MAX} characters"),
         ({"labels": labels(**{f"k{n}": "" for n in range(51)})}, ["labels"], "50 labels"),
-        ({"zone": ""}, ["zone"], "200 characters"),
+        ({"zone": ""}, ["zone"], "1 character"),
         ({"zone": "eu", "labels": labels(zone="us")}, ["zone"], None),
     ],
 )

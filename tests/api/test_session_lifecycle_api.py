@@ -93,7 +93,11 @@ def test_an_update_merges_and_removes_by_name(server: RunningServer) -> None:
     assert (after["context"], after["dataSource"], after["revision"]) == ({"k": [1]}, "trains", 2)
     conflict = refused(server, UPDATE, id=session_id, expectedRevision=1, version=2)
     assert (conflict["code"], conflict["currentRevision"]) == ("REVISION_CONFLICT", 2)
-    assert refused(server, UPDATE, id=session_id, details=[{"key": "", "value": "x"}])["path"] == ["details", "0"]
+    assert refused(server, UPDATE, id=session_id, details=[{"key": "", "value": "x"}])["path"] == [
+        "details",
+        "0",
+        "key",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,11 @@ def test_an_update_merges_and_removes_by_name(server: RunningServer) -> None:
         ("removeDetails", ["x"] * 101, "100 keys"),
         ("removeContext", ["x"] * 10_001, "10000 keys"),
         ("context", {"x": "y" * 262_144}, "262144 bytes"),
-        ("extendTtl", "PT0S", "P3650D"),
+        ("extendTtl", "PT0S", "PT1S"),
+        ("extendTtl", "P3651D", "P3650D"),
+        ("maxHistory", 0, "1"),
+        ("tokenBudget", 0, "1"),
+        ("tokenBudget", -1, "1"),
     ],
 )
 def test_an_update_beyond_a_limit_is_refused_by_field_whatever_session_it_is_for(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subgraph.domain.errors import InvalidInput
+from subgraph.domain.limits import check_number
 
 COVERAGE_CELLS_MAX = 1_000_000
 """Most cells one coverage may name or fill, unless the caller sets another bound."""
@@ -64,10 +65,8 @@ def finest_cell(lat: float, lng: float, path: tuple[str, ...] = ()) -> int:
     Raises:
         InvalidInput: latitude or longitude is out of range, or not a number.
     """
-    if not -90 <= lat <= 90:
-        raise InvalidInput(f"lat must lie between -90 and 90, not {lat}", (*path, "lat"), "90")
-    if not -180 <= lng <= 180:
-        raise InvalidInput(f"lng must lie between -180 and 180, not {lng}", (*path, "lng"), "180")
+    check_number("lat", lat, -90, 90, (*path, "lat"))
+    check_number("lng", lng, -180, 180, (*path, "lng"))
     return int(h3.latlng_to_cell(lat, lng, FINEST_RESOLUTION))
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.limits import check_length
 from subgraph.domain.sessions.lifecycle import active, as_of, changed, check_revision, require_active
 from subgraph.domain.sessions.record import Session, SessionChange
 
@@ -38,12 +39,7 @@ def title_by_hand(text: str) -> str:
         InvalidInput: nothing is left, or more than a title may have.
     """
     title = _printable(text)
-    if not 1 <= len(title) <= TITLE_LENGTH_MAX:
-        raise InvalidInput(
-            f"a title has 1 to {TITLE_LENGTH_MAX} characters, not {len(title):,}",
-            ("title",),
-            f"{TITLE_LENGTH_MAX} characters",
-        )
+    check_length("a title", len(title), TITLE_LENGTH_MAX, ("title",))
     return title
 
 

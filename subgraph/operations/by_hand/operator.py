@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from subgraph.domain.errors import InvalidInput, LeaseLost, NotFound, Unavailable
 from subgraph.domain.fleet.changes import Pause
 from subgraph.domain.ids import PodId
+from subgraph.domain.limits import check_length
 from subgraph.domain.pods import PodRecord, PodStatus
 from subgraph.operations.fleet.fleet_view import FleetView
 from subgraph.operations.fleet.fleet_writes import PodWrite
@@ -61,10 +62,7 @@ class Operator:
         left_ms = until_ms - self.view.now_ms()
         if not 0 < left_ms <= PAUSE_MS_MAX:
             raise InvalidInput("a pause ends in the future, within 7 days", ("until",), "P7D")
-        if not 1 <= len(reason.strip()) <= REASON_LENGTH_MAX:
-            raise InvalidInput(
-                f"reason must have 1 to {REASON_LENGTH_MAX} characters", ("reason",), f"{REASON_LENGTH_MAX} characters"
-            )
+        check_length("reason", len(reason.strip()), REASON_LENGTH_MAX, ("reason",))
         await self.live.set_pause(Pause(until_ms, by, reason))
         await self.view.look()
 
