@@ -1,7 +1,8 @@
 """Owns the schema: which types make it up, which rules every operation passes, and how its SDL is printed."""
 
+import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import strawberry
@@ -30,6 +31,9 @@ from subgraph.operations.journal.journal import JournalPutBack
 from subgraph.operations.ports import SlowConsumer
 
 logger = logging.getLogger(__name__)
+
+ENTITIES_AT_ONCE = 100
+"""Entities that are executed before others have their turn: thousands may be asked for at once."""
 
 
 class _ToldErrors(SchemaExtension):
@@ -86,11 +90,14 @@ class Schema(strawberry.federation.Schema):
         of_scopes = [scope_directive(()), scope_directive((Scope.ADMIN,))] if self._scope_directives else []
         return [*super().schema_directives_in_use, *of_scopes]
 
-    async def entities_resolver(  # type: ignore[override]  # ours is asynchronous, which Strawberry allows
+    async def entities_resolver(  # type: ignore[override]  # ours is asynchronous, which GraphQL allows of lists
         self, info: Info, representations: list[FederationAny]
-    ) -> list[FederationAny]:
-        """Resolve references in one batched load per type."""
-        return await resolve_entities(info, representations)
+    ) -> AsyncIterator[FederationAny]:
+        """Resolve references in one batched load per type, and give others their turn in between."""
+        for index, entity in enumerate(await resolve_entities(info, representations)):
+            if index % ENTITIES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            yield entity
 
     def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
         """Log nothing here: expected failures are the client's to read, and the rest is logged where it is hidden."""

@@ -37,8 +37,8 @@ LIMITS: Mapping[str, int] = {
 }
 """What callers may ask of a session, by name and unit."""
 
-OPERATION_OBJECTS_MAX = 100_000
-"""Objects that one operation may ask for, unless a setting says otherwise."""
+OPERATION_OBJECTS_MAX = 50_000
+"""Objects that one operation may ask for, unless a setting says otherwise: all references there may be, joined."""
 
 
 @dataclass(frozen=True, slots=True)
