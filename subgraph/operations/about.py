@@ -14,8 +14,11 @@ from subgraph.domain.new_session import (
     DETAILS_MAX,
     METADATA_BYTES_MAX,
     TEXT_LENGTH_MAX,
+    TICK_INTERVAL_MAX,
+    TICK_INTERVAL_MIN,
 )
 from subgraph.domain.session_document import CELLS_MAX, DOCUMENT_BYTES_MAX, EVENTS_MAX
+from subgraph.domain.sessions.hierarchy import ASSOCIATES_PER_CALL_MAX
 from subgraph.domain.sessions.titles import TITLE_LENGTH_MAX
 
 LIMITS: Mapping[str, int] = {
@@ -31,6 +34,9 @@ LIMITS: Mapping[str, int] = {
     "ttlSecondsMax": int(TTL_MAX.total_seconds()),
     "requiredLabels": REQUIRED_LABELS_MAX,
     "tilesPerSession": TILES_PER_SESSION_MAX,
+    "associatesPerCall": ASSOCIATES_PER_CALL_MAX,
+    "tickIntervalSecondsMin": int(TICK_INTERVAL_MIN.total_seconds()),
+    "tickIntervalSecondsMax": int(TICK_INTERVAL_MAX.total_seconds()),
     "documentBytes": DOCUMENT_BYTES_MAX,
     "documentCells": CELLS_MAX,
     "documentEvents": EVENTS_MAX,

@@ -249,6 +249,9 @@ def test_front_ends_are_told_whether_to_show_a_picker_and_the_limits(
     assert (about["enabled"], about["showSessionPicker"]) == (True, True)
     assert (about["defaultTtl"], about["defaultMaxHistory"], about["retention"]) == ("PT720H", 500, "PT720H")
     assert about["limits"]["titleCharacters"] == 60
+    told = {"pageEntries": 100, "pageTiles": 1_000, "requestBytes": 5_000_000, "associatesPerCall": 100}
+    told |= {"tickIntervalSecondsMin": 1, "tickIntervalSecondsMax": 86_400, "tilesPerCall": 1_000}
+    assert about["limits"].items() >= told.items()
     assert fast_server.data(ABOUT)["sessionManager"]["showSessionPicker"] is False
 
 

@@ -3,12 +3,15 @@
 import strawberry
 from strawberry.scalars import JSON
 
+from subgraph.api.arguments import PAGE_SIZE_MAX, TILES_PAGE_SIZE_MAX
 from subgraph.api.context import Info
+from subgraph.api.guard import BODY_BYTES_MAX
 from subgraph.api.operation_documents import DOCUMENT_LIMITS
 from subgraph.api.operation_values import VALUE_LIMITS
 from subgraph.api.scalars import Duration
 from subgraph.api.scopes import needs
-from subgraph.api.websocket import SOCKET_OPERATIONS_MAX
+from subgraph.api.websocket import SOCKET_OPERATIONS_MAX, WEBSOCKET_MESSAGE_BYTES_MAX
+from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX
 
 
 @strawberry.type(description="What this session manager is and allows.")
@@ -57,6 +60,11 @@ class ManagerQueries:
                     **DOCUMENT_LIMITS,
                     **VALUE_LIMITS,
                     "operationObjects": about.operation_objects_max,
+                    "pageEntries": PAGE_SIZE_MAX,
+                    "pageTiles": TILES_PAGE_SIZE_MAX,
+                    "tilesPerCall": TILES_PER_COMMIT_MAX,
+                    "requestBytes": BODY_BYTES_MAX,
+                    "socketMessageBytes": WEBSOCKET_MESSAGE_BYTES_MAX,
                     "socketOperations": SOCKET_OPERATIONS_MAX,
                 }
             ),
