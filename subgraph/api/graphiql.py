@@ -126,7 +126,22 @@ subscription FleetChanges {
 }
 """
 
-FURTHER_EXAMPLES = (FLEET_EXAMPLE, CREATE_SESSION_EXAMPLE, FLEET_CHANGES_EXAMPLE)
+SESSION_EVENTS_EXAMPLE = """\
+# What happens to the tenant's sessions, from now on. With the
+# cursor of an event as `after`, all that followed it comes first.
+subscription SessionEvents($after: String) {
+  sessionEvents(after: $after) {
+    cursor
+    type
+    sessionId
+    actor
+    occurredAt
+    payload
+  }
+}
+"""
+
+FURTHER_EXAMPLES = (FLEET_EXAMPLE, CREATE_SESSION_EXAMPLE, FLEET_CHANGES_EXAMPLE, SESSION_EVENTS_EXAMPLE)
 
 
 def graphiql_page(*, graphql_path: str, default_query: str = MAIN_SESSION_EXAMPLE) -> str:

@@ -21,7 +21,7 @@ from subgraph.api.graphiql import (
 )
 from subgraph.api.schema import print_sdl
 
-OPERATION_NAMES = ("MainSession", "Fleet", "CreateSession", "FleetChanges")
+OPERATION_NAMES = ("MainSession", "Fleet", "CreateSession", "FleetChanges", "SessionEvents")
 
 
 class Document(HTMLParser):
