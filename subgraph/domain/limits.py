@@ -1,5 +1,6 @@
 """Owns how a value beyond a limit is refused: in words for people, with the bound that it broke for programs."""
 
+from collections.abc import Sized
 from datetime import timedelta
 
 from subgraph.domain.errors import InvalidInput
@@ -49,6 +50,16 @@ def check_span(
     if not least[0] <= span <= most[0]:
         broken = least[1] if span < least[0] else most[1]
         raise InvalidInput(f"{name} must lie between {least[1]} and {most[1]}", path, broken)
+
+
+def check_chosen(name: str, chosen: Sized | None, path: tuple[str, ...]) -> None:
+    """Refuse to choose by an empty list or text, which nothing could match; None leaves the choice open.
+
+    Raises:
+        InvalidInput: naming the field.
+    """
+    if chosen is not None and not len(chosen):
+        raise InvalidInput(f"nothing is like an empty {name}: leave it out to have all", path, "1")
 
 
 def _told(number: float) -> str:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from subgraph.domain.access import Caller, Scope
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import TenantId
+from subgraph.domain.limits import check_chosen
 from subgraph.domain.naming import DISPLAY_NAME_LENGTH_MAX, search_text
 from subgraph.domain.sessions import SessionState
 
@@ -111,6 +112,8 @@ def list_for(caller: Caller, wanted: SessionFilter, order: SessionOrder, now: da
 
 
 def _check(wanted: SessionFilter) -> None:
+    for name, chosen in (("states", wanted.states), ("dataSource", wanted.data_source), ("type", wanted.type)):
+        check_chosen(name, chosen, ("filter", name))
     contains = wanted.display_name_contains
     if contains is not None and len(contains) > DISPLAY_NAME_LENGTH_MAX:
         raise InvalidInput(

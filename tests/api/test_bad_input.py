@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 
 from tests.support.server import RunningServer
-from tests.support.subscriber import socket_to
+from tests.support.subscriber import socket_to, subscribed
 from tests.support.world import CREATE, REGISTER_POD, REGISTER_TILES, FakeWork, disk, new_session, until_owned
 
 BIG = {"type": "Polygon", "coordinates": [[[-125, 25], [-66, 25], [-66, 49], [-125, 49], [-125, 25]]]}
@@ -279,3 +279,29 @@ def test_a_socket_that_asks_with_what_are_no_variables_or_no_name_is_told_so(
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4400
     assert "variables" in closed.value.rcvd.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("{ sessions(filter: {states: []}) { totalCount } }", ["filter", "states"]),
+        ('{ sessions(filter: {dataSource: ""}) { totalCount } }', ["filter", "dataSource"]),
+        ('{ sessions(filter: {type: ""}) { totalCount } }', ["filter", "type"]),
+        ('{ currentSessions(dataSource: "") { totalCount } }', ["dataSource"]),
+        ("{ mainSession { events(types: []) { totalCount } } }", ["types"]),
+        ("{ mainSession { tiles(filter: {health: []}) { totalCount } } }", ["filter", "health"]),
+        ("{ fleet { pods(status: []) { totalCount } } }", ["status"]),
+    ],
+)
+def test_a_choice_that_nothing_could_match_is_refused_by_field(
+    server: RunningServer, text: str, path: list[str]
+) -> None:
+    (error,) = server.ask(text)["errors"]
+    assert (error["extensions"]["code"], error["extensions"]["argumentPath"]) == ("INVALID_INPUT", path)
+
+
+@pytest.mark.parametrize("stream", ['sessionStarted(dataSource: "")', "sessionEvents(types: [])"])
+def test_a_stream_that_could_never_tell_anything_is_refused(server: RunningServer, stream: str) -> None:
+    with subscribed(server.websocket_url, f"subscription {{ {stream} {{ session {{ id }} }} }}") as subscriber:
+        (error,) = subscriber.next()["errors"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"

@@ -11,6 +11,7 @@ from subgraph.api.scopes import needs
 from subgraph.api.types.session import Session, SessionConnection, session_page, to_session
 from subgraph.domain import session_list
 from subgraph.domain.access import Scope
+from subgraph.domain.limits import check_chosen
 from subgraph.domain.sessions import SessionState
 
 DataSource = Annotated[
@@ -51,6 +52,7 @@ class SessionQueries:
         self, info: Info, data_source: DataSource = None, first: PageSize = PAGE_SIZE, after: After = None
     ) -> SessionConnection:
         """The active sessions."""
+        check_chosen("dataSource", data_source, ("dataSource",))
         wanted = session_list.SessionFilter(states=frozenset({SessionState.ACTIVE}), data_source=data_source)
         return await _page(info, wanted, session_list.SessionOrder(), first, after)
 

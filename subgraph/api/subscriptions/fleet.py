@@ -19,6 +19,7 @@ from subgraph.api.types.tile import Tile, known_tiles
 from subgraph.domain.access import Scope
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.ids import PodId, SessionId, TileId
+from subgraph.domain.limits import check_chosen
 from subgraph.operations.fleet.pod_assignments import PodAssignments
 
 
@@ -123,6 +124,7 @@ class FleetSubscriptions:
         ] = None,
     ) -> AsyncIterator[TileChangeBatch]:
         """A session's tiles."""
+        check_chosen("health", health, ("health",))
         services, session_key = info.context.services, SessionId(str(session_id))
         await services.sessions.get(info.context.caller, session_key)
         with services.tile_changes.batches.reader() as batches:

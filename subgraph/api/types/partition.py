@@ -11,6 +11,7 @@ from subgraph.api.types.tile import Tile, tiles_of_rows, to_tile
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.ids import PodId, SessionId
+from subgraph.domain.limits import check_chosen
 from subgraph.operations.fleet.readings import read_rows
 from subgraph.operations.fleet.session_tiles import TileQuery, matching, partition_sums, session_rows
 
@@ -108,6 +109,7 @@ def tiles_of_session(info: Info, session_id: SessionId) -> list[Tile]:
 
 
 def _query(wanted: TileFilter) -> TileQuery:
+    check_chosen("health", wanted.health, ("filter", "health"))
     pod_id = None if wanted.pod_id is None else PodId(str(wanted.pod_id))
     return TileQuery(wanted.health, pod_id, wanted.resolution, wanted.assigned)
 

@@ -20,6 +20,7 @@ from subgraph.api.types.common import (
 )
 from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId, assignment_id
+from subgraph.domain.limits import check_chosen
 from subgraph.domain.pods import PodStatus
 from subgraph.operations.fleet.readings import PodReading, read_pods
 
@@ -134,6 +135,7 @@ def load_pods(info: Info, ids: Sequence[str]) -> list[Pod | None]:
 def pod_page(info: Info, first: int | None, after: str | None, statuses: Sequence[PodStatus] | None) -> PodConnection:
     """A page of the fleet's pods."""
     size = page_size(first, PAGE_SIZE_MAX)
+    check_chosen("status", statuses, ("status",))
     pods = [
         pod
         for pod in info.context.services.view.current().pods

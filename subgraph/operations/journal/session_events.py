@@ -9,6 +9,7 @@ from subgraph.domain.errors import InvalidInput, NotFound
 from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import STARTS, STOPS, JournalEntry, SessionEvent, SessionEventType
 from subgraph.domain.journal_cursor import decode_position, encode_position
+from subgraph.domain.limits import check_chosen
 from subgraph.domain.session_list import SessionFilter, SessionOrder, list_for
 from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.journal.journal import EntryFilter, Journal, JournalPutBack
@@ -134,6 +135,8 @@ class SessionEvents:
 
     async def _filter(self, caller: Caller, wanted: EventsWanted) -> EntryFilter:
         session_ids = None
+        check_chosen("types", wanted.types, ("types",))
+        check_chosen("dataSource", wanted.data_source, ("dataSource",))
         if wanted.session_id is not None:
             found = await self._session(caller, wanted.session_id)
             # Of one that is deleted the audit log tells, which asks for no id.
