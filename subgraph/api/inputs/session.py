@@ -113,7 +113,8 @@ class CreateSessionInput:
     )
     token_budget: Long | None = strawberry.field(default=None, description="How many tokens its runs may use.")
     tick_interval: Duration | None = strawberry.field(
-        default=None, description="How often it ticks in its journal, from PT1S to P1D; never if absent."
+        default=None,
+        description="How often it ticks in its journal, from PT1S to P1D, for as long as it lives; never if absent.",
     )
 
     name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
@@ -163,9 +164,13 @@ class UpdateSessionInput:
         ),
     )
 
-    external_id: str | None = strawberry.field(default=None, description="Another alias of the client's own.")
-    data_source: str | None = strawberry.field(default=None, description="Another data source.")
-    type: str | None = strawberry.field(default=None, description="Another kind of session.")
+    external_id: str | None = strawberry.field(
+        default=None, description="Another alias of the client's own. An empty text leaves it, and none takes it off."
+    )
+    data_source: str | None = strawberry.field(
+        default=None, description="Another data source. An empty text leaves it, and none takes it off."
+    )
+    type: str | None = strawberry.field(default=None, description="Another kind of session. An empty text leaves it.")
     version: int | None = strawberry.field(default=None, description="Another version number of the creator's, from 1.")
     utc_offset: Duration | None = strawberry.field(default=None, description="Another offset, within 18 hours of UTC.")
     metadata: JSON | None = strawberry.field(
@@ -184,7 +189,9 @@ class UpdateSessionInput:
         default=None, description=f"Keys to remove from the working memory, at most {REMOVED_CONTEXT_MAX:,}."
     )
     max_history: int | None = strawberry.field(default=None, description="How many messages its history keeps.")
-    token_budget: Long | None = strawberry.field(default=None, description="How many tokens its runs may use.")
+    token_budget: Long | None = strawberry.field(
+        default=None, description="Another number of tokens its runs may use, from 1; none takes the budget off."
+    )
     extend_ttl: Duration | None = strawberry.field(
         default=None, description="A TTL that begins now and stays, as with extendSession."
     )
