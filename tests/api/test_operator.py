@@ -13,7 +13,7 @@ PLAN = """query($input: RebalancePlanInput) { rebalancePlan(input: $input) {
   id isHypothetical skipped moveCount churn churnLowerBound computeMs baseVersion
   before { imbalance maxUtilization unassignedTiles } after { imbalance maxUtilization unassignedTiles }
   moves { totalCount edges { node { tileId fromPodId toPodId reason load gain tile { id } from { id } to { id } } } }
-  unplaceable { tileId reasons } } }"""
+  unplaceable { tileId tile { id } reasons } } }"""
 REBALANCE = """mutation($input: RebalanceInput) { rebalance(input: $input) { plan { id moveCount }
   errors { code message path ... on RebalancePlanStale { changedTileIds changedPodIds } } } }"""
 PAUSE = """mutation($input: PauseRebalancingInput!) { pauseRebalancing(input: $input) {
@@ -157,6 +157,7 @@ def test_a_supposed_loss_shows_what_would_be_left_without_a_place(own_server: Ru
     with loaded_pod(server, 7) as (pod, _):
         plan = server.data(PLAN, input={"removePods": [pod.id]})["rebalancePlan"]
         assert len(plan["unplaceable"]) == 7
+        assert all(tile["tile"]["id"] == tile["tileId"] for tile in plan["unplaceable"])
         assert {reason for tile in plan["unplaceable"] for reason in tile["reasons"]} == {"NO_PODS"}
         assert plan["after"]["unassignedTiles"] == 7
 

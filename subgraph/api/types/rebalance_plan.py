@@ -20,6 +20,7 @@ from subgraph.api.types.tile import Tile, tiles_of_rows
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.fleet_plan import FleetMove, FleetPlan, Outcome
 from subgraph.domain.fleet.rejections import EXPLAINED_MAX, PODS_NAMED_MAX, REJECTIONS_MAX, Rejection
+from subgraph.domain.ids import TileId
 from subgraph.domain.ownership import AssignmentReason
 from subgraph.domain.planning.reasons import UnsplitReason
 
@@ -63,8 +64,7 @@ class PlannedMove:
     @strawberry.field(description="The tile that moves; null once it is gone.")
     def tile(self, info: Info) -> Tile | None:
         """The tile."""
-        row = info.context.services.view.current().tiles.row(self.move.tile_id)
-        return None if row is None else tiles_of_rows(info, [row])[0]
+        return _tile(info, self.move.tile_id)
 
     @strawberry.field(name="from", description="The pod it leaves; null for an unowned tile.")
     def source(self, info: Info) -> Pod | None:
@@ -126,6 +126,11 @@ class UnplaceableTile:
             f"Empty beyond {EXPLAINED_MAX} different answers in one plan."
         )
     )
+
+    @strawberry.field(description="The tile; null once it is gone.")
+    def tile(self, info: Info) -> Tile | None:
+        """The tile."""
+        return _tile(info, TileId(str(self.tile_id)))
 
 
 @strawberry.type(description="What rebalancing would do, or did: a dry run until it is given to `rebalance`.")
@@ -221,6 +226,11 @@ def to_plan(plan: FleetPlan) -> RebalancePlan:
         churn_lower_bound=plan.churn_lower_bound,
         compute_ms=plan.compute_ms,
     )
+
+
+def _tile(info: Info, tile_id: TileId) -> Tile | None:
+    row = info.context.services.view.current().tiles.row(tile_id)
+    return None if row is None else tiles_of_rows(info, [row])[0]
 
 
 def _rejection(rejection: Rejection) -> PodRejection:
