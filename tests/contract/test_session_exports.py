@@ -32,6 +32,7 @@ from subgraph.domain.session_document import CELLS_MAX, DOCUMENT_BYTES_MAX, EVEN
 from subgraph.domain.session_import import read_document
 from subgraph.domain.sessions import Session
 from subgraph.domain.sessions.copying import copy
+from subgraph.operations.coverage.partition import Partition
 from subgraph.operations.sessions.idempotency import Idempotency
 from subgraph.operations.sessions.session_making import SessionMaking
 from subgraph.operations.sessions.session_names import SessionNames
@@ -48,10 +49,11 @@ CELL = 0x8428309FFFFFFFF
 
 @pytest.fixture
 def transfer(database: Database) -> SessionTransfer:
-    """Exports need neither names nor tiles."""
+    """Exports need neither names nor tiles, and what comes in without a coverage only the register of coverages."""
     nothing: Any = None
     there = Sessions(SqlSessionStore(database), lambda: NOW, lambda: None)
-    return SessionTransfer(there, SqlSessionExports(database, FLEET), nothing, nothing)
+    partition = Partition(there, SqlCoverageRegister(database, FLEET), nothing, nothing, nothing, nothing)
+    return SessionTransfer(there, SqlSessionExports(database, FLEET), nothing, partition)
 
 
 async def new_session(
