@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from graphql import (
     DocumentNode,
     FieldNode,
+    GraphQLError,
     NameNode,
     OperationDefinitionNode,
     OperationType,
@@ -23,10 +24,13 @@ class OperationChecks(SchemaExtension):
         self._documents = documents
         self._objects_max = objects_max
         self._operations: Operations | None = None
+        self._name: str | None = None
 
     def on_parse(self) -> Iterator[None]:
         """Give the document to execute."""
         context = self.execution_context
+        # As long as there is no document; from then on, without a name it is that of the first operation.
+        self._name = context.operation_name
         self._operations = self._documents().read(context.query or "")
         context.graphql_document = self._operations.document or _stand_in(context.operation_name)
         yield
@@ -37,12 +41,22 @@ class OperationChecks(SchemaExtension):
         assert operations is not None
         context.pre_execution_errors = operations.errors
         if operations.objects is not None:
-            refusal = values_refusal(context.variables) or operations.objects.refusal(
-                context.operation_name, context.variables, self._objects_max
+            refusal = (
+                _unnamed(operations, self._name)
+                or values_refusal(context.variables)
+                or operations.objects.refusal(context.operation_name, context.variables, self._objects_max)
             )
             if refusal is not None:
                 context.pre_execution_errors = [refusal]
         yield
+
+
+def _unnamed(operations: Operations, name: str | None) -> GraphQLError | None:
+    """Why nothing is executed of a document of several operations, none of which is named: the first is no choice."""
+    parts = operations.document.definitions if operations.document and name is None else ()
+    if sum(isinstance(one, OperationDefinitionNode) for one in parts) < 2:
+        return None
+    return GraphQLError("Must provide operation name if query contains multiple operations.")
 
 
 def _stand_in(name: str | None) -> DocumentNode:

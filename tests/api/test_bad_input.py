@@ -305,3 +305,15 @@ def test_a_stream_that_could_never_tell_anything_is_refused(server: RunningServe
     with subscribed(server.websocket_url, f"subscription {{ {stream} {{ session {{ id }} }} }}") as subscriber:
         (error,) = subscriber.next()["errors"]
     assert error["extensions"]["code"] == "INVALID_INPUT"
+
+
+def test_of_several_operations_none_is_executed_unless_it_is_named(server: RunningServer) -> None:
+    name = f"one of two {uuid4()}"
+    creation = f'createSession(input: {{displayName: "{name}"}}) {{ session {{ id }} }}'
+    several = f"mutation A {{ {creation} }} query B {{ __typename }}"
+    (error,) = server.ask(several)["errors"]
+    assert error["message"] == "Must provide operation name if query contains multiple operations."
+    named = server.http.post("/graphql", json={"query": several, "operationName": "B"}).json()
+    assert named == {"data": {"__typename": "Query"}}
+    query = "query($name: String!) { session(ref: {displayName: $name}) { id } }"
+    assert server.data(query, name=name) == {"session": None}
