@@ -15,9 +15,9 @@ from subgraph.api.context import Info
 from subgraph.api.descriptions import describe_inputs
 from subgraph.api.entities import resolve_entities
 from subgraph.api.errors import ERROR_TYPES, to_graphql_error
+from subgraph.api.limits.operation_checks import OperationChecks
+from subgraph.api.limits.operation_documents import Documents
 from subgraph.api.mutations import Mutation
-from subgraph.api.operation_checks import OperationChecks
-from subgraph.api.operation_documents import Documents
 from subgraph.api.queries import Query
 from subgraph.api.scalars import SCALARS
 from subgraph.api.scopes import enforce_scopes, scope_directive

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from graphql import GraphQLError, parse, specified_rules, validate
 
-from subgraph.api.operation_documents import (
+from subgraph.api.limits.operation_documents import (
     COMPARISONS_MAX,
     DOCUMENT_LIMITS,
     ERRORS_MAX,

@@ -6,8 +6,8 @@ import pytest
 from graphql import GraphQLList, GraphQLObjectType, get_nullable_type, parse, validate
 
 from subgraph.api.entities import REPRESENTATIONS_MAX
-from subgraph.api.operation_counts import COUNTS
-from subgraph.api.operation_objects import BATCHES, OperationObjects
+from subgraph.api.limits.operation_counts import COUNTS
+from subgraph.api.limits.operation_objects import BATCHES, OperationObjects
 from subgraph.api.schema import make_schema
 from subgraph.operations.about import OPERATION_OBJECTS_MAX
 from subgraph.settings import Settings

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from graphql import get_introspection_query, parse
 
-from subgraph.api.operation_size import OPERATION_LIMITS, size_errors
+from subgraph.api.limits.operation_size import OPERATION_LIMITS, size_errors
 from subgraph.api.schema import make_schema
 from tests.support.server import RunningServer
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from subgraph.api.operation_values import KEYS_MAX, VALUE_LIMITS, VALUES_MAX, values_refusal
+from subgraph.api.limits.operation_values import KEYS_MAX, VALUE_LIMITS, VALUES_MAX, values_refusal
 from tests.support.server import RunningServer
 
 REFERENCES = "query($r: [_Any!]!) { _entities(representations: $r) { __typename } }"

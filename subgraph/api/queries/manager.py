@@ -6,8 +6,8 @@ from strawberry.scalars import JSON
 from subgraph.api.arguments import PAGE_SIZE_MAX, TILES_PAGE_SIZE_MAX
 from subgraph.api.context import Info
 from subgraph.api.guard import BODY_BYTES_MAX
-from subgraph.api.operation_documents import DOCUMENT_LIMITS
-from subgraph.api.operation_values import VALUE_LIMITS
+from subgraph.api.limits.operation_documents import DOCUMENT_LIMITS
+from subgraph.api.limits.operation_values import VALUE_LIMITS
 from subgraph.api.scalars import Duration
 from subgraph.api.scopes import needs
 from subgraph.api.websocket import SOCKET_OPERATIONS_MAX, WEBSOCKET_MESSAGE_BYTES_MAX

@@ -31,7 +31,7 @@ from graphql import (
     get_nullable_type,
 )
 
-from subgraph.api.operation_counts import COUNTS, NOT_GIVEN, count_of_literal, count_of_value, counting_variables
+from subgraph.api.limits.operation_counts import COUNTS, NOT_GIVEN, count_of_literal, count_of_value, counting_variables
 
 UNPAGED = 10
 """How many a list is taken to have that is not asked for by number: a tile's neighbors, a payload's errors."""

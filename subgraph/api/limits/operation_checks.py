@@ -13,8 +13,8 @@ from graphql import (
 )
 from strawberry.extensions import SchemaExtension
 
-from subgraph.api.operation_documents import Documents, Operations
-from subgraph.api.operation_values import values_refusal
+from subgraph.api.limits.operation_documents import Documents, Operations
+from subgraph.api.limits.operation_values import values_refusal
 
 
 class OperationChecks(SchemaExtension):

@@ -15,8 +15,8 @@ from graphql.validation.validate import ValidationAbortedError
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
-from subgraph.api.operation_objects import OperationObjects
-from subgraph.api.operation_size import OPERATION_LIMITS, size_errors
+from subgraph.api.limits.operation_objects import OperationObjects
+from subgraph.api.limits.operation_size import OPERATION_LIMITS, size_errors
 
 DOCUMENTS_KEPT_MAX = 1_000
 DOCUMENT_KEPT_LENGTH_MAX = 20_000
