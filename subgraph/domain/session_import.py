@@ -4,7 +4,6 @@ What is new by definition: id, owner, tenant, state, revision, all times, and th
 session came from. What happened elsewhere did not happen here, so its events are not told again.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +12,7 @@ import msgspec
 
 from subgraph.domain.coverage import Coverage, parse_cells, resolve_overlaps
 from subgraph.domain.coverage.cells import cell_array
+from subgraph.domain.document_problems import problem_of
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.expiry import DEFAULTS, ExpiryPolicy, SessionDefaults
 from subgraph.domain.ids import ID_LENGTH_MAX, SessionId, TenantId
@@ -34,8 +34,6 @@ from subgraph.domain.sessions.titles import title_by_hand
 
 PATH = ("document",)
 SESSION_PATH = (*PATH, "session")
-
-_STEP = re.compile(r"\.(\w+)|\[(\w+|\.\.\.)\]")
 
 
 def read_document(given: object) -> SessionDocument:
@@ -60,9 +58,8 @@ def read_document(given: object) -> SessionDocument:
     try:
         document = msgspec.convert(given, SessionDocument)
     except msgspec.ValidationError as error:
-        what, _, place = str(error).partition(" - at ")
-        steps = (name or index for name, index in _STEP.findall(place))
-        raise InvalidInput(f"the document cannot be read: {what}", (*PATH, *steps)) from error
+        what, place = problem_of(error)
+        raise InvalidInput(f"the document cannot be read: {what}", (*PATH, *place)) from error
     _bound(len(document.session.id), ID_LENGTH_MAX, "characters", "session", "id")
     _bound(len(document.hierarchy.associate_ids), RELATIVES_MAX, "entries", "hierarchy", "associateIds")
     _bound(len(document.hierarchy.parent_ids), RELATIVES_MAX, "entries", "hierarchy", "parentIds")

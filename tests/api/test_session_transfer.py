@@ -249,10 +249,35 @@ def test_what_is_wrong_with_a_document_is_named_by_its_place(
     answer = bring_in(server, at(document, path, value), nameConflict="ALLOW")
     (error,) = answer["errors"]
     assert error["code"] == "INVALID_INPUT"
-    known = path[:-1] if path[-1] == "secret" else path
-    assert error["path"][: len(known) + 1] == ["document", *known], error
+    assert error["path"][: len(path) + 1] == ["document", *path], error
     assert error["limit"] == limit
     assert answer["session"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (["session", "externalId"], [1], "a text or null is expected here, not a list"),
+        (["session", "isMain"], "no", "true or false is expected here, not a text"),
+        (["coverage", "0", "cells"], None, "a list is expected here, not null"),
+        (["session", "state"], "ASLEEP", "invalid enum value 'ASLEEP'"),
+        (["session", "a field - at `$.no.place`"], 1, "there is no such field"),
+    ],
+)
+def test_what_is_wrong_with_a_document_is_told_in_words_of_json(
+    server: RunningServer, document: dict[str, Any], path: list[str], value: object, words: str
+) -> None:
+    (error,) = bring_in(server, at(document, path, value))["errors"]
+    assert error["message"].endswith(f"the document cannot be read: {words}")
+
+
+def test_a_field_that_is_missing_is_named(server: RunningServer, document: dict[str, Any]) -> None:
+    session = {name: value for name, value in document["session"].items() if name != "ttl"}
+    (error,) = bring_in(server, at(document, ["session"], session))["errors"]
+    assert (error["path"], error["message"]) == (
+        ["document", "session", "ttl"],
+        "the document cannot be read: the field is missing",
+    )
 
 
 @pytest.mark.parametrize("given", [[], "a document", 1, {}, {"format": "session-manager/session"}])
