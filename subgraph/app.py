@@ -17,6 +17,7 @@ from subgraph.api.graphiql import graphiql_routes
 from subgraph.api.guard import Guard, admitted, refused
 from subgraph.api.http import GraphQLApp
 from subgraph.api.local_only import LocalOnly
+from subgraph.api.open_sockets import OpenSockets
 from subgraph.api.schema import make_schema
 from subgraph.domain.access import Scope as CallerScope
 from subgraph.logs import begin_logging
@@ -94,6 +95,7 @@ def create_app(settings: Settings) -> Starlette:
     ]
     if settings.is_local_only:
         middleware.insert(1, Middleware(LocalOnly))
+    middleware.append(Middleware(OpenSockets, most=settings.sockets_max))
     return Starlette(routes=routes, lifespan=lifespan, middleware=middleware)
 
 

@@ -149,6 +149,13 @@ def test_the_objects_of_an_operation_have_a_limit_in_any_case() -> None:
     assert read(operation_objects_max="10000").operation_objects_max == 10_000
 
 
+def test_a_process_has_room_for_a_socket_at_least() -> None:
+    for few_or_many in ("0", "1000001", "many"):
+        with pytest.raises(BadSetting, match=f"^{PREFIX}SOCKETS_MAX[ :]"):
+            read(sockets_max=few_or_many)
+    assert read(sockets_max="1").sockets_max == 1
+
+
 def test_a_provider_of_titles_may_be_on_this_machine_and_is_told_to_workers() -> None:
     settings = read(title_provider_url="http://127.0.0.1:8080/title", title_provider_token="a-providers-token")
     assert settings.title_provider_seconds == 10

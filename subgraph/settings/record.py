@@ -126,6 +126,8 @@ class Settings:
     """How long an idempotency key is remembered."""
     operation_objects_max: int = OPERATION_OBJECTS_MAX
     """How many objects an operation may ask for: lists within lists multiply, by `first` and by references."""
+    sockets_max: int = 10_000
+    """How many WebSockets a process has open at most; who comes then is answered 503."""
     metrics: bool = True
     """Whether `/metrics` is served."""
     log_level: str = "warning"
@@ -176,6 +178,8 @@ class Settings:
         )
         most = self.operation_objects_max
         _require(10_000 <= most <= 10**8, "operation_objects_max", f"must lie between 10000 and 100000000, not {most}")
+        sockets = self.sockets_max
+        _require(1 <= sockets <= 10**6, "sockets_max", f"must lie between 1 and 1000000, not {sockets}")
         levels = f"must be one of {', '.join(LEVELS)}, not {self.log_level!r}"
         _require(self.log_level in LEVELS, "log_level", levels)
         for name, why in (*tokens.problems(self), *titles.problems(self)):

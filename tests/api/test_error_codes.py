@@ -37,6 +37,7 @@ def test_the_pages_example_goes_on_behind_its_cursor_after_whatever_ended_it(ser
             while len(seen) < 3 and not following.done():
                 await asyncio.sleep(0.05)
         assert following.cancel()
+        await asyncio.wait([following])
 
     before = new_session(server)
     newest = server.data(
