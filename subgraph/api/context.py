@@ -1,15 +1,17 @@
 """Owns what a resolver has at hand: the operations, on whose behalf it works, and batched loads."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import strawberry
 from strawberry.dataloader import DataLoader
 
+from subgraph.api.loads import EventPage, Relatives, RelativesCount, TileHistory, load_alike
 from subgraph.domain.access import Caller
-from subgraph.domain.errors import SessionManagerFailure
+from subgraph.domain.errors import NotFound, SessionManagerFailure
 from subgraph.domain.fleet.terms import TermChange
-from subgraph.domain.ids import SessionId, TileId
+from subgraph.domain.ids import SessionId
+from subgraph.domain.journal import JournalEntry, SessionEventType
 from subgraph.domain.sessions import Session
 from subgraph.operations.about import About
 from subgraph.operations.by_hand.hand_divisions import HandDivisions
@@ -80,30 +82,6 @@ class Services:
     about: About
 
 
-class TileHistory(NamedTuple):
-    """Which page of a tile's history."""
-
-    tile_id: TileId
-    first: int
-    after: str | None
-
-
-class Relatives(NamedTuple):
-    """Which page of the sessions right above or below another."""
-
-    session_id: SessionId
-    above: bool
-    first: int
-    after: str | None
-
-
-class RelativesCount(NamedTuple):
-    """Which of the sessions right above or below another are counted."""
-
-    session_id: SessionId
-    above: bool
-
-
 @dataclass(slots=True)
 class Context:
     """One request's context; on a WebSocket, one socket's."""
@@ -116,6 +94,7 @@ class Context:
     gateway_secret_shown: str | None = None
     session_loader: DataLoader[SessionId, Session | None] = field(init=False)
     history_loader: DataLoader[TileHistory, Page[TermChange]] = field(init=False)
+    events_loader: DataLoader[EventPage, Page[JournalEntry]] = field(init=False)
     relatives_loader: DataLoader[Relatives, Page[Session]] = field(init=False)
     relatives_count_loader: DataLoader[RelativesCount, int] = field(init=False)
 
@@ -123,6 +102,7 @@ class Context:
         # A WebSocket keeps one context for life, so a cached loader would serve stale sessions.
         self.session_loader = DataLoader(self._load_sessions, cache=False)
         self.history_loader = DataLoader(self._load_histories, cache=False)
+        self.events_loader = DataLoader(self._load_events, cache=False)
         self.relatives_loader = DataLoader(self._load_relatives, cache=False)
         self.relatives_count_loader = DataLoader(self._load_relatives_counts, cache=False)
 
@@ -131,38 +111,32 @@ class Context:
         return [found.get(session_id) for session_id in session_ids]
 
     async def _load_histories(self, wanted: list[TileHistory]) -> list[Page[TermChange] | SessionManagerFailure]:
-        found: dict[TileHistory, Page[TermChange] | SessionManagerFailure] = {}
-        for first, after in dict.fromkeys((one.first, one.after) for one in wanted):
-            tile_ids = [one.tile_id for one in wanted if (one.first, one.after) == (first, after)]
-            try:
-                pages = await self.services.history.of_tiles(tile_ids, first, after)
-            except SessionManagerFailure as failure:
-                # A cursor that is none spoils no other field's history.
-                found |= {TileHistory(tile_id, first, after): failure for tile_id in tile_ids}
-            else:
-                found |= {TileHistory(tile_id, first, after): page for tile_id, page in pages.items()}
-        return [found[one] for one in wanted]
+        return await load_alike(wanted, self.services.history.of_tiles)
+
+    async def _load_events(self, wanted: list[EventPage]) -> list[Page[JournalEntry] | SessionManagerFailure]:
+        async def load(
+            session_ids: list[SessionId], types: frozenset[SessionEventType] | None, first: int, after: str | None
+        ) -> dict[SessionId, Page[JournalEntry] | SessionManagerFailure]:
+            pages = await self.services.session_events.pages(self.caller, session_ids, types, first, after)
+            # Whoever was seen a moment ago may be gone by now.
+            return {one: pages.get(one) or NotFound("Session", one) for one in session_ids}
+
+        return await load_alike(wanted, load)
 
     async def _load_relatives(self, wanted: list[Relatives]) -> list[Page[Session] | SessionManagerFailure]:
-        found: dict[Relatives, Page[Session] | SessionManagerFailure] = {}
-        for above, first, after in dict.fromkeys(one[1:] for one in wanted):
-            ids = list(dict.fromkeys(one.session_id for one in wanted if one[1:] == (above, first, after)))
+        async def load(
+            session_ids: list[SessionId], above: bool, first: int, after: str | None
+        ) -> dict[SessionId, Page[Session]]:
             families = self.services.families
-            try:
-                pages = await families.relatives(self.caller, ids, above=above, first=first, after=after)
-            except SessionManagerFailure as failure:
-                found |= {Relatives(session_id, above, first, after): failure for session_id in ids}
-            else:
-                found |= {Relatives(session_id, above, first, after): page for session_id, page in pages.items()}
-        return [found[one] for one in wanted]
+            return await families.relatives(self.caller, session_ids, above=above, first=first, after=after)
 
-    async def _load_relatives_counts(self, wanted: list[RelativesCount]) -> list[int]:
-        found: dict[RelativesCount, int] = {}
-        for above in dict.fromkeys(one.above for one in wanted):
-            ids = list(dict.fromkeys(one.session_id for one in wanted if one.above == above))
-            counts = await self.services.families.count_relatives(self.caller, ids, above=above)
-            found |= {RelativesCount(session_id, above): count for session_id, count in counts.items()}
-        return [found[one] for one in wanted]
+        return await load_alike(wanted, load)
+
+    async def _load_relatives_counts(self, wanted: list[RelativesCount]) -> list[int | SessionManagerFailure]:
+        async def load(session_ids: list[SessionId], above: bool) -> dict[SessionId, int]:
+            return await self.services.families.count_relatives(self.caller, session_ids, above=above)
+
+        return await load_alike(wanted, load)
 
 
 Info = strawberry.Info[Context, None]

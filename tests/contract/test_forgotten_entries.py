@@ -49,7 +49,7 @@ async def paged(world: JournalWorld, cursor: str) -> list[int]:
     """The sequences of what follows a cursor, page by page."""
     read: list[int] = []
     while True:
-        page = await world.process.events.page(world.caller, EventsWanted(), 2, cursor)
+        page = await world.process.events.audit_log(world.caller, None, 2, cursor)
         read += [entry.sequence for entry in page.items]
         if not page.has_next:
             return read
@@ -110,7 +110,7 @@ async def test_a_cursor_that_was_never_handed_out_is_refused_whatever_was_forgot
     never = encode_position(await world.journal.highest_position() + 1)
     events = world.process.events
     for refused in (
-        lambda: events.page(world.caller, EventsWanted(), 1, never),
+        lambda: events.pages(world.caller, [session.id], None, 1, never),
         lambda: events.audit_log(world.caller, None, 1, never),
         lambda: taken(events.follow(world.caller, EventsWanted(), never), 1),
     ):

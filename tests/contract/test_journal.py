@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import text
 
 from subgraph.adapters.sql.database import Database
-from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.journal import SESSIONS_PER_READ, SqlJournal
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import CAME_BY_ITSELF
 from subgraph.domain import sessions
-from subgraph.domain.ids import TenantId
+from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import COME_BY_THEMSELVES, SessionEventType, stops, tell
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange
@@ -103,6 +103,31 @@ async def test_entries_are_chosen_by_tenant_session_owner_source_and_type(
     assert await chosen(EntryFilter(TENANT), after=first.position) == [(planes.id, 1), (trains.id, 2)]
     assert await chosen(EntryFilter(TENANT), first.position, second.position) == [(planes.id, 1)]
     assert await chosen(EntryFilter(TenantId("nobody"))) == []
+
+
+async def test_of_many_sessions_each_ones_next_entries_are_read_and_nobody_elses(
+    store: SqlSessionStore, journal: SqlJournal
+) -> None:
+    several = [await new_session(store) for _ in range(SESSIONS_PER_READ + 1)]
+    foreign = await new_session(store, OTHER_TENANT)
+    ids = [*(one.id for one in several), foreign.id, SessionId("never")]
+    tick, ended = SessionEventType.SESSION_TICK, SessionEventType.SESSION_ENDED
+    await journal.append([tell(one, tick, None, NOW) for one in [*several, *several, foreign]])
+    last = several[-1]
+    await store.commit(sessions.end(last, actor="ann", now=NOW))
+
+    async def numbers(types: frozenset[SessionEventType] | None, after: int, limit: int) -> dict[str, list[int]]:
+        found = await journal.entries_of_each(TENANT, ids, types, after, limit)
+        assert list(found) == ids
+        assert all(entry.event.session_id == one for one, told in found.items() for entry in told)
+        return {one: [entry.sequence for entry in told] for one, told in found.items()}
+
+    first_two: dict[str, list[int]] = {one.id: [1, 2] for one in several}
+    assert await numbers(None, 0, 2) == first_two | {foreign.id: [], "never": []}
+    ticked = await journal.entries(EntryFilter(TENANT, [last.id], types=[tick]), 0, 1)
+    assert (await numbers(None, ticked[0].position, ALL))[last.id] == [3, 4]
+    assert await numbers(frozenset({ended}), 0, ALL) == {one: [4] if one == last.id else [] for one in ids}
+    assert await journal.entries_of_each(TENANT, [], None, 0, ALL) == {}
 
 
 async def test_of_a_purged_session_stay_its_stops_and_its_purge_and_positions_never_come_back(

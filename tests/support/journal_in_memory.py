@@ -2,14 +2,14 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from datetime import datetime
 
 from subgraph.domain.erasure import Traces
 from subgraph.domain.errors import RevisionConflict
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import COME_BY_THEMSELVES, JournalEntry, SessionEvent
+from subgraph.domain.journal import COME_BY_THEMSELVES, JournalEntry, SessionEvent, SessionEventType
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.operations.journal.journal import EntryFilter
 from subgraph.operations.sessions.session_ports import MainExists
@@ -86,6 +86,19 @@ class JournalInMemory:
         """The next entries behind a position that are wanted."""
         found = [entry for entry in self._behind(after, up_to) if _is_wanted(entry.event, wanted)]
         return found[:limit]
+
+    async def entries_of_each(
+        self,
+        tenant_id: TenantId,
+        session_ids: Sequence[SessionId],
+        types: Collection[SessionEventType] | None,
+        after: int,
+        limit: int,
+    ) -> dict[SessionId, list[JournalEntry]]:
+        """The next entries of each of some sessions behind a position."""
+        return {
+            one: await self.entries(EntryFilter(tenant_id, [one], types=types), after, limit) for one in session_ids
+        }
 
     async def unrelayed(self, limit: int) -> list[JournalEntry]:
         """The oldest entries that are not marked."""

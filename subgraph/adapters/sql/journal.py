@@ -1,7 +1,7 @@
 """Owns the journal in SQL: how events are numbered and written within a transaction, and how entries are read."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -11,11 +11,13 @@ from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import entry_of, event_values
 from subgraph.adapters.sql.session_directory import ids_statement
 from subgraph.adapters.sql.tables import CAME_BY_ITSELF, SESSION, SESSION_EVENT
-from subgraph.domain.ids import SessionId
+from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import STOPS, JournalEntry, SessionEvent, SessionEventType
 from subgraph.operations.journal.journal import EntryFilter
 
 POSITIONS_PER_STATEMENT = 10_000
+SESSIONS_PER_READ = 100
+"""Sessions whose entries are read in one go: then others who read have their turn."""
 
 # Made once, because making a statement costs as much as carrying it out.
 _RAISE_SEQUENCE = (
@@ -120,6 +122,31 @@ class SqlJournal:
         if wanted.listed is not None:
             page = page.where(SESSION_EVENT.c.session_id.in_(ids_statement(wanted.listed)))
         return await self._read(page, after, limit)
+
+    async def entries_of_each(
+        self,
+        tenant_id: TenantId,
+        session_ids: Sequence[SessionId],
+        types: Collection[SessionEventType] | None,
+        after: int,
+        limit: int,
+    ) -> dict[SessionId, list[JournalEntry]]:
+        """The next entries of each of some sessions behind a position, of some types or all."""
+        page = _SELECT_NEXT.where(
+            SESSION_EVENT.c.tenant_id == tenant_id, SESSION_EVENT.c.session_id == bindparam("of_session")
+        )
+        if types is not None:
+            page = page.where(SESSION_EVENT.c.type.in_([one.value for one in types]))
+        asked = {"after": after, "most": limit}
+
+        def read(some: Sequence[SessionId], connection: Connection) -> dict[SessionId, list[JournalEntry]]:
+            # One short query each: a single one for all could not stop after a page of every session.
+            return {one: [*map(entry_of, connection.execute(page, {**asked, "of_session": one}))] for one in some}
+
+        found: dict[SessionId, list[JournalEntry]] = {}
+        for start in range(0, len(session_ids), SESSIONS_PER_READ):
+            found |= await self._database.read(partial(read, session_ids[start : start + SESSIONS_PER_READ]))
+        return found
 
     async def unrelayed(self, limit: int) -> list[JournalEntry]:
         """The oldest entries not yet marked as relayed."""

@@ -17,8 +17,9 @@ from subgraph.api.arguments import (
     TilesPageSize,
     page_size,
 )
-from subgraph.api.context import Info, Relatives, RelativesCount
+from subgraph.api.context import Info
 from subgraph.api.descriptions import show_enum
+from subgraph.api.loads import EventPage, Relatives, RelativesCount
 from subgraph.api.scalars import Duration, Long
 from subgraph.api.types.common import (
     PageInfo,
@@ -36,7 +37,6 @@ from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.ids import SessionId
 from subgraph.domain.sessions import Session as DomainSession
 from subgraph.domain.sessions import SessionState
-from subgraph.operations.journal.session_events import EventsWanted
 from subgraph.operations.ports import Page
 
 show_enum(
@@ -158,9 +158,9 @@ class Session:
         self, info: Info, first: PageSize = EVENTS_PAGE_SIZE, after: After = None, types: EventTypes = None
     ) -> SessionEventConnection:
         """Its part of the journal."""
-        wanted = EventsWanted(SessionId(str(self.id)), types=None if types is None else frozenset(types))
-        events, caller = info.context.services.session_events, info.context.caller
-        return event_page(await events.page(caller, wanted, page_size(first, EVENTS_PAGE_SIZE), after), after)
+        chosen = None if types is None else frozenset(types)
+        wanted = EventPage(SessionId(str(self.id)), chosen, page_size(first, EVENTS_PAGE_SIZE), after)
+        return event_page(await info.context.events_loader.load(wanted), after)
 
     @classmethod
     async def resolve_references(cls, info: Info, keys: Sequence[dict[str, object]]) -> list["Session | None"]:

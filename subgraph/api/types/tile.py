@@ -8,8 +8,9 @@ import h3.api.basic_int as h3
 import strawberry
 
 from subgraph.api.arguments import PAGE_SIZE, After, PageSize, page_size
-from subgraph.api.context import Info, TileHistory
+from subgraph.api.context import Info
 from subgraph.api.descriptions import show_enum
+from subgraph.api.loads import TileHistory
 from subgraph.api.scalars import Long
 from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import (

@@ -70,6 +70,17 @@ class Journal(Protocol):
         """The next entries behind a position that are wanted, up to a position."""
         ...
 
+    async def entries_of_each(
+        self,
+        tenant_id: TenantId,
+        session_ids: Sequence[SessionId],
+        types: Collection[SessionEventType] | None,
+        after: int,
+        limit: int,
+    ) -> dict[SessionId, list[JournalEntry]]:
+        """The next entries of each of some sessions behind a position, of some types or all."""
+        ...
+
     async def unrelayed(self, limit: int) -> list[JournalEntry]:
         """The oldest entries, of all tenants, not yet marked as relayed."""
         ...

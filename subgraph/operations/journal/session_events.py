@@ -1,6 +1,6 @@
 """Owns what callers read of the journal: pages and streams, by the same cursor, each within its tenancy."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 from subgraph.domain import journal
@@ -38,14 +38,27 @@ class SessionEvents:
     feed: JournalFeed
     clock: Clock
 
-    async def page(self, caller: Caller, wanted: EventsWanted, first: int, after: str | None) -> Page[JournalEntry]:
-        """Entries that the caller may see, oldest first; `total_count` is None.
+    async def pages(
+        self,
+        caller: Caller,
+        session_ids: Sequence[SessionId],
+        types: frozenset[SessionEventType] | None,
+        first: int,
+        after: str | None,
+    ) -> dict[SessionId, Page[JournalEntry]]:
+        """What the journal tells of each of some sessions, oldest first, in one load; `total_count` is None.
+
+        Those that the caller may not see, or that are deleted, are not in the answer.
 
         Raises:
-            NotFound: a session is given that the caller may not see, or that is deleted.
-            InvalidInput: `after` is no cursor of this journal.
+            InvalidInput: `after` is no cursor of this journal, or `types` is empty.
         """
-        return await self._page(await self._filter(caller, wanted), first, after)
+        check_chosen("types", types, ("types",))
+        position = 0 if after is None else await self._position(after)
+        found = await self.store.sessions(caller.tenant_id, session_ids)
+        open_ids = [one for one in session_ids if _is_open(caller, found.get(one))]
+        told = await self.journal.entries_of_each(caller.tenant_id, open_ids, types, position, first + 1)
+        return {session_id: _page(entries, first) for session_id, entries in told.items()}
 
     async def audit_log(
         self, caller: Caller, listed: SessionFilter | None, first: int, after: str | None
@@ -61,7 +74,8 @@ class SessionEvents:
             if sessions is None:
                 return Page((), (), False, None)
             chosen = replace(chosen, listed=sessions)
-        return await self._page(chosen, first, after)
+        position = 0 if after is None else await self._position(after)
+        return _page(await self.journal.entries(chosen, position, first + 1), first)
 
     async def follow(self, caller: Caller, wanted: EventsWanted, after: str | None) -> AsyncIterator[JournalEntry]:
         """Entries that the caller may see: from now on, or all behind a cursor and then as they come; each once.
@@ -138,9 +152,7 @@ class SessionEvents:
         check_chosen("types", wanted.types, ("types",))
         check_chosen("dataSource", wanted.data_source, ("dataSource",))
         if wanted.session_id is not None:
-            found = await self._session(caller, wanted.session_id)
-            # Of one that is deleted the audit log tells, which asks for no id.
-            if found is None or found.state is SessionState.DELETED or not caller.may_see(found):
+            if not _is_open(caller, await self._session(caller, wanted.session_id)):
                 raise NotFound("Session", wanted.session_id, ("sessionId",))
             session_ids = [wanted.session_id]
         # Of a session that the caller may see it may see all events: a tenant's main session has many actors.
@@ -156,12 +168,6 @@ class SessionEvents:
 
     async def _session(self, caller: Caller, session_id: SessionId) -> Session | None:
         return (await self.store.sessions(caller.tenant_id, [session_id])).get(session_id)
-
-    async def _page(self, chosen: EntryFilter, first: int, after: str | None) -> Page[JournalEntry]:
-        position = 0 if after is None else await self._position(after)
-        found = await self.journal.entries(chosen, position, first + 1)
-        items = tuple(found[:first])
-        return Page(items, tuple(encode_position(entry.position) for entry in items), len(found) > first, None)
 
     async def _position(self, after: str) -> int:
         position = decode_position(after)
@@ -185,6 +191,17 @@ class SessionEvents:
             if len(page) < REPLAY_PAGE:
                 return
             after = page[-1].position
+
+
+def _page(found: Sequence[JournalEntry], first: int) -> Page[JournalEntry]:
+    """A page of entries, of which one more was read than it holds."""
+    items = tuple(found[:first])
+    return Page(items, tuple(encode_position(entry.position) for entry in items), len(found) > first, None)
+
+
+def _is_open(caller: Caller, session: Session | None) -> bool:
+    """Whether a session's events may be asked for by its id. Of one that is deleted the audit log tells."""
+    return session is not None and session.state is not SessionState.DELETED and caller.may_see(session)
 
 
 def _key(caller: Caller, wanted: EventsWanted) -> Key:

@@ -1,4 +1,4 @@
-"""Parents and associates of many sessions are loaded at once, and counted only where somebody asks how many."""
+"""What is told of many sessions, and who is related to them, is loaded at once for all that want it alike."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,10 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from subgraph.api.context import Context, Relatives, RelativesCount, Services
+from subgraph.api.context import Context, Services
+from subgraph.api.loads import EventPage, Relatives, RelativesCount
 from subgraph.domain.access import ALL_SCOPES, Caller
-from subgraph.domain.errors import InvalidInput
+from subgraph.domain.errors import InvalidInput, NotFound
 from subgraph.domain.ids import SessionId, TenantId
+from subgraph.domain.journal import JournalEntry, SessionEventType
 from subgraph.domain.sessions import Session
 from subgraph.operations.ports import Page
 from tests.support.server import RunningServer
@@ -42,8 +44,26 @@ class Families:
         return {one: int(one[1:]) for one in session_ids}
 
 
-def context(families: Families) -> Context:
-    services = cast("Services", SimpleNamespace(families=families))
+class Events:
+    """Journals that are all alike, and note what they are asked; of the first session there is none."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def pages(
+        self,
+        _: Caller,
+        session_ids: Sequence[SessionId],
+        types: frozenset[SessionEventType] | None,
+        first: int,
+        after: str | None,
+    ) -> dict[SessionId, Page[JournalEntry]]:
+        self.asked.append((len(session_ids), types, first, after))
+        return {one: Page((), (one,), has_next=False, total_count=None) for one in session_ids if one != IDS[0]}
+
+
+def context(families: Families, events: Events | None = None) -> Context:
+    services = cast("Services", SimpleNamespace(families=families, session_events=events))
     return Context(services, Caller(TenantId("tenant"), "ann", ALL_SCOPES))
 
 
@@ -71,6 +91,18 @@ async def test_the_counts_of_many_sessions_are_one_load_a_direction() -> None:
     counts = await asyncio.gather(*(load(RelativesCount(one, above)) for above in (True, False) for one in IDS))
     assert counts == [*range(100), *range(100)]
     assert sorted(families.asked) == [(100, False), (100, True)]
+
+
+async def test_the_events_of_many_sessions_are_one_load_and_who_is_gone_is_named() -> None:
+    events = Events()
+    load = context(Families(), events).events_loader.load
+    ended = frozenset({SessionEventType.SESSION_ENDED})
+    wanted = [EventPage(one, types, 20, None) for one in IDS for types in (None, ended)]
+    gone, *others = await asyncio.gather(*map(load, wanted), return_exceptions=True)
+    assert isinstance(gone, NotFound)
+    assert gone.entity_id == IDS[0]
+    assert [page.cursors for page in others[1:] if isinstance(page, Page)] == [(one.session_id,) for one in wanted[2:]]
+    assert events.asked == [(100, None, 20, None), (100, ended, 20, None)]
 
 
 def test_families_are_shown_generation_by_generation(server: RunningServer) -> None:
