@@ -21,10 +21,10 @@ from subgraph.operations.sessions.session_ports import SessionSweeps, SweptBatch
 
 logger = logging.getLogger(__name__)
 
-HOLD_SECONDS = 0.008
+HOLD_SECONDS = 0.005
 """For how long a batch is to keep others from writing: not much longer than a caller's own change, most of it the wait
 for the disk. What comes before and after, finding and fencing, keeps nobody from writing."""
-BATCH_FIRST, BATCH_MIN, BATCH_MAX = 50, 25, 200
+BATCH_FIRST, BATCH_MIN, BATCH_MAX = 25, 10, 100
 """Sessions of a batch. Of fewer most of the time would go to the wait for the disk, of which there is one in each."""
 RESTS_PER_BATCH = 2.0
 """How many times as long as a batch the rest after it is: sweeps take a third of the time, and of a processor less."""
