@@ -251,7 +251,8 @@ async def test_a_change_undone_to_end_a_deadlock_is_tried_again_and_made(url: st
     await both_hold.wait()
     await database.write(change)
     await interfering
-    assert calls == 2
+    # More than twice if it is so quick the second time that it gets a before the other one, which waits for it, wakes.
+    assert calls >= 2
     assert [await SqlFleetRegister(database).incarnation(name) for name in ("a", "b")] == [3, 3]
     await database.close()
     await other.close()
