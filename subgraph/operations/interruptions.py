@@ -5,7 +5,10 @@ A store that is away is noticed by every loop several times a second, for as lon
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from subgraph.domain.errors import Unavailable
 from subgraph.operations.ports import MonotonicClock
 
 TELL_AGAIN_SECONDS = 30.0
@@ -37,6 +40,16 @@ class Interruption:
         self._began_at: float | None = None
         self._told_at = float("-inf")
         self._is_told = False
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Do the work within: that a store is away is told, and raises no further; so is that it is back."""
+        try:
+            yield
+        except Unavailable as error:
+            self.waits(error)
+        else:
+            self.goes_on()
 
     def waits(self, why: object) -> None:
         """The work could not be done, and will be tried again."""

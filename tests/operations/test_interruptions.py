@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from subgraph.domain.errors import Unavailable
 from subgraph.operations.interruptions import TELL_AGAIN_SECONDS, Interruption
 
 logger = logging.getLogger(__name__)
@@ -67,3 +68,15 @@ def test_what_is_not_told_can_be_seen_when_debugging(work: Interruption, caplog:
         (logging.WARNING, "the work waits: first"),
         (logging.DEBUG, "the work waits: second"),
     ]
+
+
+def test_around_work_a_store_that_is_away_is_told_and_goes_no_further_and_all_else_does(
+    work: Interruption, caplog: pytest.LogCaptureFixture
+) -> None:
+    with work.told():
+        raise Unavailable("the store is away")
+    with work.told():
+        pass
+    with pytest.raises(ValueError, match="wrong"), work.told():
+        raise ValueError("wrong")
+    assert told(caplog) == ["the work waits: the store is away", "the work goes on, after 0.0 s"]

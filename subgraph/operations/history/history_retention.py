@@ -4,7 +4,6 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from subgraph.domain.errors import Unavailable
 from subgraph.operations.control.leadership import Candidacy
 from subgraph.operations.fleet.fleet_view import FleetView
 from subgraph.operations.history.term_history import TERMS_PER_WRITE_MAX, TermHistory
@@ -30,12 +29,8 @@ class HistoryRetention:
         interruption = Interruption(logger, "the sweep of old history")
         while True:
             if self.candidacy.leads:
-                try:
+                with interruption.told():
                     await self.sweep()
-                except Unavailable as error:
-                    interruption.waits(error)
-                else:
-                    interruption.goes_on()
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> int:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from subgraph.domain.errors import Unavailable
 from subgraph.operations.interruptions import Interruption
 from subgraph.operations.ports import Clock, MonotonicClock
 
@@ -52,12 +51,8 @@ class JournalRetention:
         interruption = Interruption(logger, "the sweep of old journal entries")
         while True:
             if self.leads():
-                try:
+                with interruption.told():
                     await self.sweep()
-                except Unavailable as error:
-                    interruption.waits(error)
-                else:
-                    interruption.goes_on()
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> int:

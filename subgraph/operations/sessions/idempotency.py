@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from subgraph.domain.access import Caller
-from subgraph.domain.errors import SessionManagerFailure, Unavailable
+from subgraph.domain.errors import SessionManagerFailure
 from subgraph.domain.idempotency import KEPT_FOR, IdempotencyKey, check_key, check_same
 from subgraph.domain.ids import SessionId
 from subgraph.operations.interruptions import Interruption
@@ -59,12 +59,8 @@ class Idempotency:
         """Sweep now and then, until cancelled."""
         interruption = Interruption(logger, "the sweep of idempotency keys")
         while True:
-            try:
+            with interruption.told():
                 await self.sweep()
-            except Unavailable as error:
-                interruption.waits(error)
-            else:
-                interruption.goes_on()
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> int:
