@@ -73,10 +73,13 @@ def test_what_is_not_told_can_be_seen_when_debugging(work: Interruption, caplog:
 def test_around_work_a_store_that_is_away_is_told_and_goes_no_further_and_all_else_does(
     work: Interruption, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
     with work.told():
-        raise Unavailable("the store is away")
+        fail(Unavailable("the store is away"))
     with work.told():
         pass
     with pytest.raises(ValueError, match="wrong"), work.told():
-        raise ValueError("wrong")
+        fail(ValueError("wrong"))
     assert told(caplog) == ["the work waits: the store is away", "the work goes on, after 0.0 s"]
