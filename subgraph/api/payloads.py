@@ -6,7 +6,7 @@ import strawberry
 
 from subgraph.api.context import Info
 from subgraph.api.descriptions import show_enum
-from subgraph.api.errors import SessionManagerError
+from subgraph.api.error_types import SessionManagerError
 from subgraph.api.scalars import Long
 from subgraph.api.types.assignment import PodAssignment
 from subgraph.api.types.fleet import Fleet

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from subgraph.api.errors import SessionManagerErrorCode
+from subgraph.api.error_types import SessionManagerErrorCode
 from tests.support.server import RunningServer
 from tests.support.world import new_session
 

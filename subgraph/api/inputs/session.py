@@ -12,7 +12,7 @@ from subgraph.api.inputs.label import SessionDetailInput, labels_of
 from subgraph.api.inputs.once import IDEMPOTENCY_KEY
 from subgraph.api.scalars import Duration, Long
 from subgraph.domain.errors import InvalidInput
-from subgraph.domain.expiry import MAX_HISTORY_MAX, TTL_MAX, ExpiryPolicy
+from subgraph.domain.expiry import MAX_HISTORY_MAX, ExpiryPolicy
 from subgraph.domain.ids import SessionId
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
 from subgraph.domain.naming import NameConflict
@@ -40,7 +40,7 @@ show_enum(
         CopyPart.TILES: "Its registered coverage, whose tiles are placed anew.",
     },
 )
-_EXPECTED_REVISION = "If given, the session must be at this revision."
+EXPECTED_REVISION = "If given, the session must be at this revision."
 
 
 show_enum(
@@ -155,7 +155,7 @@ class UpdateSessionInput:
     """A change."""
 
     id: strawberry.ID = strawberry.field(description="The session.")
-    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
+    expected_revision: int | None = strawberry.field(default=None, description=EXPECTED_REVISION)
     required_labels: list[SessionDetailInput] | None = strawberry.field(
         default=None,
         description=(
@@ -228,7 +228,7 @@ class RenameSessionInput:
     id: strawberry.ID = strawberry.field(description="The session.")
     display_name: str = strawberry.field(description="Its name from now on.")
     name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
-    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
+    expected_revision: int | None = strawberry.field(default=None, description=EXPECTED_REVISION)
 
 
 @strawberry.input(description="A title by hand, or a query to make one from: exactly one of them.")
@@ -245,38 +245,7 @@ class TitleSessionInput:
         description="What was asked first; a title provider, if one is set, is shown its beginning; else the title is "
         "its first line. A session that has a title keeps it.",
     )
-    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
-
-
-@strawberry.input(description="A session to extend; one that has expired is revived.")
-class ExtendSessionInput:
-    """An extension."""
-
-    id: strawberry.ID = strawberry.field(description="The session.")
-    ttl: Duration = strawberry.field(
-        description=f"It expires so long from now, PT1S to {TTL_MAX.days:,} days; this is its TTL from now on."
-    )
-    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
-
-
-@strawberry.input(description="A session to delete.")
-class DeleteSessionInput:
-    """A deletion."""
-
-    id: strawberry.ID = strawberry.field(description="The session.")
-    purge: bool = strawberry.field(default=False, description="Whether it is removed for good, and cannot be restored.")
-    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
-
-
-@strawberry.input(description="A deleted session to bring back.")
-class RestoreSessionInput:
-    """A restoration."""
-
-    id: strawberry.ID = strawberry.field(description="The session.")
-    display_name: str | None = strawberry.field(
-        default=None, description="Another name for it, where its own is taken by now."
-    )
-    name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
+    expected_revision: int | None = strawberry.field(default=None, description=EXPECTED_REVISION)
 
 
 @strawberry.input(description="A parent, and sessions that are to be its associates, or to be none any more.")
@@ -294,15 +263,6 @@ class AssociateSessionsInput:
     def to_associate_ids(self) -> list[SessionId]:
         """The associates' ids."""
         return [SessionId(str(one)) for one in self.associate_ids]
-
-
-@strawberry.input(description="A session to end.")
-class EndSessionInput:
-    """A session to end."""
-
-    id: strawberry.ID = strawberry.field(description="The session.")
-    data_source: str | None = strawberry.field(default=None, description="If given, it must be the session's.")
-    expected_revision: int | None = strawberry.field(default=None, description=_EXPECTED_REVISION)
 
 
 def _object(value: JSON | None, name: str) -> dict[str, object]:

@@ -8,13 +8,15 @@ from subgraph.api.inputs.prompt import ResolveSessionInput
 from subgraph.api.inputs.session import (
     CopySessionInput,
     CreateSessionInput,
+    RenameSessionInput,
+    TitleSessionInput,
+    UpdateSessionInput,
+)
+from subgraph.api.inputs.session_lifecycle import (
     DeleteSessionInput,
     EndSessionInput,
     ExtendSessionInput,
-    RenameSessionInput,
     RestoreSessionInput,
-    TitleSessionInput,
-    UpdateSessionInput,
 )
 from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import (
