@@ -1,4 +1,4 @@
-"""Owns how failures become what is shown: those of mutations as items of `payload.errors`, of queries as GraphQL errors."""
+"""Owns how failures are translated: to items of `payload.errors` for mutations, to GraphQL errors for queries."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
