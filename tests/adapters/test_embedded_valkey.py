@@ -117,9 +117,12 @@ async def test_what_was_stored_survives_stop_and_start(directory: Path) -> None:
     assert "Received SIGTERM" in (directory / "valkey.log").read_text()
 
 
-async def test_what_was_answered_survives_a_kill_of_the_server(valkey: EmbeddedValkey) -> None:
+async def test_what_is_in_its_file_survives_a_kill_of_the_server(valkey: EmbeddedValkey) -> None:
     for step in range(100):
         await write(valkey, "step", str(step))
+    async with Redis.from_url(valkey.url) as client, asyncio.timeout(WAIT_SECONDS_MAX):
+        while (await client.info("persistence"))["aof_buffer_length"]:  # it waits for a disk that is behind
+            await asyncio.sleep(0.05)
     pid = valkey.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)

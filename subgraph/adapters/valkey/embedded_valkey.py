@@ -36,7 +36,8 @@ class EmbeddedValkeyFailed(Exception):
 class EmbeddedValkey:
     """A Valkey server of this process's own, on a Unix socket alone, that keeps what it is told in a directory.
 
-    What was answered is in the append-only file: it survives a stop, a kill of the server and a kill of this process;
+    What was answered is in the append-only file: it survives a stop, a kill of the server and a kill of this process,
+    but for what of the last two seconds still waits in the server for a disk that is behind with an earlier sync;
     a power cut costs the last second. The directory must be this process's alone (`DataDirectory`).
     On Linux the server is killed with the thread that called `start`, so that should be the main one.
     """
