@@ -1,7 +1,9 @@
 """Sessions over GraphQL: created, looked up, listed, ended, each with its errors."""
 
+from typing import Any
 from uuid import uuid4
 
+import h3.api.basic_int as h3
 import pytest
 
 from tests.support.server import RunningServer, until
@@ -130,3 +132,24 @@ def test_a_page_of_null_is_one_of_the_default_size(server: RunningServer) -> Non
     )
     assert 1 <= len(answer["sessions"]["edges"]) <= 20
     assert 1 <= len(answer["sessionAuditLog"]["edges"]) <= 50
+
+
+def test_tiles_are_found_by_where_they_are(server: RunningServer) -> None:
+    cells = disk(2)
+    session_id = new_session(server, cells)
+    lat, lng = h3.cell_to_latlng(h3.str_to_int(cells[0]))
+    ring = [[lng - 0.01, lat - 0.01], [lng + 0.01, lat - 0.01], [lng, lat + 0.01], [lng - 0.01, lat - 0.01]]
+    query = """query($id: ID!, $within: JSON!, $first: Int) { session(ref: {id: $id}) {
+      tiles(first: $first, filter: {within: $within}) { totalCount edges { node { h3Index } } pageInfo { hasNextPage } }
+    } }"""
+
+    def tiles(within: object, first: int = 100) -> dict[str, Any]:
+        found: dict[str, Any] = server.data(query, id=session_id, within=within, first=first)["session"]["tiles"]
+        return found
+
+    triangle = {"type": "Polygon", "coordinates": [ring]}
+    until(lambda: tiles(triangle)["totalCount"] == 1, "the tiles are there")
+    assert [edge["node"]["h3Index"] for edge in tiles(triangle)["edges"]] == [cells[0]]
+    world = [[-180, -90], [0, -90], [180, -90], [180, 90], [0, 90], [-180, 90], [-180, -90]]
+    page = tiles({"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [world]}}, first=3)
+    assert (page["totalCount"], len(page["edges"]), page["pageInfo"]["hasNextPage"]) == (len(cells), 3, True)

@@ -290,6 +290,7 @@ def test_a_socket_that_asks_with_what_are_no_variables_or_no_name_is_told_so(
         ('{ currentSessions(dataSource: "") { totalCount } }', ["dataSource"]),
         ("{ mainSession { events(types: []) { totalCount } } }", ["types"]),
         ("{ mainSession { tiles(filter: {health: []}) { totalCount } } }", ["filter", "health"]),
+        ('{ mainSession { tiles(filter: {within: "here"}) { totalCount } } }', ["filter", "within"]),
         ("{ fleet { pods(status: []) { totalCount } } }", ["status"]),
     ],
 )

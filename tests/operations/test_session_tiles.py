@@ -5,6 +5,7 @@ from typing import Any
 import h3.api.basic_int as h3
 import pytest
 
+from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.ids import SessionId, TenantId, TileId, tile_id
@@ -77,6 +78,7 @@ def test_an_empty_query_matches_all(fleet: Fleet) -> None:
         ({"resolution": h3.get_resolution(PIECE)}, {FINE}),
         ({"healths": [TileHealth.UNASSIGNED, TileHealth.STALE]}, {T3, FINE}),
         ({"healths": []}, set()),
+        ({"cells": cell_array(sorted([CELLS[1], CELLS[7]]))}, {T2}),
         ({"pod_id": A, "healths": [TileHealth.HEALTHY]}, {T1}),
     ],
 )

@@ -1,13 +1,18 @@
 """Owns a session's tiles in GraphQL: pages of them, a filter, and the partition in numbers."""
 
+import asyncio
+
 import h3.api.basic_int as h3
 import strawberry
+from strawberry.scalars import JSON
 
 from subgraph.api.arguments import TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX, page_size
 from subgraph.api.context import Info
 from subgraph.api.scalars import Long
 from subgraph.api.types.common import PageInfo, page_info
 from subgraph.api.types.tile import Tile, tiles_of_rows, to_tile
+from subgraph.domain.coverage import cells_within, read_area
+from subgraph.domain.coverage.within import AREA_POSITIONS_MAX
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.health import TileHealth
 from subgraph.domain.ids import PodId, SessionId
@@ -24,6 +29,13 @@ class TileFilter:
     pod_id: strawberry.ID | None = strawberry.field(default=None, description="Tiles owned by this pod.")
     resolution: int | None = strawberry.field(default=None, description="Tiles of this H3 resolution.")
     assigned: bool | None = strawberry.field(default=None, description="Tiles with an owner, or without.")
+    within: JSON | None = strawberry.field(
+        default=None,
+        description=(
+            "Tiles whose centre lies in this area, as in a coverage: a GeoJSON Polygon or MultiPolygon, or a Feature "
+            f"or FeatureCollection of them, of at most {AREA_POSITIONS_MAX:,} positions."
+        ),
+    )
 
 
 @strawberry.type(description="A tile in a page, with its cursor.")
@@ -65,17 +77,18 @@ class SessionPartition:
     tiles_by_health: list[TileHealthCount] = strawberry.field(description="Tiles of each health, worst first.")
 
 
-def tile_page(
+async def tile_page(
     info: Info, session_id: SessionId, first: int | None, after: str | None, wanted: TileFilter | None
 ) -> TileConnection:
     """A page of a session's tiles, in the order of their cells."""
     size = page_size(first, TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX)
     start = _cell_of(after) if after is not None else -1
     services = info.context.services
+    query = TileQuery() if wanted is None else await _query(info, session_id, wanted)
     fleet, now_ms = services.view.current(), services.view.now_ms()
     rows = session_rows(fleet, info.context.caller.tenant_id, session_id)
     if wanted is not None:
-        rows = matching(fleet, rows, _query(wanted), now_ms, services.report_interval_ms)
+        rows = matching(fleet, rows, query, now_ms, services.report_interval_ms)
     following = rows[fleet.tiles.cell[rows].searchsorted(start, side="right") :]
     page = read_rows(fleet, following[:size].tolist(), now_ms, services.report_interval_ms)
     cursors = [h3.int_to_str(reading.cell) for reading in page]
@@ -108,10 +121,17 @@ def tiles_of_session(info: Info, session_id: SessionId) -> list[Tile]:
     return tiles_of_rows(info, session_rows(fleet, info.context.caller.tenant_id, session_id).tolist())
 
 
-def _query(wanted: TileFilter) -> TileQuery:
+async def _query(info: Info, session_id: SessionId, wanted: TileFilter) -> TileQuery:
     check_chosen("health", wanted.health, ("filter", "health"))
     pod_id = None if wanted.pod_id is None else PodId(str(wanted.pod_id))
-    return TileQuery(wanted.health, pod_id, wanted.resolution, wanted.assigned)
+    cells = None
+    if wanted.within is not None:
+        area = read_area(wanted.within, ("filter", "within"))
+        fleet = info.context.services.view.current()
+        known = fleet.tiles.cell[session_rows(fleet, info.context.caller.tenant_id, session_id)]
+        # Of a large session it takes a while, so it is done beside the event loop, on a copy: the fleet goes on.
+        cells = await asyncio.to_thread(cells_within, area, known)
+    return TileQuery(wanted.health, pod_id, wanted.resolution, wanted.assigned, cells)
 
 
 def _cell_of(cursor: str) -> int:

@@ -130,11 +130,11 @@ class Session:
         return await _relatives(info, self.id, above=False, first=first, after=after)
 
     @strawberry.field(description="Its tiles, in the order of their H3 indexes.")
-    def tiles(
+    async def tiles(
         self, info: Info, first: TilesPageSize = TILES_PAGE_SIZE, after: After = None, filter: TileFilter | None = None
     ) -> TileConnection:
         """Its tiles."""
-        return tile_page(info, SessionId(str(self.id)), first, after, filter)
+        return await tile_page(info, SessionId(str(self.id)), first, after, filter)
 
     @strawberry.field(description="One of its tiles; null where it has none.")
     async def tile(

@@ -9,6 +9,7 @@ from subgraph.domain.coverage.tiles import (
     cells_without,
     resolve_overlaps,
 )
+from subgraph.domain.coverage.within import cells_within, read_area
 
 __all__ = [
     "COVERAGE_CELLS_MAX",
@@ -17,9 +18,11 @@ __all__ = [
     "Coverage",
     "CoverageChange",
     "cells_of_polygon",
+    "cells_within",
     "cells_without",
     "finest_cell",
     "parse_cell",
     "parse_cells",
+    "read_area",
     "resolve_overlaps",
 ]

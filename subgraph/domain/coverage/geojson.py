@@ -7,7 +7,7 @@ from subgraph.domain.coverage.cells import TEXT_SHOWN_MAX
 from subgraph.domain.errors import InvalidInput
 
 VERTICES_MAX = 50_000
-"""Most positions of one GeoJSON object."""
+"""Most positions of one GeoJSON object, unless the caller sets another bound."""
 
 POLYGONS_MAX = 2_000
 """Most polygons of one GeoJSON object."""
@@ -29,7 +29,7 @@ Polygon = list[Ring]
 Path = tuple[str, ...]
 
 
-def read_polygons(geo_json: object, path: Path) -> list[Polygon]:
+def read_polygons(geo_json: object, path: Path, vertices_max: int = VERTICES_MAX) -> list[Polygon]:
     """The polygons of a GeoJSON object, at least one.
 
     An edge of more than 180 degrees of longitude goes the short way, across the antimeridian; one of exactly 360 goes
@@ -48,8 +48,8 @@ def read_polygons(geo_json: object, path: Path) -> list[Polygon]:
         for index, ring in enumerate(rings):
             positions = _items(ring, (*place, str(index)), "a ring is a list of positions")
             vertices += len(positions)
-            if vertices > VERTICES_MAX:
-                raise InvalidInput(f"at most {VERTICES_MAX:,} positions", place, f"{VERTICES_MAX} positions")
+            if vertices > vertices_max:
+                raise InvalidInput(f"at most {vertices_max:,} positions", place, f"{vertices_max} positions")
             polygon.append(_read_ring(positions, (*place, str(index))))
         polygons.append(_with_holes_beside_outer(polygon))
     if not polygons:

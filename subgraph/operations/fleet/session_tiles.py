@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from subgraph.domain.coverage.cells import resolutions_of
+from subgraph.domain.coverage.cells import CellArray, resolutions_of
 from subgraph.domain.fleet.health import HEALTHS, TileHealth, health_codes
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.tile_columns import NOBODY
@@ -23,6 +23,8 @@ class TileQuery:
     pod_id: PodId | None = None
     resolution: int | None = None
     assigned: bool | None = None
+    cells: CellArray | None = None
+    """In ascending order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ def matching(fleet: Fleet, rows: Rows, query: TileQuery, now_ms: int, report_int
         keep &= resolutions_of(tiles.cell[rows]) == query.resolution
     if query.assigned is not None:
         keep &= (tiles.owner[rows] != NOBODY) == query.assigned
+    if query.cells is not None:
+        keep &= np.isin(tiles.cell[rows], query.cells)
     return rows[keep]
 
 
