@@ -1,4 +1,4 @@
-"""Owns the ASGI application: what is routed where, behind which door; and the process behind it."""
+"""Owns the ASGI application: its routes, the middleware before them, and the process that serves them."""
 
 import contextlib
 import multiprocessing
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from subgraph.adapters.die_with_parent import tie_to_parent
 from subgraph.api.graphiql import graphiql_routes
-from subgraph.api.guard import Guard, admitted, refused
+from subgraph.api.guard import Guard, authenticate, refused
 from subgraph.api.http import GraphQLApp
 from subgraph.api.local_only import LocalOnly
 from subgraph.api.open_sockets import OpenSockets
@@ -22,12 +22,12 @@ from subgraph.api.schema import make_schema
 from subgraph.domain.access import Scope as CallerScope
 from subgraph.logs import begin_logging
 from subgraph.settings import Settings
-from subgraph.wiring.door import DoorKeeper
+from subgraph.wiring.authentication import AuthenticationParts
 from subgraph.wiring.process import Process, running
 
 
 def create_worker_app() -> Starlette:
-    """The ASGI application of a worker process, as the environment sets it. It ends with the process that began it."""
+    """The ASGI application of a worker process, configured by the environment. The worker dies with its parent."""
     parent = multiprocessing.parent_process()
     if parent is not None and sys.platform == "linux" and (why_not := tie_to_parent(parent.pid or 0)):
         sys.exit(why_not)
@@ -42,13 +42,13 @@ def create_app(settings: Settings) -> Starlette:
     Raises:
         KeyFileUnusable: tokens could not be verified.
     """
-    keeper = DoorKeeper(settings)
-    door = keeper.door
+    authentication = AuthenticationParts(settings)
+    authenticator = authentication.authenticator
     holder: dict[str, Process] = {}
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with keeper.closing(), running(settings) as process:
+        async with authentication.closing(), running(settings) as process:
             holder["process"] = process
             yield
 
@@ -62,10 +62,10 @@ def create_app(settings: Settings) -> Starlette:
         return JSONResponse({"status": ready, "problems": problems}, 503 if problems else 200)
 
     async def metrics(request: Request) -> Response:
-        admission = await admitted(door, request.headers, settings.gateway_secret_header)
-        if isinstance(admission, Response):
-            return admission
-        if not admission.caller.has(CallerScope.ADMIN):
+        authenticated = await authenticate(authenticator, request.headers, settings.gateway_secret_header)
+        if isinstance(authenticated, Response):
+            return authenticated
+        if not authenticated.caller.has(CallerScope.ADMIN):
             scope = CallerScope.ADMIN
             return refused(403, f"this needs the scope {scope}", "NOT_ALLOWED", requiredScope=scope)
         await holder["process"].session_counts.refresh()
@@ -74,7 +74,7 @@ def create_app(settings: Settings) -> Starlette:
     graphql = GraphQLApp(
         make_schema(scope_directives=settings.scope_directives, objects_max=settings.operation_objects_max),
         lambda: holder["process"].services,
-        door,
+        authenticator,
         settings.gateway_secret_header,
     )
     routes = [
@@ -91,7 +91,7 @@ def create_app(settings: Settings) -> Starlette:
 
     middleware = [
         Middleware(_CountRequests, count=count),
-        Middleware(Guard, door=door, gateway_header=settings.gateway_secret_header),
+        Middleware(Guard, authenticator=authenticator, gateway_header=settings.gateway_secret_header),
     ]
     if settings.is_local_only:
         middleware.insert(1, Middleware(LocalOnly))

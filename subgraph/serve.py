@@ -20,7 +20,7 @@ from subgraph.app import create_app
 from subgraph.settings import Settings
 from subgraph.settings.texts import variable
 from subgraph.stop_signals import hear_stop_signals, ignore_stop_signals, stopped_by_signals
-from subgraph.wiring.door import check_keys
+from subgraph.wiring.authentication import check_keys
 from subgraph.workers import Workers
 
 STOP_SECONDS = 1

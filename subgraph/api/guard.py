@@ -1,4 +1,4 @@
-"""Owns what stands before the endpoint over HTTP: who is let in, through which gateway, with how large a request."""
+"""Owns what every HTTP request must pass: authentication, the gateway's secret, and the limit of its body."""
 
 import math
 
@@ -7,11 +7,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from subgraph.domain.errors import Unavailable
-from subgraph.operations.admission import Admission, Door, NotAdmitted
+from subgraph.operations.authentication import Authenticated, Authenticator, Unauthenticated
 
 BODY_BYTES_MAX = 5_000_000
-ADMISSION = "session_manager.admission"
-"""Where an ASGI scope says who was let in."""
+AUTHENTICATED = "session_manager.authenticated"
+"""The key of an ASGI scope that holds the authenticated caller."""
 
 
 def bearer_token(authorization: object) -> str | None:
@@ -23,11 +23,11 @@ def bearer_token(authorization: object) -> str | None:
 
 
 class Guard:
-    """ASGI middleware in front of the endpoint: refuses callers that are not let in, and bodies beyond the limit."""
+    """ASGI middleware of the endpoint: refuses unauthenticated callers, and bodies beyond the limit."""
 
-    def __init__(self, app: ASGIApp, door: Door, gateway_header: str) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, gateway_header: str) -> None:
         self._app = app
-        self._door = door
+        self._authenticator = authenticator
         self._gateway_header = gateway_header
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,11 +36,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        admission = await admitted(self._door, headers, self._gateway_header)
-        if isinstance(admission, JSONResponse):
-            await admission(scope, receive, send)
+        authenticated = await authenticate(self._authenticator, headers, self._gateway_header)
+        if isinstance(authenticated, JSONResponse):
+            await authenticated(scope, receive, send)
         else:
-            scope[ADMISSION] = admission
+            scope[AUTHENTICATED] = authenticated
             await self._within_limit(scope, receive, send)
 
     async def _within_limit(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,13 +64,15 @@ class Guard:
         await self._app(scope, replay, send)
 
 
-async def admitted(door: Door, headers: Headers, gateway_header: str) -> Admission | JSONResponse:
-    """Who was let in, through the gateway where there is one, or the answer to whoever was not."""
-    if not door.comes_through_gateway(headers.get(gateway_header)):
+async def authenticate(
+    authenticator: Authenticator, headers: Headers, gateway_header: str
+) -> Authenticated | JSONResponse:
+    """The caller of a request, or the response that refuses it."""
+    if not authenticator.comes_through_gateway(headers.get(gateway_header)):
         return refused(403, "ask through the gateway", "NOT_ALLOWED")
     try:
-        return await door.admit(bearer_token(headers.get("authorization")))
-    except NotAdmitted as problem:
+        return await authenticator.authenticate(bearer_token(headers.get("authorization")))
+    except Unauthenticated as problem:
         if problem.is_missing:
             answer = refused(401, "show a token: Authorization: Bearer …", "UNAUTHENTICATED")
             answer.headers["WWW-Authenticate"] = "Bearer"
@@ -93,6 +95,6 @@ def refused(status: int, message: str, code: str, **facts: str) -> JSONResponse:
 def _is_operation(scope: Scope) -> bool:
     if scope["path"] != "/graphql":
         return False
-    # GraphiQL and its assets hold no data; the operations it sends do, and show the token.
+    # GraphiQL and its assets hold no data; the operations that it sends carry the token.
     is_page = scope["method"] == "GET" and not scope["query_string"]
     return not (is_page and "text/html" in Headers(scope=scope).get("accept", ""))

@@ -15,9 +15,9 @@ from strawberry.types.unset import UNSET
 
 from subgraph.api.context import Context, Services
 from subgraph.api.graphiql import graphiql_csp, graphiql_page
-from subgraph.api.guard import ADMISSION, refused
+from subgraph.api.guard import AUTHENTICATED, refused
 from subgraph.api.websocket import TransportWs
-from subgraph.operations.admission import NOBODY, Door
+from subgraph.operations.authentication import NOBODY, Authenticator
 
 
 class GraphQLApp(GraphQL[Context, None]):
@@ -25,7 +25,9 @@ class GraphQLApp(GraphQL[Context, None]):
 
     graphql_transport_ws_handler_class = TransportWs
 
-    def __init__(self, schema: Any, services: Callable[[], Services], door: Door, gateway_header: str) -> None:
+    def __init__(
+        self, schema: Any, services: Callable[[], Services], authenticator: Authenticator, gateway_header: str
+    ) -> None:
         super().__init__(
             schema,
             # Streams over plain HTTP (multipart, SSE) are not among them: whoever asks so is told to take a WebSocket,
@@ -35,7 +37,7 @@ class GraphQLApp(GraphQL[Context, None]):
             max_subscriptions_per_connection=None,  # TransportWs bounds them
         )
         self._services = services
-        self.door = door
+        self.authenticator = authenticator
         self.gateway_header = gateway_header
 
     async def run(self, request: Any, context: Any = UNSET, root_value: Any = UNSET) -> Any:
@@ -70,8 +72,8 @@ class GraphQLApp(GraphQL[Context, None]):
     async def get_context(self, request: Request | WebSocket, response: Any) -> Context:
         """The context of a request or a socket."""
         if isinstance(request, Request):
-            admission = request.scope.get(ADMISSION)
-            return Context(self._services(), admission.caller if admission else NOBODY)
+            authenticated = request.scope.get(AUTHENTICATED)
+            return Context(self._services(), authenticated.caller if authenticated else NOBODY)
         # Before its first message a socket is nobody's.
         context = Context(self._services(), NOBODY)
         context.authorization_shown = request.headers.get("authorization")

@@ -1,7 +1,7 @@
-"""Owns the door of a server without authentication: only this machine's own pages and programs come in.
+"""Owns who may reach a server without authentication: only this machine's own pages and programs.
 
 Binding to loopback keeps other machines out, but not web pages in this machine's browser: one whose name was made to
-point to 127.0.0.1 (DNS rebinding) shows its own name as Host, and one that opens a WebSocket from elsewhere its Origin.
+point to 127.0.0.1 (DNS rebinding) sends its own name as Host, and one that opens a WebSocket from elsewhere its Origin.
 """
 
 from ipaddress import ip_address

@@ -29,7 +29,7 @@ class ScopeMissing(Exception):
 
 
 def needs(*any_of: Scope) -> Callable[[F], F]:
-    """Have a resolver's field require one of these scopes; without any, it is for every caller who was let in."""
+    """Have a resolver's field require one of these scopes; without any, any authenticated caller may read it."""
 
     def mark(resolver: F) -> F:
         setattr(resolver, _ATTRIBUTE, any_of)

@@ -1,4 +1,4 @@
-"""Owns GraphQL over a WebSocket: who is let in and until when, and what the protocol forgives."""
+"""Owns GraphQL over a WebSocket: authentication by `connection_init`, its expiry, and leniency with the protocol."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from subgraph.api.context import Context
 from subgraph.api.errors import to_graphql_error
 from subgraph.api.guard import bearer_token
 from subgraph.domain.errors import QuotaExceeded, Unavailable
-from subgraph.operations.admission import NotAdmitted
+from subgraph.operations.authentication import Unauthenticated
 
 if TYPE_CHECKING:
     from subgraph.api.http import GraphQLApp
@@ -33,24 +33,24 @@ class TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
         """Admit a socket: a browser or a gateway can show a token only here."""
         payload = message.get("payload") or {}
         shown = {key.lower(): value for key, value in payload.items()} if isinstance(payload, dict) else {}
-        door, header = self.view.door, self.view.gateway_header.lower()
+        authenticator, header = self.view.authenticator, self.view.gateway_header.lower()
         secret = shown.get(header, self.context.gateway_secret_shown)
-        if not door.comes_through_gateway(secret if isinstance(secret, str) else None):
+        if not authenticator.comes_through_gateway(secret if isinstance(secret, str) else None):
             await self.websocket.close(code=4403, reason="Forbidden")
             return
         authorization = shown.get("authorization", self.context.authorization_shown)
         try:
-            admission = await door.admit(bearer_token(authorization))
-        except NotAdmitted:
+            authenticated = await authenticator.authenticate(bearer_token(authorization))
+        except Unauthenticated:
             # 4401, which clients take as final; at 4403 they would try again and again.
             await self.websocket.close(code=4401, reason="Unauthorized")
         except Unavailable:
             await self.websocket.close(code=1013, reason="Try again later")
         else:
             if not self.connection_init_received:
-                self.context.caller = admission.caller
-                if admission.expires_at is not None:
-                    self._expiry = asyncio.create_task(self._end_at(admission.expires_at))
+                self.context.caller = authenticated.caller
+                if authenticated.expires_at is not None:
+                    self._expiry = asyncio.create_task(self._end_at(authenticated.expires_at))
             await super().handle_connection_init(message)
 
     async def shutdown(self) -> None:

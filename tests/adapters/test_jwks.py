@@ -12,7 +12,7 @@ import pytest
 from subgraph.adapters.jwt import jwks
 from subgraph.adapters.jwt.jwks import Jwks, usable_keys
 from subgraph.domain.errors import Unavailable
-from subgraph.operations.admission import NotAdmitted
+from subgraph.operations.authentication import Unauthenticated
 from subgraph.settings.tokens import PUBLIC_ALGORITHMS
 from tests.support.issuer import Endpoint, ec_key, jwk_of, published, rsa_key
 
@@ -47,7 +47,7 @@ async def until_asked(endpoint: Endpoint, times: int) -> None:
 
 async def until_withdrawn(keys: Jwks, key_id: str) -> None:
     async with asyncio.timeout(30):
-        with contextlib.suppress(NotAdmitted):
+        with contextlib.suppress(Unauthenticated):
             while await keys.key("RS256", key_id):
                 await asyncio.sleep(0.01)
 
@@ -76,7 +76,7 @@ async def test_key_ids_that_are_made_up_do_not_make_us_ask_all_the_time() -> Non
     with published(OLD_JWK) as endpoint:
         async with keys_of(endpoint) as keys:
             for made_up in range(100):
-                with pytest.raises(NotAdmitted):
+                with pytest.raises(Unauthenticated):
                     await keys.key("RS256", f"made-up-{made_up}")
             assert endpoint.asked == 1
             assert await keys.key("RS256", "old")
@@ -208,7 +208,7 @@ async def test_without_a_key_id_there_must_be_no_choice() -> None:
             assert (await keys.key("RS256", None)).public_numbers() == OLD.public_key().public_numbers()
     with published(OLD_JWK, NEW_JWK) as endpoint:
         async with keys_of(endpoint) as keys:
-            with pytest.raises(NotAdmitted):
+            with pytest.raises(Unauthenticated):
                 await keys.key("RS256", None)
 
 
@@ -217,7 +217,7 @@ async def test_a_key_serves_only_the_algorithm_it_is_for() -> None:
         async with keys_of(endpoint) as keys:
             assert await keys.key("RS256", "old")
             for algorithm, key_id in (("RS512", "old"), ("ES256", "old"), ("RS256", "ec"), ("HS256", "old")):
-                with pytest.raises(NotAdmitted):
+                with pytest.raises(Unauthenticated):
                     await keys.key(algorithm, key_id)
 
 

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from subgraph.adapters.jwt.verifier import JwtVerifier, KeyFileUnusable, OneKey, read_public_key
-from subgraph.operations.admission import NotAdmitted
+from subgraph.operations.authentication import Unauthenticated
 from subgraph.settings.tokens import PUBLIC_ALGORITHMS
 from tests.support.issuer import ec_key, pem_of, rsa_key, token
 
@@ -32,7 +32,7 @@ def unsigned(header: object, claims: object) -> str:
 
 
 async def refused(verifier: JwtVerifier, text: str) -> None:
-    with pytest.raises(NotAdmitted) as refusal:
+    with pytest.raises(Unauthenticated) as refusal:
         await verifier.verify(text)
     assert not refusal.value.is_missing
 

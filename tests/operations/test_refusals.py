@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from subgraph.adapters.jwt.verifier import JwtVerifier, OneKey
-from subgraph.operations.admission import Door, NotAdmitted
+from subgraph.operations.authentication import Authenticator, Unauthenticated
 from subgraph.operations.refusals import QUIET_SECONDS, Refusals
 from tests.support.issuer import token
 
@@ -21,10 +21,10 @@ class Clock:
         return self.seconds
 
 
-async def refused(door: Door, shown: str | None, times: int = 1) -> None:
+async def refused(authenticator: Authenticator, shown: str | None, times: int = 1) -> None:
     for _ in range(times):
-        with pytest.raises(NotAdmitted):
-            await door.admit(shown)
+        with pytest.raises(Unauthenticated):
+            await authenticator.authenticate(shown)
 
 
 async def test_why_a_token_is_refused_is_told_once_in_a_while_and_not_what_was_shown(
@@ -32,11 +32,11 @@ async def test_why_a_token_is_refused_is_told_once_in_a_while_and_not_what_was_s
 ) -> None:
     clock = Clock()
     verifier = JwtVerifier(OneKey(SECRET), ["HS256"], audience="session-manager")
-    door = Door("the-access-token", verifier, refusals=Refusals(clock))
+    authenticator = Authenticator("the-access-token", verifier, refusals=Refusals(clock))
     shown = token(SECRET, "HS256", None, aud="another-service")
-    await refused(door, shown, times=50)
+    await refused(authenticator, shown, times=50)
     clock.seconds += QUIET_SECONDS
-    await refused(door, shown)
+    await refused(authenticator, shown)
     told = [one.getMessage() for one in caplog.records if one.levelno >= logging.INFO]
     reason = "InvalidAudienceError: Audience doesn't match"
     assert told == [
@@ -47,5 +47,5 @@ async def test_why_a_token_is_refused_is_told_once_in_a_while_and_not_what_was_s
 
 
 async def test_a_request_without_a_token_is_ordinary(caplog: pytest.LogCaptureFixture) -> None:
-    await refused(Door("the-access-token"), None)
+    await refused(Authenticator("the-access-token"), None)
     assert caplog.messages == []

@@ -12,7 +12,7 @@ import msgspec
 
 from subgraph.adapters.jwt.algorithms import PublicKey, fits
 from subgraph.domain.errors import Unavailable
-from subgraph.operations.admission import NotAdmitted
+from subgraph.operations.authentication import Unauthenticated
 from subgraph.operations.ports import MonotonicClock
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Jwks:
         """The published key for a token with this header.
 
         Raises:
-            NotAdmitted: no such key is published.
+            Unauthenticated: no such key is published.
             Unavailable: the keys are not known, or were too long ago.
         """
         age = self._clock() - self._fetched_at
@@ -68,7 +68,7 @@ class Jwks:
         if self._clock() - self._fetched_at >= STALE_SECONDS_MAX or (found is None and self._is_away):
             raise Unavailable("the keys that tokens are signed with cannot be had", AGAIN_AFTER_FAILURE_SECONDS)
         if found is None:
-            raise NotAdmitted("signed with a key that is not published")
+            raise Unauthenticated("signed with a key that is not published")
         return found
 
     async def aclose(self) -> None:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.x509 import load_pem_x509_certificate
 
 from subgraph.adapters.jwt.algorithms import RSA_BITS_MIN, PublicKey, fits
-from subgraph.operations.admission import NotAdmitted
+from subgraph.operations.authentication import Unauthenticated
 
 TOKEN_LENGTH_MAX = 8_192
 
@@ -26,7 +26,7 @@ class Keys(Protocol):
         """The key for a token with this header.
 
         Raises:
-            NotAdmitted: there is none.
+            Unauthenticated: there is none.
             Unavailable: the keys cannot be had.
         """
         ...
@@ -41,9 +41,9 @@ class OneKey:
     async def key(self, algorithm: str, key_id: str | None) -> PublicKey | bytes:
         """The key, if it is of the algorithm's kind: a public key never serves as a shared secret, nor the reverse."""
         if isinstance(self.value, bytes) != algorithm.startswith("HS"):
-            raise NotAdmitted(f"{algorithm} with a key of another kind")
+            raise Unauthenticated(f"{algorithm} with a key of another kind")
         if not isinstance(self.value, bytes) and not fits(algorithm, self.value):
-            raise NotAdmitted(f"{algorithm} does not fit the key")
+            raise Unauthenticated(f"{algorithm} does not fit the key")
         return self.value
 
 
@@ -61,19 +61,19 @@ class JwtVerifier:
         """The claims of a genuine token that is in force. One that never expires is refused.
 
         Raises:
-            NotAdmitted: it is not.
+            Unauthenticated: it is not.
             Unavailable: the issuer's keys cannot be had.
         """
         if len(token) > TOKEN_LENGTH_MAX:
-            raise NotAdmitted(f"a token has at most {TOKEN_LENGTH_MAX:,} characters")
+            raise Unauthenticated(f"a token has at most {TOKEN_LENGTH_MAX:,} characters")
         try:
             header = jwt.get_unverified_header(token)
             algorithm, key_id = str(header.get("alg")), header.get("kid")
             # What the token says of itself only chooses among what is accepted anyway: never `none`.
             if algorithm not in self.algorithms:
-                raise NotAdmitted("its algorithm is not accepted")
+                raise Unauthenticated("its algorithm is not accepted")
             if "crit" in header:
-                raise NotAdmitted("it needs extensions that are not understood")
+                raise Unauthenticated("it needs extensions that are not understood")
             key = await self.keys.key(algorithm, key_id)
             claims: dict[str, object] = jwt.decode(
                 token,
@@ -85,7 +85,7 @@ class JwtVerifier:
                 options={"require": ["exp"], "verify_aud": self.audience is not None},
             )
         except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as problem:
-            raise NotAdmitted(f"{type(problem).__name__}: {problem}") from problem
+            raise Unauthenticated(f"{type(problem).__name__}: {problem}") from problem
         return claims
 
 

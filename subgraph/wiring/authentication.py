@@ -1,4 +1,4 @@
-"""Owns the wiring of who is let in: which verifier and which keys stand behind the settings."""
+"""Owns the wiring of authentication: the verifier and the keys that the settings ask for."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,13 +7,13 @@ from subgraph.adapters.jwt.jwks import Jwks
 from subgraph.adapters.jwt.verifier import JwtVerifier, Keys, OneKey, read_public_key
 from subgraph.domain.claims import ClaimNames
 from subgraph.domain.ids import TenantId
-from subgraph.operations.admission import Door
+from subgraph.operations.authentication import Authenticator
 from subgraph.settings import Settings
 from subgraph.settings.tokens import algorithms_of
 
 
 def check_keys(settings: Settings) -> None:
-    """Refuse settings with which no token could be verified; to be asked before anything is started.
+    """Refuse settings with which no token could be verified, before anything is started.
 
     Raises:
         KeyFileUnusable: the file of the public key holds none that can be used.
@@ -22,11 +22,11 @@ def check_keys(settings: Settings) -> None:
         read_public_key(settings.jwt_public_key_file, algorithms_of(settings))
 
 
-class DoorKeeper:
-    """The door of a process. Made before the event loop runs; its keys are fetched within, and let go by `closing`."""
+class AuthenticationParts:
+    """The authenticator of a process. Made before the event loop runs; it fetches an issuer's keys within it."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read what is to be read.
+        """Read the file of the public key, if one is set.
 
         Raises:
             KeyFileUnusable: the file of the public key holds none that can be used.
@@ -35,7 +35,7 @@ class DoorKeeper:
         keys = self._keys(settings)
         issuer, audience, leeway = settings.jwt_issuer, settings.jwt_audience, settings.jwt_leeway_seconds
         verifier = None if keys is None else JwtVerifier(keys, algorithms_of(settings), issuer, audience, leeway)
-        self.door = Door(
+        self.authenticator = Authenticator(
             settings.access_token,
             verifier,
             ClaimNames(settings.jwt_tenant_claims, settings.jwt_owner_claims, settings.jwt_scope_claims),
@@ -46,7 +46,7 @@ class DoorKeeper:
 
     @asynccontextmanager
     async def closing(self) -> AsyncIterator[None]:
-        """Let go of the connection to the issuer at the end."""
+        """Close the connection to the issuer at the end."""
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Owns who is let in, as whom, and until when: by a shared access token, by a signed token, or without either."""
+"""Owns authentication: who a caller is, and until when, by a shared access token, a signed token, or neither."""
 
 import hmac
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from subgraph.domain.ids import TenantId
 from subgraph.operations.refusals import Refusals
 
 LOCAL_CALLER = Caller(TenantId("default"), "local", ALL_SCOPES)
-"""On whose behalf everything is done while callers are not told apart: one local tenant."""
+"""The caller of every request for which no token is needed, or that shows the access token: one local tenant."""
 NOBODY = Caller(TenantId("default"), "nobody", frozenset())
-"""Who a request is before it was let in: it may do nothing, whatever forgot to ask."""
+"""The caller of a request that was not authenticated: it has no scope, so a forgotten check allows nothing."""
 
 
-class NotAdmitted(Exception):
-    """The token is missing or is not accepted. Why, is for the log: whoever shows a false one learns nothing."""
+class Unauthenticated(Exception):
+    """The token is missing or is not accepted. The reason is for the log: an attacker must learn nothing."""
 
     def __init__(self, why: str, *, is_missing: bool = False) -> None:
         super().__init__(why)
@@ -25,29 +25,29 @@ class NotAdmitted(Exception):
 
 
 class TokenVerifier(Protocol):
-    """Signed tokens, as an issuer makes them."""
+    """Verifies signed tokens of an issuer."""
 
     async def verify(self, token: str) -> Mapping[str, object]:
         """The claims of a genuine token that is in force.
 
         Raises:
-            NotAdmitted: it is not.
-            Unavailable: the issuer's keys cannot be had, so nobody can tell.
+            Unauthenticated: it is not.
+            Unavailable: the issuer's keys cannot be fetched, so the token cannot be verified.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """Who was let in. `expires_at`: until when, in seconds since 1970; None: for good."""
+class Authenticated:
+    """An authenticated caller. `expires_at`: until when, in seconds since 1970; None: without end."""
 
     caller: Caller
     expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Who is let in. With neither an access token nor signed ones, everybody is, as the local caller."""
+class Authenticator:
+    """Authenticates callers. With neither an access token nor a verifier everybody is the local caller."""
 
     access_token: str | None = None
     verifier: TokenVerifier | None = None
@@ -59,19 +59,19 @@ class Door:
 
     @property
     def is_open(self) -> bool:
-        """Whether callers need not say who they are."""
+        """Whether no token is needed."""
         return self.access_token is None and self.verifier is None
 
-    async def admit(self, token: str | None) -> Admission:
-        """Let a bearer of a token in.
+    async def authenticate(self, token: str | None) -> Authenticated:
+        """The caller that a bearer token stands for.
 
         Raises:
-            NotAdmitted: the token is missing or not accepted.
-            Unavailable: the issuer's keys cannot be had.
+            Unauthenticated: the token is missing or not accepted.
+            Unavailable: the issuer's keys cannot be fetched.
         """
         try:
-            return await self._admit(token)
-        except NotAdmitted as problem:
+            return await self._authenticate(token)
+        except Unauthenticated as problem:
             if not problem.is_missing:
                 self.refusals.note(str(problem))
             raise
@@ -80,26 +80,26 @@ class Door:
         """Whether a request shows the gateway's secret, where one is asked for."""
         return self.gateway_secret is None or (shown is not None and is_same(shown, self.gateway_secret))
 
-    async def _admit(self, token: str | None) -> Admission:
+    async def _authenticate(self, token: str | None) -> Authenticated:
         if self.is_open:
-            return Admission(LOCAL_CALLER)
+            return Authenticated(LOCAL_CALLER)
         if not token:
-            raise NotAdmitted("no token", is_missing=True)
+            raise Unauthenticated("no token", is_missing=True)
         if self.access_token is not None and is_same(token, self.access_token):
-            return Admission(LOCAL_CALLER)
+            return Authenticated(LOCAL_CALLER)
         if self.verifier is None:
-            raise NotAdmitted("not the access token")
+            raise Unauthenticated("not the access token")
         claims = await self.verifier.verify(token)
         try:
             caller = caller_of(claims, self.claim_names, self.tenant_otherwise)
         except BadClaims as problem:
-            raise NotAdmitted(str(problem)) from problem
-        expires_at = claims["exp"]  # the verifier lets in none without
+            raise Unauthenticated(str(problem)) from problem
+        expires_at = claims["exp"]  # the verifier accepts no token without it
         if not isinstance(expires_at, int | float):
-            raise NotAdmitted("exp is no number")
-        return Admission(caller, expires_at + self.leeway_seconds)
+            raise Unauthenticated("exp is no number")
+        return Authenticated(caller, expires_at + self.leeway_seconds)
 
 
 def is_same(shown: str, secret: str) -> bool:
-    """Whether a text is the secret; how long it takes to tell says nothing about where they differ."""
+    """Whether a text is the secret, compared in constant time."""
     return hmac.compare_digest(shown.encode(errors="surrogatepass"), secret.encode())
