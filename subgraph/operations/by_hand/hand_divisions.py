@@ -19,7 +19,6 @@ from subgraph.operations.fleet.fleet_view import FleetView
 from subgraph.operations.fleet.live_fleet import LiveFleet
 from subgraph.operations.sessions.sessions import Sessions
 
-CATCH_UP_SECONDS = 2.0
 ATTEMPTS_MAX = 3
 
 
@@ -91,9 +90,9 @@ class HandDivisions:
         try:
             await self.rebalancing.apply(plan.id, None)
         except PlanStale:
-            await self.view.observe(CATCH_UP_SECONDS)
+            await self.view.observe()
             return False
-        _, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        _, fleet = await self.view.observe()
         return all(fleet.tiles.row(one) is not None for one in successors)
 
     async def _require_active(self, caller: Caller, session_id: SessionId, path: tuple[str, ...]) -> None:

@@ -18,8 +18,6 @@ from subgraph.operations.fleet.fleet_view import FleetView
 from subgraph.operations.fleet.live_fleet import LiveFleet
 from subgraph.operations.fleet.readings import rows_of
 
-CATCH_UP_SECONDS = 2.0
-
 
 @dataclass(frozen=True, slots=True)
 class HandMoves:
@@ -52,7 +50,7 @@ class HandMoves:
         plan = plan_by_hand(str(uuid4()), fleet.version, self.view.now_ms(), moves=[move])
         await self.live.keep_plan(plan)
         await self.rebalancing.apply(plan.id, None)
-        _, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        _, fleet = await self.view.observe()
         after = fleet.record(tile_id)
         if after is None:
             raise NotFound("Tile", tile_id, ("tileId",))

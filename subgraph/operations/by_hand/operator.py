@@ -8,11 +8,9 @@ from subgraph.domain.ids import PodId
 from subgraph.domain.limits import check_length
 from subgraph.domain.pods import PodRecord, PodStatus
 from subgraph.operations.fleet.fleet_view import FleetView
-from subgraph.operations.fleet.fleet_writes import PodWrite
+from subgraph.operations.fleet.fleet_writes import COMMIT_ATTEMPTS_MAX, PodWrite
 from subgraph.operations.fleet.live_fleet import LiveFleet
 
-COMMIT_ATTEMPTS_MAX = 10
-CATCH_UP_SECONDS = 2.0
 PAUSE_MS_MAX = 7 * 24 * 3_600 * 1_000
 REASON_LENGTH_MAX = 500
 
@@ -84,6 +82,6 @@ class Operator:
             changed = record.with_status(status, self.view.now_ms())
             committed = await self.live.commit(None, (), [PodWrite(pod_id, stored.version, changed)])
             if committed.version:
-                await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
+                await self.view.caught_up(committed.version)
                 return
         raise Unavailable(f"pod {pod_id!r} kept changing; try again", retry_after_seconds=1.0)

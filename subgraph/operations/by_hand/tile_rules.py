@@ -12,11 +12,8 @@ from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.tile_rules import TILES_WITH_FORBIDDEN_PODS_MAX
 from subgraph.operations.fleet.fleet_view import FleetView
-from subgraph.operations.fleet.fleet_writes import TileWrite
+from subgraph.operations.fleet.fleet_writes import COMMIT_ATTEMPTS_MAX, TileWrite
 from subgraph.operations.fleet.live_fleet import LiveFleet
-
-CATCH_UP_SECONDS = 2.0
-COMMIT_ATTEMPTS_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,7 @@ class TileRules:
                 return after
             committed = await self.live.commit(None, [TileWrite(tile_id, stored.version, after)])
             if not committed.tile_conflicts:
-                await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
+                await self.view.caught_up(committed.version)
                 return after
         raise Unavailable(f"tile {tile_id!r} kept changing; try again", retry_after_seconds=1.0)
 

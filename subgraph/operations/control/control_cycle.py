@@ -34,7 +34,6 @@ from subgraph.operations.ports import MonotonicClock
 
 logger = logging.getLogger(__name__)
 
-CATCH_UP_SECONDS = 2.0
 REQUESTS_PER_CYCLE_MAX = 100
 RECOVERING_ANSWER = RebalanceAnswer(refused="the fleet recovers from a loss of its live state", is_passing=True)
 
@@ -181,7 +180,7 @@ class ControlCycle:
             await self.live.answer_request(request_id, msgspec.json.encode(answer))
 
     async def _rebalance(self, term: Term, request: RebalanceRequest) -> RebalanceAnswer:
-        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        beat, fleet = await self.view.observe()
         plan = None if request.plan_id is None else await self.live.read_plan(request.plan_id)
         if request.plan_id is not None and plan is None:
             return RebalanceAnswer(refused="the plan has expired")

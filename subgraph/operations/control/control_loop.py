@@ -25,7 +25,6 @@ CANDIDATE_SECONDS = 0.5
 FAILED_CYCLES_MAX = 20
 """Unforeseen failures in a row after which the loop ends, and the process says that it is unhealthy."""
 SPACING_SECONDS = 0.02
-CATCH_UP_SECONDS = 2.0
 RENEWALS_PER_LEASE = 4
 
 
@@ -81,7 +80,7 @@ class ControlLoop:
 
     async def _turn(self, term: Term) -> None:
         started, seen_version = self.clock(), self.view.seen_version
-        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        beat, fleet = await self.view.observe()
         self.candidacy.check(beat, seen_version)
         is_regular = started >= self._regular_at_seconds
         if is_regular:

@@ -12,7 +12,6 @@ from subgraph.operations.ports import FleetRegister, NewToken
 
 logger = logging.getLogger(__name__)
 
-CATCH_UP_SECONDS = 2.0
 BEGIN_ATTEMPTS_MAX = 3
 
 
@@ -61,7 +60,7 @@ class Candidacy:
             leadership = await self._begin()
         except NotLeading:
             return None
-        beat, _ = await self.view.observe(CATCH_UP_SECONDS)
+        beat, _ = await self.view.observe()
         self._term = Term(leadership, beat.now_ms + self.pod_lease_ms_max)
         logger.info("%s leads fleet %s in incarnation %d", self.name, self.fleet_id, leadership.incarnation)
         return self._term

@@ -13,13 +13,10 @@ from subgraph.domain.labels import REQUIRED_LABELS_MAX, Labels, check_labels, ch
 from subgraph.domain.ownership import TileRecord
 from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.fleet.fleet_view import FleetView
-from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX, TileWrite
+from subgraph.operations.fleet.fleet_writes import COMMIT_ATTEMPTS_MAX, TILES_PER_COMMIT_MAX, TileWrite
 from subgraph.operations.fleet.live_fleet import LiveFleet
 from subgraph.operations.sessions.session_ports import SessionStore
 from subgraph.operations.sessions.sessions import Sessions
-
-CATCH_UP_SECONDS = 2.0
-COMMIT_ATTEMPTS_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ class LabelRules:
                 if found.record.required != required
             ]
             committed = await self.live.commit(None, writes)
-            await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
+            await self.view.caught_up(committed.version)
             left = list(committed.tile_conflicts)
             if not left:
                 return
@@ -102,7 +99,7 @@ class LabelRules:
         if (noted.labels if noted else {}) == session.required_labels:
             return
         requirement = SessionRequirement(session.revision, session.required_labels)
-        await self.view.caught_up(await self.live.require(session.id, requirement), CATCH_UP_SECONDS)
+        await self.view.caught_up(await self.live.require(session.id, requirement))
 
     async def note_changed(self, tenant_id: TenantId, session_id: SessionId) -> None:
         """Have the fleet know what a session requires by now; nothing of one that has stopped."""

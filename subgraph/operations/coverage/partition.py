@@ -23,7 +23,6 @@ from subgraph.operations.fleet.fleet_view import FleetView
 from subgraph.operations.sessions.sessions import Sessions
 
 TILE_CAPACITY_MAX = 1e15
-CATCH_UP_SECONDS = 2.0
 ENTER_ATTEMPTS_MAX = 10
 REQUIRED_PATH = ("coverage", "requiredLabels")
 
@@ -70,7 +69,7 @@ class Partition:
         change = resolve_overlaps(self.view.current().tiles.coverage(session_id), cells)
         if not change.added:
             # Of tiles that went a moment ago this process may not know yet; what is to be added is looked at anew.
-            _, fleet = await self.view.observe(CATCH_UP_SECONDS)
+            _, fleet = await self.view.observe()
             change = resolve_overlaps(fleet.tiles.coverage(session_id), cells)
         if not change.added:
             return Registration(_ids(session_id, change.covering), 0)
@@ -79,7 +78,7 @@ class Partition:
         await self.label_rules.note(session)
         registered, entered, known = await self._enter(session_id, change.added, template, caller.owner_id)
         covering = np.concatenate((entered, known))
-        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        beat, fleet = await self.view.observe()
         self._require_restored(beat, fleet, session_id, known)
         made = await self._make(caller, session_id, fleet, registered, covering)
         return Registration(_ids(session_id, (*covering.tolist(), *change.covering)), made.tiles)
@@ -103,7 +102,7 @@ class Partition:
         if session.state is not SessionState.ACTIVE or not registered.parts:
             return
         await self.label_rules.note(session)
-        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        beat, fleet = await self.view.observe()
         if not is_new:
             self._require_restored(beat, fleet, session.id, registered.cells)
         await self._make(caller, session.id, fleet, registered, registered.cells)

@@ -13,7 +13,6 @@ from subgraph.operations.fleet.fleet_view import FleetView
 from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX, TileWrite
 from subgraph.operations.fleet.live_fleet import LiveFleet
 
-CATCH_UP_SECONDS = 2.0
 RETIRE_ATTEMPTS_MAX = 10
 
 
@@ -45,7 +44,7 @@ class Retirement:
     async def _retire_all(self, session_id: SessionId, outer: Coverage | None = None) -> None:
         # What is retired may have split or merged since it was looked at.
         for _ in range(RETIRE_ATTEMPTS_MAX):
-            _, fleet = await self.view.observe(CATCH_UP_SECONDS)
+            _, fleet = await self.view.observe()
             rows = fleet.tiles.rows_in_force(session_id)
             if outer is not None:
                 rows = rows[outer.tiles_of(fleet.tiles.cell[rows]) != NO_TILE]
@@ -64,4 +63,4 @@ class Retirement:
                 if not found.record.retiring
             ]
             committed = await self.live.commit(None, writes)
-            await self.view.caught_up(committed.version, CATCH_UP_SECONDS)
+            await self.view.caught_up(committed.version)

@@ -21,7 +21,6 @@ from subgraph.operations.sessions.session_ports import SessionStore
 
 logger = logging.getLogger(__name__)
 
-CATCH_UP_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 WAITING_MAX = 100_000
 """Sessions whose tiles are awaited; of more, those that have none are found at the next look."""
@@ -53,7 +52,7 @@ class SessionCoverage:
         """
         if not stopped:
             return
-        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        beat, fleet = await self.view.observe()
         for tenant_id, session_id in dict.fromkeys(stopped):
             # While the fleet is being restored, tiles come of which the picture does not know yet.
             if not beat.is_restored or fleet.knows_session(session_id):
@@ -101,7 +100,7 @@ class SessionCoverage:
     async def _find_bare(self) -> None:
         """Note the ACTIVE sessions of which something is registered, and that have no tile at all, or some that go."""
         registered = await self.standing.active_sessions()
-        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        beat, fleet = await self.view.observe()
         if not beat.is_restored:
             raise Unavailable("the fleet is being restored")
         # Of those whose tiles go, somebody may have known that they are to come back, and knows it no more.
@@ -132,7 +131,7 @@ class SessionCoverage:
             return True
         # Before there are tiles it holds for.
         await self.note_requirement(session)
-        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        beat, fleet = await self.view.observe()
         if not beat.is_restored:
             return False
         made = await self.tile_making.make(fleet, tenant_id, session_id, registered, registered.cells)

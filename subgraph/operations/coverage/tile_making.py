@@ -18,8 +18,6 @@ from subgraph.operations.fleet.fleet_view import FleetView
 from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX, TileWrite
 from subgraph.operations.fleet.live_fleet import LiveFleet
 
-CATCH_UP_SECONDS = 2.0
-
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -72,7 +70,7 @@ class TileMaking:
             committed = await self.live.commit(None, chunk)
             made += len(chunk) - len(committed.tile_conflicts)
             # One chunk behind: this process reads what was written while the store writes what follows.
-            await self.view.caught_up(version, CATCH_UP_SECONDS)
+            await self.view.caught_up(version)
             version = max(version, committed.version)
-        await self.view.caught_up(version, CATCH_UP_SECONDS)
+        await self.view.caught_up(version)
         return made

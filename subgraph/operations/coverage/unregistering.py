@@ -17,7 +17,6 @@ from subgraph.operations.fleet.fleet_view import FleetView
 from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX
 from subgraph.operations.sessions.sessions import Sessions
 
-CATCH_UP_SECONDS = 2.0
 ATTEMPTS_MAX = 10
 SESSIONS_PER_CALL_MAX = 100
 TILE_IDS = "tileIds"
@@ -103,7 +102,7 @@ class Unregistering:
             The cells that have to go, by their places why others have not, and the coverage's revision.
         """
         for _ in range(ATTEMPTS_MAX):
-            beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+            beat, fleet = await self.view.observe()
             if not beat.is_restored:
                 # In which parts these tiles come back is for the pods that held them to say.
                 raise Unavailable("tiles of this session are being restored", retry_after_seconds=1.0)

@@ -30,6 +30,8 @@ BEAT_SECONDS_MAX = 0.5
 BEATS_PER_LEASE = 4
 RETRY_SECONDS = 0.25
 POLL_SECONDS = 0.01
+CATCH_UP_SECONDS = 2.0
+"""How long an operation waits, unless it says otherwise, for changes that are committed to show in the picture."""
 TILES_PER_TURN = 500
 """Of a snapshot: some milliseconds' work, between which the process answers."""
 
@@ -157,7 +159,7 @@ class FleetView:
             raise Unavailable("the live store's time is not known yet", retry_after_seconds=1.0)
         return self._beat.now_ms + int((self._clock() - self._beat_at_seconds) * 1_000)
 
-    async def observe(self, timeout_seconds: float) -> tuple[Beat, Fleet]:
+    async def observe(self, timeout_seconds: float = CATCH_UP_SECONDS) -> tuple[Beat, Fleet]:
         """The pulse of this moment, and a picture that contains every change up to it.
 
         Raises:
@@ -167,7 +169,7 @@ class FleetView:
         await self.caught_up(beat.published_version, timeout_seconds)
         return beat, self._fleet
 
-    async def caught_up(self, version: int, timeout_seconds: float) -> Fleet:
+    async def caught_up(self, version: int, timeout_seconds: float = CATCH_UP_SECONDS) -> Fleet:
         """The fleet once it contains the change of a version: a writer reads what it wrote.
 
         Raises:

@@ -8,6 +8,8 @@ from subgraph.domain.pods import PodRecord
 
 TILES_PER_COMMIT_MAX = 1_000
 """More in one script would block the store for long (300,000 do for a second)."""
+COMMIT_ATTEMPTS_MAX = 10
+"""How often a write that lost a race is decided anew before the caller is asked to try again."""
 
 
 @dataclass(frozen=True, slots=True)

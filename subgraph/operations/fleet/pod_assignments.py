@@ -9,8 +9,6 @@ from subgraph.domain.fleet.terms import TermChange
 from subgraph.domain.ids import PodId
 from subgraph.operations.fleet.fleet_view import FleetView, Resynchronised
 
-CATCH_UP_SECONDS = 2.0
-
 
 @dataclass(frozen=True, slots=True)
 class AssignmentStep:
@@ -67,7 +65,7 @@ class PodAssignments:
         pod = self.view.current().pods.get(pod_id)
         if token is not None and (pod is None or pod.record.lease_token != token):
             # It may have registered with another process, and this one has not heard of it yet.
-            _, fleet = await self.view.observe(CATCH_UP_SECONDS)
+            _, fleet = await self.view.observe()
             pod = fleet.pods.get(pod_id)
         if pod is None:
             raise NotFound("Pod", pod_id, ("podId",))

@@ -11,12 +11,10 @@ from subgraph.domain.ownership import AssignmentState, TileRecord, terms_of
 from subgraph.domain.pods import PodRecord, check_registration
 from subgraph.domain.suspicion import DEFAULT_QUARANTINE, QuarantinePolicy
 from subgraph.operations.fleet.fleet_view import FleetView
-from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX, PodLease, TileWrite
+from subgraph.operations.fleet.fleet_writes import COMMIT_ATTEMPTS_MAX, TILES_PER_COMMIT_MAX, PodLease, TileWrite
 from subgraph.operations.fleet.live_fleet import LiveFleet
 from subgraph.operations.ports import NewToken
 
-COMMIT_ATTEMPTS_MAX = 10
-CATCH_UP_SECONDS = 2.0
 HELD_TILES_MAX = 100_000
 INCARNATIONS_AHEAD_MAX = 1_000
 """How far SQL and the live store together can have been put back behind what pods remember."""
@@ -130,7 +128,7 @@ class PodRegistering:
         # A new instance works on nothing it does not say it holds: those terms end before it hears of any other. What
         # it was given since it registered, at an epoch above that version, is its own.
         for _ in range(COMMIT_ATTEMPTS_MAX):
-            _, fleet = await self.view.observe(CATCH_UP_SECONDS)
+            _, fleet = await self.view.observe()
             tile_ids = [
                 change.tile_id
                 for change in fleet.terms_of_pod(lease.pod_id)

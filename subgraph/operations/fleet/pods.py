@@ -15,12 +15,10 @@ from subgraph.domain.loads import LoadBatch, check_batch
 from subgraph.domain.ownership import AcknowledgedPhase, TileRecord
 from subgraph.domain.pods import PodStatus
 from subgraph.operations.fleet.fleet_view import FleetView
-from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX, PodLease, TileWrite
+from subgraph.operations.fleet.fleet_writes import COMMIT_ATTEMPTS_MAX, TILES_PER_COMMIT_MAX, PodLease, TileWrite
 from subgraph.operations.fleet.live_fleet import LiveFleet
 
 ACKNOWLEDGEMENTS_MAX = 10_000
-COMMIT_ATTEMPTS_MAX = 10
-CATCH_UP_SECONDS = 2.0
 
 T = TypeVar("T")
 
@@ -121,7 +119,7 @@ class Pods:
             raise NotFound("Pod", lease.pod_id, ("podId",))
         gone = stored.record.with_status(PodStatus.GONE, self.view.now_ms())
         version = await self.live.end_pod(lease, gone)
-        await self.view.caught_up(version, CATCH_UP_SECONDS)
+        await self.view.caught_up(version)
 
     async def _acknowledge_chunk(
         self,

@@ -26,7 +26,6 @@ T = TypeVar("T")
 
 POLL_SECONDS = 0.3
 RETRY_SECONDS = 1.0
-CATCH_UP_SECONDS = 2.0
 EPOCHS_PER_READ_MAX = 5_000
 REST_SECONDS_MAX = 0.1
 
@@ -88,7 +87,7 @@ class HistoryRecorder:
         """Record what differs; False: the picture began anew meanwhile, and what is left has to be compared with it."""
         recorded = await self._recorded()
         # In this order, what was recorded as living lives in the picture, or its end is in the log.
-        beat, fleet = await self.view.observe(CATCH_UP_SECONDS)
+        beat, fleet = await self.view.observe()
         living, tiles = living_columns(fleet), fleet.tiles
         vanished, rows = await asyncio.to_thread(compare, recorded, living)
         await self._record_log()
