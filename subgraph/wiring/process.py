@@ -120,7 +120,7 @@ def services_of(
         label_rules=parts.label_rules,
         owner_erasure=OwnerErasure(
             sessions,
-            SqlOwnerRecords(database),
+            SqlOwnerRecords(database, parts.cache.changing),
             RedisResidues(redis),
             (SqlResidueScan(database), DataDirectoryResidues(settings.data_dir)),
             lambda session_ids: has_tiles(view.current(), session_ids),

@@ -7,9 +7,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -43,9 +44,13 @@ from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.sessions import Session
+from subgraph.domain.sessions.copying import copy
 from subgraph.operations.one_at_a_time import OneAtATime
+from subgraph.operations.sessions.session_ports import unguarded
 from subgraph.operations.sessions.sessions import Sessions
 from subgraph.operations.transfer.owner_erasure import Erasure, OwnerErasure
+from subgraph.operations.transfer.owner_records import Residues
+from tests.support.session_replicas import Truth, replica
 
 pytestmark = [
     pytest.mark.anyio,
@@ -122,8 +127,8 @@ def erasure(
 ) -> OwnerErasure:
     """A process that can erase; with `steps`, it dies after so many."""
     store: Any = SqlSessionStore(database)
-    records: Any = SqlOwnerRecords(database)
-    live: Any = RedisResidues(redis)
+    records: Any = SqlOwnerRecords(database, settings.get("guard", unguarded))
+    live: Any = settings.get("live", RedisResidues(redis))
     if steps is not None:
         fuse = [steps]
         store, records, live = Fused(store, fuse), Fused(records, fuse), Fused(live, fuse)
@@ -405,6 +410,28 @@ async def test_of_more_sessions_than_a_call_forgets_the_rest_stays_known_until_e
     traces = Traces("ann", [session.id for session in owned])
     for scan in (SqlResidueScan(database), RedisResidues(redis)):
         assert dict(await scan.residues(TENANT, traces)) == {}
+
+
+async def test_a_copy_that_is_made_while_its_original_is_erased_tells_of_it_nowhere(
+    database: Database, redis: Redis, tmp_path: Path, valkey_url: str, fleet_id: str
+) -> None:
+    store = SqlSessionStore(database)
+    original = await new_session(database, "ann")
+    copied = copy(original, "a copy", frozenset(), TENANT, "bob", NOW)
+    await store.commit(copied)
+    (its_copy,) = copied.created
+    async with replica(valkey_url, fleet_id, cast(Truth, store)) as reader:
+
+        class ReadMeanwhile(RedisResidues):
+            async def forget(self, tenant_id: TenantId, traces: Traces) -> Residues:
+                found = await super().forget(tenant_id, traces)
+                assert await reader.read(its_copy) == its_copy
+                return found
+
+        process = erasure(database, redis, tmp_path / "data", live=ReadMeanwhile(redis), guard=reader.cache.changing)
+        assert await process.erase(ADMIN, "ann", dry_run=False) == Erasure(1, 0)
+        assert dict(await RedisResidues(redis).residues(TENANT, Traces("ann", [original.id]))) == {}
+        assert await reader.read(its_copy) == replace(its_copy, copied_from=None)
 
 
 async def test_while_tiles_are_held_the_journal_stays_and_the_next_call_goes_on(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Select, Update, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Delete, Select, Update, bindparam, delete, func, select, update
 
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import is_text, payload_of, payload_text, session_of
@@ -12,6 +12,7 @@ from subgraph.adapters.sql.tables import ASSIGNMENT_HISTORY, FLEET, IDEMPOTENCY_
 from subgraph.domain.erasure import ERASED, Traces
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session
+from subgraph.operations.sessions.session_ports import ChangeGuard, unguarded
 
 ROWS_PER_WRITE = 1_000
 IDS_PER_STATEMENT = 500
@@ -24,8 +25,9 @@ _NAMING = ("actor", "agent_id", "message", "payload_json")
 class SqlOwnerRecords:
     """The port OwnerRecords on SQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, guard: ChangeGuard = unguarded) -> None:
         self._database = database
+        self._guard = guard
 
     async def session_count(self, tenant_id: TenantId, owner_id: str) -> int:
         """How many sessions the owner has."""
@@ -68,10 +70,8 @@ class SqlOwnerRecords:
         await self._until_none_left(select(keys.key, keys.operation).where(*mine), _delete_keys(mine))
         for some in _chunks(sorted(traces.session_ids)):
             await self._forget_terms(some)
-            copies = (SESSION.c.tenant_id == tenant_id, SESSION.c.copied_from.in_(some))
-            await self._write(update(SESSION).where(*copies).values(copied_from=None))
-        deleted = (SESSION.c.tenant_id == tenant_id, SESSION.c.deleted_by == traces.owner_id)
-        await self._write(update(SESSION).where(*deleted).values(deleted_by=ERASED))
+            await self._clear_others_sessions(tenant_id, SESSION.c.copied_from.in_(some), {"copied_from": None})
+        await self._clear_others_sessions(tenant_id, SESSION.c.deleted_by == traces.owner_id, {"deleted_by": ERASED})
         await self._clear_others_entries(tenant_id, traces)
 
     async def forget_journal(self, tenant_id: TenantId, traces: Traces) -> None:
@@ -94,6 +94,20 @@ class SqlOwnerRecords:
             select(terms.epoch).where(*of_sessions),
             lambda rows: delete(ASSIGNMENT_HISTORY).where(*of_sessions, terms.epoch.in_(_firsts(rows))),
         )
+
+    async def _clear_others_sessions(
+        self, tenant_id: TenantId, bearing: ColumnElement[bool], cleared: dict[str, str | None]
+    ) -> None:
+        """Take a trace out of sessions of others. That is no change of theirs, yet it ends their copies as one does."""
+        theirs = (SESSION.c.tenant_id == tenant_id, bearing)
+        while True:
+            rows = await self._read(select(SESSION.c.id).where(*theirs).limit(IDS_PER_STATEMENT))
+            ids = [SessionId(row.id) for row in rows]
+            if ids:
+                async with self._guard([(tenant_id, one) for one in ids]):
+                    await self._write(update(SESSION).where(*theirs, SESSION.c.id.in_(ids)).values(**cleared))
+            if len(ids) < IDS_PER_STATEMENT:
+                return
 
     async def _clear_others_entries(self, tenant_id: TenantId, traces: Traces) -> None:
         """Take the owner's name out of what the journal tells of others: what happened stays, who did it does not."""
