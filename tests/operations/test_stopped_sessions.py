@@ -153,8 +153,8 @@ async def test_while_the_fleet_is_being_restored_no_session_is_passed_over(
     process, bare = await start(), [ended() for _ in range(3)]
     observe = process.view.observe
 
-    async def observe_restoring(timeout_seconds: float) -> tuple[Beat, Fleet]:
-        beat, fleet = await observe(timeout_seconds)
+    async def observe_restoring() -> tuple[Beat, Fleet]:
+        beat, fleet = await observe()
         return replace(beat, is_restored=False), fleet
 
     monkeypatch.setattr(process.view, "observe", observe_restoring)
@@ -168,7 +168,7 @@ async def test_whoever_does_not_know_the_fleet_passes_no_session_over(
 ) -> None:
     process, session = await start(), ended()
 
-    async def lags_behind(_: float) -> tuple[Beat, Fleet]:
+    async def lags_behind() -> tuple[Beat, Fleet]:
         raise Unavailable("this process lags behind the fleet's changes")
 
     monkeypatch.setattr(process.view, "observe", lags_behind)
