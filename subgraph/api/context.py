@@ -31,6 +31,7 @@ from subgraph.operations.history.churn import ChurnMeter
 from subgraph.operations.history.history import History
 from subgraph.operations.journal.session_events import SessionEvents
 from subgraph.operations.ports import Page
+from subgraph.operations.sessions.idempotency import Idempotency
 from subgraph.operations.sessions.session_changes import SessionChanges
 from subgraph.operations.sessions.session_hierarchy import SessionFamilies
 from subgraph.operations.sessions.session_lifecycle import SessionLifecycle
@@ -67,6 +68,7 @@ class Services:
     pod_registering: PodRegistering
     pods: Pods
     rebalancing: Rebalancing
+    idempotency: Idempotency
     operator: Operator
     hand_moves: HandMoves
     tile_rules: TileRules

@@ -29,6 +29,17 @@ class IdempotencyKey:
     stale_before: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class OnceKey:
+    """A client's idempotency key, if it gave one, and what stands for all that it asked."""
+
+    text: str | None = None
+    fingerprint: str = ""
+
+
+NO_KEY = OnceKey()
+
+
 def check_key(text: str) -> None:
     """Refuse a key that is empty or too long, or that holds control characters.
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from datetime import timedelta
 
 from redis.asyncio import Redis
 
@@ -74,7 +75,9 @@ class FleetParts:
                 merge_after_ms=ms(settings.merge_after_seconds),
             )
         )
-        self.rebalancing = Rebalancing(self.live, self.view, self.placement)
+        self.rebalancing = Rebalancing(
+            self.live, self.view, self.placement, timedelta(hours=settings.idempotency_hours)
+        )
         cycle = ControlCycle(
             self.live,
             self.view,

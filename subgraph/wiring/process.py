@@ -110,6 +110,7 @@ def services_of(
         changes=changes,
         naming=SessionNaming(sessions, changes, lifecycle, names),
         making=making,
+        idempotency=parts.idempotency,
         transfer=SessionTransfer(sessions, SqlSessionExports(database, settings.fleet), making, partition),
         copying=SessionCopying(making, partition, fleet.coverage),
         resolving=SessionResolving(sessions, directory, RedisClientSessions(redis, MAPPING_TTL), lambda: token_hex(4)),

@@ -33,9 +33,13 @@ def test_an_emergency_empties_draining_pods_at_once_and_balances_nothing(own_ser
     plan = server.data(PLAN, input={"emergency": True})["rebalancePlan"]
     assert plan["moveCount"] == TILES
     assert {edge["node"]["reason"] for edge in plan["moves"]["edges"]} == {"POD_DRAINED"}
-    done = server.data(REBALANCE, input={"emergency": True})["rebalance"]
+    wanted = {"emergency": True, "idempotencyKey": "storm"}
+    done = server.data(REBALANCE, input=wanted)["rebalance"]
     assert (done["errors"], done["plan"]["moveCount"]) == ([], TILES)
     until(lambda: len(heir.terms()) == TILES, "all handoffs are under way")
+    assert server.data(REBALANCE, input=wanted)["rebalance"] == done
+    other = server.data(REBALANCE, input={**wanted, "emergency": False})["rebalance"]
+    assert other["errors"] == [{"code": "INVALID_INPUT", "path": ["idempotencyKey"]}]
 
 
 def test_an_emergency_with_a_budget_or_of_a_plan_is_refused_by_field(server: RunningServer) -> None:

@@ -4,20 +4,26 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from uuid import uuid4
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from subgraph.adapters.redis import live_fleet
 from subgraph.adapters.redis.connection import connect
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
+from subgraph.adapters.redis.residues import RedisResidues
 from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
+from subgraph.domain.erasure import Traces
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import Pause
-from subgraph.domain.fleet.fleet_plan import FleetPlan, Outcome
+from subgraph.domain.fleet.fleet_plan import FleetPlan, KeyedPlan, Outcome
+from subgraph.domain.ids import TileId
 from subgraph.domain.pods import PodStatus
-from subgraph.operations.fleet.fleet_writes import Leadership, PodLease, TileWrite
+from subgraph.operations.fleet.fleet_writes import Leadership, NotLeading, PodLease, TileWrite
 from tests.contract.conftest import listening
-from tests.support.fleets import T1, A, B, packed, pod, report, tile
+from tests.support.fleets import T1, TENANT, A, B, packed, pod, report, tile
 from tests.support.leading import lead
 from tests.support.own_valkey import kill
 from tests.support.polling import eventually
@@ -141,6 +147,43 @@ async def test_a_plan_is_kept_until_it_expires(live: RedisLiveFleet) -> None:
     assert await live.read_plan("long") is not None
 
 
+async def test_a_plan_is_remembered_for_a_key_once_and_for_its_time(
+    live: RedisLiveFleet, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leadership = await lead(live)
+    first, second = KeyedPlan("asked", plan("first", 1_000)), KeyedPlan("asked", plan("second", 1_000))
+    assert await live.read_keyed_plan("key") is None
+    assert await live.begin_keyed_plan(leadership, "key", first, 60_000) is None
+    assert await live.begin_keyed_plan(leadership, "key", second, 60_000) == first
+    await live.end_keyed_plan("key", first)
+    assert await live.read_keyed_plan("key") == KeyedPlan("asked", first.plan, is_done=True)
+    await live.begin_keyed_plan(leadership, "short", second, 50)
+
+    async def is_forgotten() -> bool:
+        return await live.read_keyed_plan("short") is None
+
+    await eventually(is_forgotten, "a key is forgotten in time")
+    await live.end_keyed_plan("short", second)
+    assert await is_forgotten()
+    with pytest.raises(NotLeading):
+        await live.begin_keyed_plan(Leadership(leadership.incarnation, "other"), "other", first, 60_000)
+
+    monkeypatch.setattr(live_fleet, "KEYED_PLANS_MAX", 2)
+    for name in ("two", "three"):
+        assert await live.begin_keyed_plan(leadership, name, first, 60_000) is None
+    assert [await live.read_keyed_plan(name) is None for name in ("key", "two", "three")] == [True, False, False]
+
+
+async def test_a_plan_of_a_key_that_names_an_erased_session_is_forgotten(live: RedisLiveFleet, redis: Redis) -> None:
+    leadership, session_id = await lead(live), str(uuid4())
+    named = msgspec.structs.replace(plan("of", 1_000), unsplit=((TileId(f"{session_id}:8426819ffffffff"), "r"),))
+    await live.begin_keyed_plan(leadership, "key", KeyedPlan("asked", named), 60_000)
+    residues, traces = RedisResidues(redis), Traces("ann", [session_id])
+    assert await residues.forget(TENANT, traces) == {"redis string": 1}
+    assert await residues.residues(TENANT, traces) == {}
+    assert await live.read_keyed_plan("key") is None
+
+
 LEADERSHIP, LEASE = Leadership(1, "t"), PodLease(A, "t")
 CALLS: dict[str, Callable[[RedisLiveFleet], Awaitable[object]]] = {
     "follow": lambda live: anext(live.follow()),
@@ -159,6 +202,9 @@ CALLS: dict[str, Callable[[RedisLiveFleet], Awaitable[object]]] = {
     "stop_leading": lambda live: live.stop_leading(LEADERSHIP),
     "keep_plan": lambda live: live.keep_plan(plan("id", 1_000)),
     "read_plan": lambda live: live.read_plan("id"),
+    "begin_keyed_plan": lambda live: live.begin_keyed_plan(LEADERSHIP, "key", KeyedPlan("f", plan("id", 1_000)), 1_000),
+    "end_keyed_plan": lambda live: live.end_keyed_plan("key", KeyedPlan("f", plan("id", 1_000))),
+    "read_keyed_plan": lambda live: live.read_keyed_plan("key"),
     "ask_leader": lambda live: live.ask_leader(b"", 1.0),
     "take_requests": lambda live: live.take_requests(LEADERSHIP, 1),
     "answer_request": lambda live: live.answer_request("id", b""),

@@ -1,12 +1,15 @@
 """Rebalancing on request: a plan is carried out as it was shown, or refused with what has changed since."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
+from subgraph.adapters.redis.keys import fleet_key
 from subgraph.domain.errors import InvalidInput, NotFound, PlanStale, Unavailable
 from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.picture import Fleet
+from subgraph.domain.idempotency import IdempotencyKey
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.ownership import AssignmentReason
 from subgraph.operations.by_hand.operator import Operator
@@ -15,7 +18,7 @@ from subgraph.operations.control.rebalancing import Rebalancing
 from subgraph.operations.fleet.fleet_writes import TileWrite
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess
-from tests.support.fleets import A, B, report
+from tests.support.fleets import TENANT, A, B, report
 from tests.support.ownership_history import OwnershipHistory
 from tests.support.polling import eventually
 from tests.support.simulated_pod import SimulatedPod
@@ -147,6 +150,62 @@ async def test_churn_is_a_share_and_for_planning_only(start: Starts) -> None:
     plan = await by_hand.plan(None)
     with pytest.raises(InvalidInput):
         await by_hand.apply(plan.id, 0.5)
+
+
+def key(text: str, asked: str = "what was asked", owner: str = "ann") -> IdempotencyKey:
+    return IdempotencyKey(TENANT, owner, "rebalance", text, asked, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+async def test_a_key_carries_a_plan_out_once_whoever_asks_again_and_however_late(
+    start: Starts, make_pod: MakesPod, history: OwnershipHistory, fleet_id: str
+) -> None:
+    process, by_hand, _ = await uneven(start, make_pod)
+    made = await by_hand.plan(0.1)
+    first = await by_hand.apply(made.id, None, key=key("k"))
+    assert first == made
+    await process.until(lambda fleet: is_settled(fleet) and B in owners(fleet).values(), "B has a tile")
+    # The plan is stale by now, and then forgotten.
+    await process.redis.delete(fleet_key(fleet_id, f"plan:{made.id}"))
+    again = await asyncio.gather(*(by_hand.apply(made.id, None, key=key("k")) for _ in range(3)))
+    assert again == [made] * 3
+    assert list(owners(process.view.current()).values()).count(B) == len(made.moves)
+    with pytest.raises(InvalidInput) as refused:
+        await by_hand.apply(None, None, key=key("k", "something else"))
+    assert refused.value.path == ("idempotencyKey",)
+    # A stranger's key is another one, and what is refused is not remembered.
+    with pytest.raises(NotFound):
+        await by_hand.apply(made.id, None, key=key("k", owner="bob"))
+    together = await asyncio.gather(*(by_hand.apply(None, 1.0, key=key("together")) for _ in range(3)))
+    assert together[0].moves
+    assert together == [together[0]] * 3
+
+
+async def unanswered(*_: object, **__: object) -> None:
+    raise Unavailable("the store is away")
+
+
+async def test_what_was_cut_short_goes_on_with_the_plan_of_its_key(
+    start: Starts, make_pod: MakesPod, history: OwnershipHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, by_hand, _ = await uneven(start, make_pod)
+    made, part = await by_hand.plan(1.0), await by_hand.plan(0.1)
+    (moved,) = carried_out(part)
+    assert moved in carried_out(made)
+    wanted = key("cut short")
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(rebalancing, "ANSWER_SECONDS_MAX", 0.3)
+        interrupted.setattr(process.live, "commit", unanswered)
+        with pytest.raises(Unavailable):
+            await by_hand.apply(made.id, None, key=wanted)
+    await by_hand.apply(part.id, None)
+    await process.until(lambda fleet: is_settled(fleet) and owners(fleet)[moved] == B, "B has the one tile")
+    with pytest.raises(PlanStale):
+        await by_hand.apply(made.id, None)
+    assert await by_hand.apply(made.id, None, key=wanted) == made
+    await process.until(
+        lambda fleet: is_settled(fleet) and list(owners(fleet).values()).count(B) == len(made.moves), "B has its tiles"
+    )
+    assert {one: owner for one, owner in owners(process.view.current()).items() if owner == B} == carried_out(made)
 
 
 async def test_without_a_leader_the_caller_is_told_in_time(start: Starts, monkeypatch: pytest.MonkeyPatch) -> None:

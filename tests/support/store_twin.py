@@ -14,7 +14,7 @@ import msgspec
 
 from subgraph.domain.errors import LeaseLost, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, Pause, Versioned
-from subgraph.domain.fleet.fleet_plan import FleetPlan
+from subgraph.domain.fleet.fleet_plan import FleetPlan, KeyedPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadReport
@@ -93,6 +93,7 @@ class StoreTwin:
         self.answers: dict[str, bytes] = {}
         self._requests_made = 0
         self._plans: dict[str, tuple[FleetPlan, int]] = {}
+        self._keyed_plans: dict[str, tuple[KeyedPlan, int]] = {}
 
     def restart(self, run_id: str, stored: Stored | None = None) -> None:
         """Begin another run, with what the one before left behind: all of it, or of an earlier moment."""
@@ -284,6 +285,24 @@ class StoreTwin:
         """A plan whose lifetime is not over."""
         plan, ends_at_ms = self._plans.get(plan_id, (None, 0))
         return plan if ends_at_ms > self.now_ms() else None
+
+    def begin_keyed_plan(self, leadership: Leadership, key: str, keyed: KeyedPlan, kept_ms: int) -> KeyedPlan | None:
+        """begin_keyed_plan.lua; the twin lives too short for its keys to be too many."""
+        self._require_leads(leadership)
+        before = self.read_keyed_plan(key)
+        if before is None:
+            self._keyed_plans[key] = (keyed, self.now_ms() + kept_ms)
+        return before
+
+    def end_keyed_plan(self, key: str, keyed: KeyedPlan) -> None:
+        """Note that a key's plan is carried out."""
+        if self.read_keyed_plan(key) is not None:
+            self._keyed_plans[key] = (msgspec.structs.replace(keyed, is_done=True), self._keyed_plans[key][1])
+
+    def read_keyed_plan(self, key: str) -> KeyedPlan | None:
+        """What is remembered for a key."""
+        keyed, ends_at_ms = self._keyed_plans.get(key, (None, 0))
+        return keyed if ends_at_ms > self.now_ms() else None
 
     # What the prelude's functions do.
 

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
-from subgraph.domain.fleet.fleet_plan import FleetPlan
+from subgraph.domain.fleet.fleet_plan import FleetPlan, KeyedPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadReport, join_reports
@@ -218,6 +218,20 @@ class TwinLiveFleet:
     async def read_plan(self, plan_id: str) -> FleetPlan | None:
         """A plan that was kept, or None once it has expired."""
         return await self._transport.carry(lambda: self._store.read_plan(plan_id))
+
+    async def begin_keyed_plan(
+        self, leadership: Leadership, key: str, keyed: KeyedPlan, kept_ms: int
+    ) -> KeyedPlan | None:
+        """Remember a plan for a key, or return the one remembered for it before."""
+        return await self._transport.carry(lambda: self._store.begin_keyed_plan(leadership, key, keyed, kept_ms))
+
+    async def end_keyed_plan(self, key: str, keyed: KeyedPlan) -> None:
+        """Remember that a key's plan is carried out."""
+        await self._transport.carry(lambda: self._store.end_keyed_plan(key, keyed))
+
+    async def read_keyed_plan(self, key: str) -> KeyedPlan | None:
+        """What is remembered for a key."""
+        return await self._transport.carry(lambda: self._store.read_keyed_plan(key))
 
     async def ask_leader(self, request: bytes, timeout_seconds: float) -> bytes | None:
         """Hand a request to whoever leads, and wait for the answer."""

@@ -8,7 +8,7 @@ import msgspec
 
 from subgraph.domain.errors import InvalidInput, Unavailable
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, Pause, Versioned
-from subgraph.domain.fleet.fleet_plan import FleetPlan
+from subgraph.domain.fleet.fleet_plan import FleetPlan, KeyedPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId, parse_tile_id
 from subgraph.domain.ownership import TileRecord
@@ -116,6 +116,12 @@ def decode_plan(stored: bytes) -> FleetPlan:
     """A plan that was kept."""
     with _told_as_unreadable("a plan"):
         return msgspec.msgpack.decode(stored, type=FleetPlan)
+
+
+def decode_keyed_plan(stored: bytes) -> KeyedPlan:
+    """A plan that is remembered for a client's key."""
+    with _told_as_unreadable("a plan of a key"):
+        return msgspec.msgpack.decode(stored, type=KeyedPlan)
 
 
 def stream_entries(answer: Any) -> Iterator[tuple[str, dict[bytes, bytes]]]:

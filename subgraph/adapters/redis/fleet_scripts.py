@@ -16,6 +16,7 @@ from subgraph.operations.fleet.fleet_writes import Guard, IncarnationBehind, Lea
 _SCRIPTS = (
     "announce_cycle",
     "beat",
+    "begin_keyed_plan",
     "begin_term",
     "commit",
     "declare_restored",

@@ -16,7 +16,7 @@ from subgraph.adapters.redis.keys import fleet_key, fleet_keys
 from subgraph.adapters.redis.leader_requests import LeaderRequests, open_requests
 from subgraph.adapters.redis.load_reports import RedisLoadReports
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
-from subgraph.domain.fleet.fleet_plan import FleetPlan
+from subgraph.domain.fleet.fleet_plan import FleetPlan, KeyedPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadReport
@@ -40,6 +40,10 @@ CHANGES_BUFFERED_MAX = 20_000
 TILES_PER_SCAN = 2_000
 UNRECORDED_CHANGES_MAX = 200_000
 """About 50 MB: what history can catch up with after SQL was away. The oldest of more are dropped, and counted."""
+
+
+KEYED_PLANS_MAX = 1_000
+"""Plans remembered for clients' keys at a time; the oldest of more are forgotten."""
 
 
 class RedisLiveFleet:
@@ -218,6 +222,27 @@ class RedisLiveFleet:
         with told_as_unavailable():
             stored = await self._redis.get(self._key(f"plan:{plan_id}"))
         return None if stored is None else codec.decode_plan(cast("bytes", stored))
+
+    async def begin_keyed_plan(
+        self, leadership: Leadership, key: str, keyed: KeyedPlan, kept_ms: int
+    ) -> KeyedPlan | None:
+        """Remember a plan for a key, or return the one remembered for it before."""
+        arguments: list[str | bytes | int] = [leadership.incarnation, leadership.token, self._key(f"plan-of:{key}")]
+        arguments += [msgspec.msgpack.encode(keyed), kept_ms, self._key("plans-of-keys"), KEYED_PLANS_MAX]
+        before = await self._run("begin_keyed_plan", arguments)
+        return None if before is None else codec.decode_keyed_plan(before)
+
+    async def end_keyed_plan(self, key: str, keyed: KeyedPlan) -> None:
+        """Remember that a key's plan is carried out."""
+        done = msgspec.msgpack.encode(msgspec.structs.replace(keyed, is_done=True))
+        with told_as_unavailable():
+            await self._redis.set(self._key(f"plan-of:{key}"), done, xx=True, keepttl=True)
+
+    async def read_keyed_plan(self, key: str) -> KeyedPlan | None:
+        """What is remembered for a key."""
+        with told_as_unavailable():
+            stored = await self._redis.get(self._key(f"plan-of:{key}"))
+        return None if stored is None else codec.decode_keyed_plan(cast("bytes", stored))
 
     async def ask_leader(self, request: bytes, timeout_seconds: float) -> bytes | None:
         """Hand a request to whoever leads, and wait for the answer."""

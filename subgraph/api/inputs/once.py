@@ -5,7 +5,7 @@ from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
-from subgraph.operations.sessions.session_making import OnceKey
+from subgraph.domain.idempotency import OnceKey
 
 IDEMPOTENCY_KEY = (
     "A text of the client's own, at most 200 characters: whoever repeats the same request with it gets what the first "

@@ -5,6 +5,7 @@ from datetime import datetime
 import strawberry
 
 from subgraph.api.inputs.label import SessionDetailInput, labels_of
+from subgraph.api.inputs.once import IDEMPOTENCY_KEY
 from subgraph.api.scalars import Duration
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.fleet.columns import HypotheticalPod, WhatIf
@@ -83,6 +84,13 @@ class RebalanceInput:
     )
     max_churn: float | None = strawberry.field(
         default=None, description="Without a plan: the most load to move, as a share of all load (0 to 1)."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None,
+        description=(
+            f"{IDEMPOTENCY_KEY} What was refused is not remembered; a plan that was cut short is gone on with; the "
+            "last 1,000 keys are remembered."
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 import strawberry
 
 from subgraph.api.context import Info
+from subgraph.api.inputs.once import once_of
 from subgraph.api.inputs.rebalancing import PauseRebalancingInput, RebalanceInput
 from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import FleetPayload, RebalancePayload
@@ -50,8 +51,9 @@ class FleetMutations:
         async def act() -> RebalancePayload:
             wanted = input or RebalanceInput()
             plan_id = None if wanted.plan_id is None else str(wanted.plan_id)
-            rebalancing = info.context.services.rebalancing
-            plan = await rebalancing.apply(plan_id, wanted.max_churn, emergency=wanted.emergency)
+            services = info.context.services
+            key = services.idempotency.key(info.context.caller, "rebalance", once_of(wanted))
+            plan = await services.rebalancing.apply(plan_id, wanted.max_churn, emergency=wanted.emergency, key=key)
             return RebalancePayload(plan=to_plan(plan))
 
         return await told(RebalancePayload, act)

@@ -73,6 +73,14 @@ class FleetPlan(msgspec.Struct, frozen=True, array_like=True):
         return () if tile.answer is None else self.rejections[tile.answer]
 
 
+class KeyedPlan(msgspec.Struct, frozen=True, array_like=True):
+    """A plan as it is remembered for a client's key. `fingerprint`: what was asked; `is_done`: it is carried out."""
+
+    fingerprint: str
+    plan: FleetPlan
+    is_done: bool = False
+
+
 def plan_by_hand(
     plan_id: str,
     base_version: int,

@@ -24,7 +24,7 @@ from subgraph.operations.control.carrying_out import CarryingOut
 from subgraph.operations.control.cycle_facts import CycleFacts, facts_of
 from subgraph.operations.control.leadership import Candidacy, Term
 from subgraph.operations.control.planning import planned
-from subgraph.operations.control.rebalancing import RebalanceAnswer, RebalanceRequest, staleness, with_max_churn
+from subgraph.operations.control.rebalance_serving import RebalanceServing
 from subgraph.operations.control.recovery import RECOVERING, Recovery
 from subgraph.operations.fleet.fleet_pulse import Beat
 from subgraph.operations.fleet.fleet_view import FleetView
@@ -33,9 +33,6 @@ from subgraph.operations.fleet.live_fleet import LiveFleet
 from subgraph.operations.ports import MonotonicClock
 
 logger = logging.getLogger(__name__)
-
-REQUESTS_PER_CYCLE_MAX = 100
-RECOVERING_ANSWER = RebalanceAnswer(refused="the fleet recovers from a loss of its live state", is_passing=True)
 
 
 @dataclass(slots=True)
@@ -54,9 +51,15 @@ class ControlCycle:
     _number: int = field(default=0, init=False)
     _last_skip: str | None = field(default=None, init=False)
     _carrying_out: CarryingOut = field(init=False)
+    _serving: RebalanceServing = field(init=False)
 
     def __post_init__(self) -> None:
         self._carrying_out = CarryingOut(self.live, self.handoff, self.candidacy.lease_ms)
+
+        def due(term: Term, fleet: Fleet, now_ms: int) -> Mapping[TileId, TileRecord | None]:
+            return self._settled(term, fleet, now_ms, frozenset(), forgives=False)[0]
+
+        self._serving = RebalanceServing(self.live, self.view, self.placement, self._carrying_out, due)
 
     async def run(self, term: Term, beat: Beat, fleet: Fleet, started_seconds: float, *, is_regular: bool) -> None:
         """Settle, plan where it is due, write, answer requests, and announce what was done.
@@ -72,7 +75,7 @@ class ControlCycle:
             NotLeading, Unavailable: it stays as far as it came; the next cycle goes on from what it finds.
         """
         if not await self.recovery.turn(term, beat, fleet):
-            await self._serve_requests(term, while_recovering=True)
+            await self._serving.serve(term, while_recovering=True)
             if is_regular:
                 report = await self._report(term, started_seconds, beat.now_ms, RECOVERING)
                 self.observe_cycle(CycleFacts(report, (), 0, (), 0))
@@ -84,7 +87,7 @@ class ControlCycle:
             plan = await self._plan(term, fleet, beat.now_ms, settled, lost, is_regular)
         # Nothing is awaited between this and the reading of what to write, so it is the same picture.
         conflicts = await self._carrying_out.carry_out(term, fleet, beat.now_ms, settled, plan, lost)
-        await self._serve_requests(term)
+        await self._serving.serve(term)
 
         acts = plan is not None and bool(tiles_of(plan))
         if plan is not None and (is_regular or acts):
@@ -166,35 +169,3 @@ class ControlCycle:
         old: Sequence[PodRow] = pods_to_forget(fleet, now_ms, self.handoff)
         if old:
             await self.live.commit(term.leadership, (), [PodWrite(pod.id, pod.changed_at, None) for pod in old])
-
-    async def _serve_requests(self, term: Term, *, while_recovering: bool = False) -> None:
-        for request_id, raw in await self.live.take_requests(term.leadership, REQUESTS_PER_CYCLE_MAX):
-            try:
-                request = msgspec.json.decode(raw, type=RebalanceRequest)
-            except msgspec.MsgspecError as error:
-                # Of another version, or of a stranger: the others are served all the same.
-                logger.warning("request %s to the leader cannot be read: %s", request_id, error)
-                answer = RebalanceAnswer(refused="the leader cannot read the request: it runs another version")
-            else:
-                answer = RECOVERING_ANSWER if while_recovering else await self._rebalance(term, request)
-            await self.live.answer_request(request_id, msgspec.json.encode(answer))
-
-    async def _rebalance(self, term: Term, request: RebalanceRequest) -> RebalanceAnswer:
-        beat, fleet = await self.view.observe()
-        plan = None if request.plan_id is None else await self.live.read_plan(request.plan_id)
-        if request.plan_id is not None and plan is None:
-            return RebalanceAnswer(refused="the plan has expired")
-        # A pod may have left since this cycle settled its tiles: what is due is written with the moves.
-        async with self.view.still():
-            settled, _ = self._settled(term, fleet, beat.now_ms, frozenset(), forgives=False)
-            if plan is None:
-                policy = with_max_churn(self.placement, request.max_churn)
-                prepared = prepare_plan(
-                    fleet, "now", beat.now_ms, policy, settled=settled, by_hand=True, emergency=request.emergency
-                )
-                plan = await planned(prepared)
-        stale = staleness(fleet, plan, beat.now_ms)
-        if stale is not None:
-            return stale
-        await self._carrying_out.carry_out(term, fleet, beat.now_ms, settled, plan, frozenset())
-        return RebalanceAnswer(plan=plan)

@@ -1,6 +1,9 @@
 """Owns rebalancing on request: a dry run in any process, and its application by the process that leads."""
 
+import json
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from hashlib import sha256
 from uuid import uuid4
 
 import msgspec
@@ -10,6 +13,7 @@ from subgraph.domain.fleet.columns import REALITY, WhatIf
 from subgraph.domain.fleet.fleet_plan import FleetPlan
 from subgraph.domain.fleet.picture import Fleet
 from subgraph.domain.fleet.plans import PlacementPolicy, prepare_plan
+from subgraph.domain.idempotency import KEPT_FOR, IdempotencyKey, check_same
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.pods import CAPACITY_MAX, CAPACITY_MIN, check_bearing
 from subgraph.operations.control.planning import planned
@@ -19,27 +23,35 @@ from subgraph.operations.fleet.live_fleet import LiveFleet
 ANSWER_SECONDS_MAX = 10.0
 LOAD_FACTOR_MAX = 1_000.0
 PODS_ADDED_MAX = 10_000
-ABSENT = 0
-"""Version of a tile that is not there."""
+
+
+class RequestOnce(msgspec.Struct, frozen=True):
+    """By what the leader knows a request that comes again. `key`: of its owner and text; `fingerprint`: of the rest."""
+
+    key: str
+    fingerprint: str
+    kept_ms: int
 
 
 class RebalanceRequest(msgspec.Struct, frozen=True):
-    """What the leader is asked: carry out a plan, or plan and carry out now."""
+    """What the leader is asked: carry out a plan, or plan and carry out now; `once`: not again if it was done."""
 
     plan_id: str | None
     max_churn: float | None
     emergency: bool = False
+    once: RequestOnce | None = None
 
 
 class RebalanceAnswer(msgspec.Struct, frozen=True):
     """What the leader did: the plan it carries out; or why it did not, with what had changed.
 
-    `is_passing`: it cannot at the moment, whatever it is asked for.
+    `is_passing`: it cannot at the moment, whatever it is asked for. `key_used_for`: with what the key came before.
     """
 
     plan: FleetPlan | None = None
     refused: str | None = None
     is_passing: bool = False
+    key_used_for: str | None = None
     changed_tile_ids: tuple[TileId, ...] = ()
     changed_pod_ids: tuple[PodId, ...] = ()
 
@@ -51,6 +63,7 @@ class Rebalancing:
     live: LiveFleet
     view: FleetView
     policy: PlacementPolicy
+    keys_kept_for: timedelta = KEPT_FOR
 
     async def plan(self, max_churn: float | None, what_if: WhatIf = REALITY, *, emergency: bool = False) -> FleetPlan:
         """A dry run on the fleet as it is now; without suppositions it is kept for a minute, for `apply`.
@@ -72,11 +85,19 @@ class Rebalancing:
             await self.live.keep_plan(plan)
         return plan
 
-    async def apply(self, plan_id: str | None, max_churn: float | None, *, emergency: bool = False) -> FleetPlan:
-        """Have the leader carry out a plan, or plan and carry out now.
+    async def apply(
+        self,
+        plan_id: str | None,
+        max_churn: float | None,
+        *,
+        emergency: bool = False,
+        key: IdempotencyKey | None = None,
+    ) -> FleetPlan:
+        """Have the leader carry out a plan, or plan and carry out now; or the plan that was carried out with the key.
 
         Raises:
-            InvalidInput: `max_churn` is no share, or is given together with a plan or in an emergency.
+            InvalidInput: `max_churn` is no share, or is given together with a plan or in an emergency; or the key
+                came with another request before.
             NotFound: there is no such plan (any more).
             PlanStale: what the plan touches has changed.
             Unavailable: nobody leads at the moment, or the fleet recovers from a loss of its live state.
@@ -87,9 +108,15 @@ class Rebalancing:
             raise InvalidInput("maxChurn is for planning: a plan has its churn already", ("maxChurn",))
         if plan_id is not None and emergency:
             raise InvalidInput("emergency is for planning: a plan is one already, or is none", ("emergency",))
-        if plan_id is not None and await self.live.read_plan(plan_id) is None:
+        once = None if key is None else _once(key, self.keys_kept_for)
+        begun = None if once is None else await self.live.read_keyed_plan(once.key)
+        if key is not None and begun is not None:
+            check_same(key, begun.fingerprint)
+            if begun.is_done:
+                return begun.plan
+        elif plan_id is not None and await self.live.read_plan(plan_id) is None:
             raise NotFound("RebalancePlan", plan_id, ("planId",))
-        request = msgspec.json.encode(RebalanceRequest(plan_id, max_churn, emergency))
+        request = msgspec.json.encode(RebalanceRequest(plan_id, max_churn, emergency, once))
         answered = await self.live.ask_leader(request, ANSWER_SECONDS_MAX)
         if answered is None:
             raise Unavailable("nobody leads the fleet at the moment", retry_after_seconds=1.0)
@@ -97,6 +124,8 @@ class Rebalancing:
             answer = msgspec.json.decode(answered, type=RebalanceAnswer)
         except msgspec.MsgspecError as error:
             raise Unavailable("the leader's answer cannot be read: it runs another version") from error
+        if key is not None and answer.key_used_for is not None:
+            check_same(key, answer.key_used_for)
         if answer.is_passing:
             raise Unavailable(answer.refused or "", retry_after_seconds=1.0)
         if answer.plan is None:
@@ -115,6 +144,13 @@ def with_max_churn(policy: PlacementPolicy, max_churn: float | None) -> Placemen
     if not 0 <= max_churn <= 1:
         raise InvalidInput(f"maxChurn is a share between 0 and 1, not {max_churn}", ("maxChurn",), "0 to 1")
     return replace(policy, balance=replace(policy.balance, load_moved_ratio_max=max_churn))
+
+
+def _once(key: IdempotencyKey, kept_for: timedelta) -> RequestOnce:
+    # Whose it is stays out of the live store.
+    whose = json.dumps([key.tenant_id, key.owner_id, key.operation, key.text])
+    digest = sha256(whose.encode()).hexdigest()
+    return RequestOnce(digest, key.fingerprint, round(kept_for.total_seconds() * 1_000))
 
 
 def _check_emergency(max_churn: float | None, *, emergency: bool) -> None:
@@ -143,30 +179,3 @@ def _check_suppositions(fleet: Fleet, what_if: WhatIf) -> None:
         if pod.id in known:
             raise InvalidInput(f"there is a pod {pod.id[:64]!r} already", ("addPods", str(index), "id"))
         known.add(pod.id)
-
-
-def staleness(fleet: Fleet, plan: FleetPlan, now_ms: int) -> RebalanceAnswer | None:
-    """Why a plan cannot be carried out on the fleet as it is now; None: it can."""
-    if now_ms > plan.expires_at_ms:
-        return RebalanceAnswer(refused="the plan has expired")
-    decided_on = {move.tile_id: move.tile_version for move in plan.moves}
-    for split in plan.splits:
-        decided_on |= {split.tile_id: split.tile_version, **dict.fromkeys(split.into, ABSENT)}
-    for merge in plan.merges:
-        decided_on |= {merge.parent: ABSENT, **dict(zip(merge.tiles, merge.tile_versions, strict=True))}
-    tiles = tuple(tile_id for tile_id, version in decided_on.items() if _tile_version(fleet, tile_id) != version)
-    pods = {move.target for move in plan.moves if _pod_version(fleet, move.target) != move.target_version}
-    if tiles or pods:
-        why = "tiles or pods that the plan touches have changed since it was made"
-        return RebalanceAnswer(refused=why, changed_tile_ids=tiles, changed_pod_ids=tuple(sorted(pods)))
-    return None
-
-
-def _tile_version(fleet: Fleet, tile_id: TileId) -> int:
-    row = fleet.tiles.row(tile_id)
-    return ABSENT if row is None else int(fleet.tiles.changed_at[row])
-
-
-def _pod_version(fleet: Fleet, pod_id: PodId) -> int | None:
-    pod = fleet.pods.get(pod_id)
-    return None if pod is None else pod.changed_at

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from subgraph.domain.fleet.changes import CycleReport, FleetChange, FleetSnapshot, Pause, Versioned
-from subgraph.domain.fleet.fleet_plan import FleetPlan
+from subgraph.domain.fleet.fleet_plan import FleetPlan, KeyedPlan
 from subgraph.domain.fleet.requirements import SessionRequirement
 from subgraph.domain.ids import PodId, SessionId, TileId
 from subgraph.domain.load_report import LoadReport
@@ -173,6 +173,26 @@ class LiveFleet(Protocol):
 
     async def read_plan(self, plan_id: str) -> FleetPlan | None:
         """A plan that was kept, or None once it has expired."""
+        ...
+
+    async def begin_keyed_plan(
+        self, leadership: Leadership, key: str, keyed: KeyedPlan, kept_ms: int
+    ) -> KeyedPlan | None:
+        """Remember a plan for a key, before anything of it is carried out; or return the one remembered for it before.
+
+        Of the last `KEYED_PLANS_MAX` keys none is forgotten before its time.
+
+        Raises:
+            NotLeading: the leadership has ended.
+        """
+        ...
+
+    async def end_keyed_plan(self, key: str, keyed: KeyedPlan) -> None:
+        """Remember that a key's plan is carried out; nothing, if it has been forgotten."""
+        ...
+
+    async def read_keyed_plan(self, key: str) -> KeyedPlan | None:
+        """What is remembered for a key."""
         ...
 
     async def ask_leader(self, request: bytes, timeout_seconds: float) -> bytes | None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from subgraph.domain.access import Caller
 from subgraph.domain.errors import SessionManagerFailure
-from subgraph.domain.idempotency import KEPT_FOR, IdempotencyKey, check_key, check_same
+from subgraph.domain.idempotency import KEPT_FOR, IdempotencyKey, OnceKey, check_key, check_same
 from subgraph.domain.ids import SessionId
 from subgraph.operations.interruptions import Interruption
 from subgraph.operations.ports import Clock
@@ -37,11 +37,9 @@ class Idempotency:
         Raises:
             InvalidInput: the key is malformed, or came with another request before.
         """
-        if text is None:
+        key = self.key(caller, operation, OnceKey(text, fingerprint))
+        if key is None:
             return await make(None)
-        check_key(text)
-        stale_before = self.clock() - self.kept_for
-        key = IdempotencyKey(caller.tenant_id, caller.owner_id, operation, text, fingerprint, stale_before)
         if (made := await self._made(key)) is not None:
             return made
         try:
@@ -54,6 +52,18 @@ class Idempotency:
             if (made := await self._made(key)) is not None:
                 return made
             raise
+
+    def key(self, caller: Caller, operation: str, once: OnceKey) -> IdempotencyKey | None:
+        """The key that a caller gave with an operation, if it gave one.
+
+        Raises:
+            InvalidInput: it is malformed.
+        """
+        if once.text is None:
+            return None
+        check_key(once.text)
+        stale_before = self.clock() - self.kept_for
+        return IdempotencyKey(caller.tenant_id, caller.owner_id, operation, once.text, once.fingerprint, stale_before)
 
     async def run(self) -> None:
         """Sweep now and then, until cancelled."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from subgraph.domain import sessions
 from subgraph.domain.access import Caller
 from subgraph.domain.errors import NameTaken, NotFound
-from subgraph.domain.idempotency import IdempotencyKey
+from subgraph.domain.idempotency import NO_KEY, IdempotencyKey, OnceKey
 from subgraph.domain.ids import SessionId
 from subgraph.domain.naming import NameConflict
 from subgraph.domain.new_session import NewSession
@@ -23,17 +23,6 @@ Decide = Callable[[str | None], SessionChange]
 """What makes the session, under a name."""
 Prepare = Callable[[], Awaitable[Decide]]
 """Looks whether all is there that the session is made of. It is not asked where the key came before."""
-
-
-@dataclass(frozen=True, slots=True)
-class OnceKey:
-    """A client's idempotency key, if it gave one, and what stands for all that it asked."""
-
-    text: str | None = None
-    fingerprint: str = ""
-
-
-NO_KEY = OnceKey()
 
 
 @dataclass(frozen=True, slots=True)

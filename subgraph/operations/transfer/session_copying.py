@@ -4,13 +4,14 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from subgraph.domain.access import Caller
+from subgraph.domain.idempotency import NO_KEY, OnceKey
 from subgraph.domain.ids import SessionId
 from subgraph.domain.naming import NameConflict
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.domain.sessions.copying import CopyPart, copy
 from subgraph.operations.coverage.coverage_ports import CoverageRegister
 from subgraph.operations.coverage.partition import Partition
-from subgraph.operations.sessions.session_making import NO_KEY, Decide, OnceKey, SessionMaking
+from subgraph.operations.sessions.session_making import Decide, SessionMaking
 
 
 @dataclass(frozen=True, slots=True)

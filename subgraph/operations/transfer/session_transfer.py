@@ -8,6 +8,7 @@ import msgspec
 
 from subgraph.domain.access import Caller, Scope
 from subgraph.domain.errors import InvalidInput, NameTaken, NotFound
+from subgraph.domain.idempotency import NO_KEY, OnceKey
 from subgraph.domain.ids import ID_LENGTH_MAX, SessionId, TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.domain.naming import NameConflict
@@ -17,7 +18,7 @@ from subgraph.domain.session_export import write_document
 from subgraph.domain.session_import import PATH, SESSION_PATH, coverage_of, imported, read_document
 from subgraph.domain.sessions import Session, SessionChange, SessionState, as_of
 from subgraph.operations.coverage.partition import Partition
-from subgraph.operations.sessions.session_making import NO_KEY, Decide, MadeSession, OnceKey, SessionMaking
+from subgraph.operations.sessions.session_making import Decide, MadeSession, SessionMaking
 from subgraph.operations.sessions.sessions import Sessions
 
 
