@@ -2,8 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+from starlette.websockets import WebSocketDisconnected as SentAfterClose
+from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, SubscribeMessage
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message as AnyMessage
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 WEBSOCKET_MESSAGE_BYTES_MAX = 1_000_000
 SOCKET_OPERATIONS_MAX = 1_000
 """Operations under way on one socket. Gateways send those of many callers over one."""
+SOCKET_OPERATION_BYTES_MAX = 10_000_000
+"""What these may have been asked with together: an operation keeps its id, its text and its variables to its end."""
 EXPIRY_LOOK_SECONDS = 30.0
 
 
@@ -27,7 +33,10 @@ class TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
     """graphql-transport-ws that survives what clients send: no message of one operation takes the socket down."""
 
     view: "GraphQLApp"
+    _expires_at: float | None = None
     _expiry: "asyncio.Task[None] | None" = None
+    _bytes_of: Mapping[str, int] = {}
+    """How large the messages were that began what is under way."""
 
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
         """Admit a socket: a browser or a gateway can show a token only here."""
@@ -49,8 +58,9 @@ class TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
         else:
             if not self.connection_init_received:
                 self.context.caller = authenticated.caller
-                if authenticated.expires_at is not None:
-                    self._expiry = asyncio.create_task(self._end_at(authenticated.expires_at))
+                self._expires_at = authenticated.expires_at
+                if self._expires_at is not None:
+                    self._expiry = asyncio.create_task(self._end_at(self._expires_at))
             await super().handle_connection_init(message)
 
     async def shutdown(self) -> None:
@@ -63,6 +73,9 @@ class TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
         # In short steps: what counts is the wall clock, which a long sleep does not follow when it is set.
         while (left := expires_at - time.time()) > 0:
             await asyncio.sleep(min(left, EXPIRY_LOOK_SECONDS))
+        await self._end_expired()
+
+    async def _end_expired(self) -> None:
         # 4403: with a new token the client may come back, and it shows one when it does.
         await self.websocket.close(code=4403, reason="Token expired")
 
@@ -83,12 +96,32 @@ class TransportWs(BaseGraphQLTransportWSHandler[Context, None]):
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         """Begin an operation, unless there are too many: then that one is refused, and the socket lives on."""
-        under_way = self.operations
-        if len(under_way) < SOCKET_OPERATIONS_MAX or message["id"] in under_way:
-            await super().handle_subscribe(message)
+        if self._expires_at is not None and self._expires_at <= time.time():
+            # The clock was set, or the socket is not closed yet because its client does not read.
+            await self._end_expired()
             return
-        refusal = to_graphql_error(QuotaExceeded("operations on a socket", SOCKET_OPERATIONS_MAX, len(under_way) + 1))
-        await self.send_message({"id": message["id"], "type": "error", "payload": [refusal.formatted]})
+        self._bytes_of = {one: size for one, size in self._bytes_of.items() if one in self.operations}
+        size = len(msgspec.json.encode(message))
+        refused = self._quota_exceeded(size)
+        if refused is None or message["id"] in self.operations:
+            await super().handle_subscribe(message)
+            self._bytes_of = {**self._bytes_of, message["id"]: size}
+            return
+        await self.send_message(
+            {"id": message["id"], "type": "error", "payload": [to_graphql_error(refused).formatted]}
+        )
+
+    def _quota_exceeded(self, size: int) -> QuotaExceeded | None:
+        if (count := len(self.operations) + 1) > SOCKET_OPERATIONS_MAX:
+            return QuotaExceeded("operations on a socket", SOCKET_OPERATIONS_MAX, count)
+        if (total := sum(self._bytes_of.values()) + size) > SOCKET_OPERATION_BYTES_MAX:
+            return QuotaExceeded("bytes of operations on a socket", SOCKET_OPERATION_BYTES_MAX, total)
+        return None
+
+    async def handle_task_exception(self, error: Exception) -> None:
+        """Log what went wrong here; that a client has gone while it was sent something is nobody's fault."""
+        if not isinstance(error, SentAfterClose | WebSocketDisconnected):
+            await super().handle_task_exception(error)
 
     @staticmethod
     def _get_pre_execution_close_reason(_: Any) -> str | None:

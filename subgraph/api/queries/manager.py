@@ -10,7 +10,7 @@ from subgraph.api.limits.operation_documents import DOCUMENT_LIMITS
 from subgraph.api.limits.operation_values import VALUE_LIMITS
 from subgraph.api.scalars import Duration
 from subgraph.api.scopes import needs
-from subgraph.api.websocket import SOCKET_OPERATIONS_MAX, WEBSOCKET_MESSAGE_BYTES_MAX
+from subgraph.api.websocket import SOCKET_OPERATION_BYTES_MAX, SOCKET_OPERATIONS_MAX, WEBSOCKET_MESSAGE_BYTES_MAX
 from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX
 
 
@@ -66,6 +66,7 @@ class ManagerQueries:
                     "requestBytes": BODY_BYTES_MAX,
                     "socketMessageBytes": WEBSOCKET_MESSAGE_BYTES_MAX,
                     "socketOperations": SOCKET_OPERATIONS_MAX,
+                    "socketOperationBytes": SOCKET_OPERATION_BYTES_MAX,
                 }
             ),
         )
