@@ -1,4 +1,4 @@
-"""Owns the command `session-manager`: its subcommands, their options, and one clear line when something is wrong."""
+"""Owns the command `session-manager`: its subcommands, their options, and one-line errors."""
 
 import logging
 from pathlib import Path
@@ -28,16 +28,25 @@ def main() -> None:
 @main.command()
 @_option("host", str, "Address to listen on; default 127.0.0.1.")
 @_option("port", int, "Port to listen on; 0 takes a free one; default 4001.")
-@_option("data_dir", click.Path(path_type=Path), "Where the embedded stores keep their data.")
-@_option("redis_url", str, "Redis or Valkey to use; without it an embedded Valkey is started.")
-@_option("database_url", str, "SQLite or PostgreSQL; without it SQLite in the data directory.")
+@_option(
+    "data_dir", click.Path(path_type=Path), "Where the embedded stores keep their data; default ./session-manager-data."
+)
+@_option("redis_url", str, "Redis or Valkey, as redis://host:6379/0; without it an embedded Valkey is started.")
+@_option(
+    "database_url",
+    str,
+    "SQLite or PostgreSQL, as postgresql://user:password@host/name; without it SQLite in the data directory.",
+)
 @_option("migrate_on_start", bool, "Whether to bring the database to this version's schema; default true.")
 @_option("workers", int, "Server processes; default 1.")
 @_option("access_token", str, "Secret that every request must show as a bearer token.")
 @_option("log_level", click.Choice(LEVELS), "How much is logged; default warning.")
 def serve(**given: Any) -> None:
-    """Serve the subgraph, with GraphiQL at /graphql. Every option is also an environment variable."""
-    settings = _settings(given)  # before the rest is imported: what is wrong is told at once
+    """Serve the subgraph, with GraphiQL at /graphql.
+
+    Every option is also an environment variable; docs/settings.md lists all of these, also those without an option.
+    """
+    settings = _settings(given)  # before the slow imports, so that a wrong setting is reported at once
     from subgraph.serve import CannotServe
     from subgraph.serve import serve as run
 
@@ -48,7 +57,7 @@ def serve(**given: Any) -> None:
 
 
 @main.command()
-@_option("data_dir", click.Path(path_type=Path), "Where the embedded SQLite is.")
+@_option("data_dir", click.Path(path_type=Path), "Where the embedded SQLite is; default ./session-manager-data.")
 @_option("database_url", str, "The database; without it SQLite in the data directory.")
 def migrate(**given: Any) -> None:
     """Bring the database to this version's schema, and say from which revision to which."""
@@ -64,7 +73,9 @@ def migrate(**given: Any) -> None:
 
 @main.command()
 @click.option("--pods", type=click.IntRange(2, 50), default=5, show_default=True, help="Pod processes.")
-@click.option("--pace", type=click.FloatRange(1, 3600), default=60, show_default=True, help="Simulated s per real s.")
+@click.option(
+    "--pace", type=click.FloatRange(1, 3600), default=60, show_default=True, help="Simulated seconds per real second."
+)
 @click.option("--start", "start_time", default="11:30", show_default=True, help="Time of day to start at, HH:MM.")
 @click.option(
     "--resolution",
@@ -73,14 +84,16 @@ def migrate(**given: Any) -> None:
     show_default=True,
     help="H3 resolution of the tiles; at 1 or 0 the busy ones are too hot to stay whole, and split.",
 )
-@click.option("--seconds", type=click.FloatRange(min=1), help="End by itself after this time.")
+@click.option("--seconds", type=click.FloatRange(min=1), help="Stop after this many seconds.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=4001, show_default=True, help="The server's port.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Keep the stores here; default: a temporary place.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Keep the stores here; default: a temporary directory."
+)
 @click.option("--plain", is_flag=True, help="Print a line every few seconds instead of drawing the screen.")
 def demo(start_time: str, **chosen: Any) -> None:
     """Watch a real day of US flights, kept balanced over a fleet of pod processes.
 
-    Its server and its stores are its own, without authentication: SESSION_MANAGER_… of the shell are not for them.
+    It starts its own server and stores, without authentication, and ignores the shell's SESSION_MANAGER_… settings.
     """
     from subgraph.demo.processes import DemoFailed
     from subgraph.demo.show import DemoOptions, run_demo
@@ -97,7 +110,7 @@ def demo(start_time: str, **chosen: Any) -> None:
 
 @main.command()
 def schema() -> None:
-    """Print the SDL that gateways compose."""
+    """Print the schema (SDL) for gateways to compose."""
     from subgraph.api.schema import print_sdl
 
     click.echo(print_sdl(), nl=False)
@@ -106,13 +119,13 @@ def schema() -> None:
 @main.command()
 @click.option("--url", default="http://127.0.0.1:4001/graphql", show_default=True, help="The server's endpoint.")
 @click.option("--access-token", envvar=PREFIX + "ACCESS_TOKEN", help=f"Its access token. [{PREFIX}ACCESS_TOKEN]")
-@click.option("--remove-pod", "removed", multiple=True, metavar="ID", help="What if this pod were gone?")
-@click.option("--add-pod", "added", multiple=True, metavar="ID:CAPACITY", help="What if this pod were there?")
-@click.option("--load-factor", type=float, default=1.0, show_default=True, help="What if all loads were multiplied?")
+@click.option("--remove-pod", "removed", multiple=True, metavar="ID", help="Plan as if this pod were gone.")
+@click.option("--add-pod", "added", multiple=True, metavar="ID:CAPACITY", help="Plan as if there were this pod, too.")
+@click.option("--load-factor", type=float, default=1.0, show_default=True, help="Plan as if all loads were multiplied.")
 @click.option("--max-churn", type=float, help="The most load to move, as a share of all load (0 to 1).")
 @click.option("--moves", type=click.IntRange(1, 1_000), default=50, show_default=True, help="Moves to list.")
 def plan(url: str, access_token: str | None, moves: int, **supposed: Any) -> None:
-    """Print what rebalancing would do now, or if pods or loads were others. Nothing is moved."""
+    """Print what rebalancing would do (a dry run), now or with other pods or loads. Nothing is moved."""
     from subgraph.plan_table import CannotPlan, print_plan
 
     try:

@@ -98,12 +98,12 @@ class SessionRevisionConflict(SessionManagerError):
     current_revision: int = strawberry.field(description="The revision it is at.")
 
 
-@strawberry.type(description="Another session of the tenant bears the name.")
+@strawberry.type(description="Another session of the tenant has the name or the external id; `path` says which.")
 class SessionNameTaken(SessionManagerError):
     """NAME_TAKEN."""
 
     conflicting_id: strawberry.ID | None = strawberry.field(
-        description="The session that bears it; null if the caller may not see it."
+        description="The session that has it; null if the caller may not see it."
     )
 
 

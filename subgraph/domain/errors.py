@@ -70,11 +70,15 @@ class RevisionConflict(SessionManagerFailure):
 
 
 class NameTaken(SessionManagerFailure):
-    """Another session of the tenant bears the name; which one is told to whoever may see it."""
+    """Another session of the tenant has the name, or the external id if `path` ends with `externalId`.
+
+    `conflicting_id` names that session; None if the caller may not see it.
+    """
 
     def __init__(self, display_name: str, conflicting_id: str | None, path: tuple[str, ...] = ()) -> None:
+        what = "external id" if path[-1:] == ("externalId",) else "name"
         by = "another session" if conflicting_id is None else f"session {conflicting_id!r}"
-        super().__init__(f"the name {display_name!r} is taken by {by}", path)
+        super().__init__(f"the {what} {display_name!r} is taken by {by}", path)
         self.display_name = display_name
         self.conflicting_id = conflicting_id
 

@@ -21,7 +21,8 @@ BIG = {"type": "Polygon", "coordinates": [[[-125, 25], [-66, 25], [-66, 49], [-1
         ({"cells": ["8426819ffffffff", "0"]}, ["coverage", "cells", "1"], "'0'"),
         ({"geoJson": {"type": "Point", "coordinates": [0, 0]}, "resolution": 3}, ["coverage", "geoJson"], "Point"),
         ({"geoJson": BIG, "resolution": 16}, ["coverage", "resolution"], "16"),
-        ({"geoJson": BIG}, ["coverage", "resolution"], "resolution"),
+        ({"geoJson": BIG}, ["coverage", "resolution"], "resolution from 0 to 15"),
+        ({"cells": ["8426819ffffffff"], "resolution": 4}, ["coverage", "resolution"], "cells have their own"),
         ({"cells": ["8426819ffffffff"], "tileCapacity": -1}, ["coverage", "tileCapacity"], "tileCapacity"),
     ],
 )

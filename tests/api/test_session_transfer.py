@@ -139,6 +139,7 @@ def test_taken_names_and_external_ids_are_refused_unless_asked_otherwise(server:
     assert by_name["conflictingId"] == document["session"]["id"]
     (by_alias,) = bring_in(server, document, displayName=f"free {uuid4()}")["errors"]
     assert (by_alias["code"], by_alias["path"]) == ("NAME_TAKEN", ["document", "session", "externalId"])
+    assert by_alias["message"].startswith("the external id ")
     free = copy.deepcopy(document)
     free["session"]["externalId"] = f"another {uuid4()}"
     session = bring_in(server, free, displayName=f"free {uuid4()}")["session"]

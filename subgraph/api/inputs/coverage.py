@@ -11,7 +11,7 @@ from subgraph.domain.errors import InvalidInput
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
 from subgraph.domain.registration import TileTemplate
 
-COVERAGE_CELLS_MAX = 100_000
+CELLS_PER_CALL_MAX = 100_000
 """Cells that one call may register; larger coverages come in several calls."""
 
 
@@ -19,10 +19,18 @@ COVERAGE_CELLS_MAX = 100_000
 class TileCoverageInput:
     """A coverage."""
 
-    resolution: int | None = strawberry.field(default=None, description="H3 resolution (0 to 15) to fill `geoJson` at.")
-    cells: list[strawberry.ID] | None = strawberry.field(default=None, description="H3 cells, as text.")
+    resolution: int | None = strawberry.field(
+        default=None, description="H3 resolution (0 to 15) at which to fill `geoJson`; not for `cells`."
+    )
+    cells: list[strawberry.ID] | None = strawberry.field(
+        default=None, description=f"H3 cells, as text, at most {CELLS_PER_CALL_MAX:,}."
+    )
     geo_json: JSON | None = strawberry.field(
-        default=None, description="A GeoJSON Polygon or MultiPolygon, or a Feature or FeatureCollection of them."
+        default=None,
+        description=(
+            "A GeoJSON Polygon or MultiPolygon, or a Feature, FeatureCollection or GeometryCollection of them. It is "
+            "filled with the cells whose centre it contains; a polygon that contains none, with those it overlaps."
+        ),
     )
     tile_capacity: float | None = strawberry.field(
         default=None, description="The load each tile may carry; by default half the median ready pod's capacity."
@@ -47,12 +55,15 @@ class TileCoverageInput:
         """The cells it names. Filling a winding polygon takes a while, so it is done beside the event loop.
 
         Raises:
-            InvalidInput: not exactly one of `cells` and `geoJson` is given, or what is given is malformed or too large.
+            InvalidInput: not exactly one of `cells` and `geoJson` is given, a resolution comes with cells, or what is
+                given is malformed or too large.
         """
         if (self.cells is None) == (self.geo_json is None):
             raise InvalidInput("give either cells or geoJson", ("coverage",))
         if self.cells is not None:
-            return parse_cells(list(map(str, self.cells)), path=("coverage", "cells"), cells_max=COVERAGE_CELLS_MAX)
+            if self.resolution is not None:
+                raise InvalidInput("resolution is for geoJson: cells have their own", ("coverage", "resolution"))
+            return parse_cells(list(map(str, self.cells)), path=("coverage", "cells"), cells_max=CELLS_PER_CALL_MAX)
         return await asyncio.to_thread(
-            cells_of_polygon, self.geo_json, self.resolution, cells_max=COVERAGE_CELLS_MAX, path=("coverage",)
+            cells_of_polygon, self.geo_json, self.resolution, cells_max=CELLS_PER_CALL_MAX, path=("coverage",)
         )

@@ -36,8 +36,9 @@ def cells_of_polygon(
             `path` + `resolution`), or there would be more than `cells_max` cells or too long an outline.
     """
     if resolution is None or not 0 <= resolution <= FINEST_RESOLUTION:
+        given = "" if resolution is None else f", not {resolution}"
         raise InvalidInput(
-            f"a polygon needs a resolution from 0 to {FINEST_RESOLUTION}, not {resolution}",
+            f"a polygon needs a resolution from 0 to {FINEST_RESOLUTION}{given}",
             (*path, "resolution"),
             str(FINEST_RESOLUTION),
         )
