@@ -17,7 +17,8 @@ from subgraph.domain.access import Caller, Scope
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.ids import TenantId
 from subgraph.domain.prompt_session import MAPPING_TTL, MESSAGES_MAX, PromptMessage, PromptRole
-from subgraph.domain.sessions import SessionState
+from subgraph.domain.session_ref import RefKind
+from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.sessions.session_lifecycle import SessionLifecycle
 from subgraph.operations.sessions.session_resolving import SessionResolving
 from subgraph.operations.sessions.sessions import Sessions
@@ -122,6 +123,23 @@ async def test_a_mapping_that_was_lost_gives_nobodys_id_away(world: World) -> No
     assert (await resolving.resolve(bob, "chat", [])).was_collision
     again = await resolving.resolve(ann, "chat", [])
     assert (again.session.id, again.is_new, again.message_count) == (of_ann.session.id, False, 1)
+
+
+async def test_a_session_that_is_revived_while_its_id_is_resolved_keeps_it(world: World) -> None:
+    ann, resolving = world.caller("ann"), world.process()
+    first = await resolving.resolve(ann, "chat", [])
+    world.now += timedelta(hours=721)
+
+    class RevivedMeanwhile(SqlSessionDirectory):
+        async def bearing(
+            self, tenant_id: TenantId, kind: RefKind, text: str, owner_id: str | None, limit: int
+        ) -> list[Session]:
+            found = await super().bearing(tenant_id, kind, text, owner_id, limit)
+            await SessionLifecycle(world.sessions).extend(ann, first.session.id, timedelta(hours=1))
+            return found
+
+    second = await replace(resolving, directory=RevivedMeanwhile(world.database)).resolve(ann, "chat", [])
+    assert (second.session.id, second.is_new, second.session.external_id) == (first.session.id, False, "chat")
 
 
 async def test_a_session_that_has_stopped_gives_its_id_to_a_new_one(world: World) -> None:

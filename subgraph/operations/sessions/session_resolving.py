@@ -117,6 +117,9 @@ class SessionResolving:
         change = sessions.create(wanted, caller.tenant_id, caller.owner_id, now, self.sessions.defaults)
         stored = await self.sessions.store.sessions(caller.tenant_id, [] if own is None else [own.id])
         for former in stored.values():
+            if own is not None and former.revision != own.revision:
+                # It may have been revived since it was looked for, and then it keeps its id.
+                raise RevisionConflict(former.id, former.revision)
             freed = sessions.release_external_id(former, actor=caller.owner_id, now=now)
             change = replace(change, updated=freed.updated, events=(*freed.events, *change.events))
         await self.sessions.commit(change)
