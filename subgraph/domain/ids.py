@@ -2,7 +2,7 @@
 
 from typing import NewType
 
-import h3
+import h3.api.basic_int as h3
 
 from subgraph.domain.errors import InvalidInput
 
@@ -14,6 +14,9 @@ AssignmentId = NewType("AssignmentId", str)
 
 INCARNATION_SHIFT = 32
 """A version is `incarnation << 32 | counter`: whatever Redis forgets, a later incarnation's versions are larger."""
+
+CELL_TEXT_LENGTH_MAX = 16
+"""Digits of an H3 index."""
 
 ID_LENGTH_MAX = 128
 """Longest id a client may choose (pods) or present; anything longer is refused unread."""
@@ -31,7 +34,7 @@ def incarnation_of(version: int) -> int:
 
 def tile_id(session_id: SessionId, cell: int) -> TileId:
     """The id of a session's tile at an H3 cell."""
-    return TileId(f"{session_id}:{h3.int_to_str(cell)}")
+    return TileId(f"{session_id}:{cell:x}")
 
 
 def parse_tile_id(text: str, path: tuple[str, ...] = ()) -> tuple[SessionId, int]:
@@ -42,11 +45,11 @@ def parse_tile_id(text: str, path: tuple[str, ...] = ()) -> tuple[SessionId, int
     """
     session, _, cell_text = text.rpartition(":") if len(text) <= ID_LENGTH_MAX else ("", "", "")
     try:
-        cell = h3.str_to_int(cell_text)
-    except (ValueError, OverflowError):
+        cell = int(cell_text, 16) if len(cell_text) <= CELL_TEXT_LENGTH_MAX else 0
+    except ValueError:
         cell = 0
-    # One tile has one id: capitals and other spellings that h3 reads as the same cell are refused.
-    if not session or h3.int_to_str(cell) != cell_text or not h3.is_valid_cell(cell_text):
+    # One tile has one id: capitals and other spellings of the same number are refused.
+    if not session or cell < 0 or f"{cell:x}" != cell_text or not h3.is_valid_cell(cell):
         raise InvalidInput(f"{text[:ID_LENGTH_MAX]!r} is not a tile id: {{sessionId}}:{{h3Index}}", path)
     return SessionId(session), cell
 

@@ -4,7 +4,7 @@ A tile has at most three terms at a time: the owner's (in force), the next one's
 (DRAINING). Every step is a function from record to record; epochs come in as values, already reserved.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -130,6 +130,12 @@ class TileRecord(msgspec.Struct, frozen=True, array_like=True):
     def highest_epoch(self) -> int:
         """The highest epoch of any term that the record knows of, reserved ones included; 0: there was none."""
         return max((self.last_epoch, *(term.epoch for term, _ in terms_of(self))))
+
+
+LivingTerm = tuple[Term, AssignmentState]
+
+# Looking a member up in its enumeration takes as long as all else that is done to list the terms of a tile.
+_ACTIVE, _PREPARING, _DRAINING = AssignmentState.ACTIVE, AssignmentState.PREPARING, AssignmentState.DRAINING
 
 
 def place(record: TileRecord, term: Term) -> TileRecord:
@@ -258,22 +264,33 @@ def acknowledge(
     raise EpochStale(tile_id, epoch, record.epoch_in_force)
 
 
-def terms_of(record: TileRecord) -> list[tuple[Term, AssignmentState]]:
+def terms_of(record: TileRecord) -> list[LivingTerm]:
     """The living terms of a tile with their states: owner, next, former."""
-    pairs = (
-        (record.owner, AssignmentState.ACTIVE),
-        (record.next, AssignmentState.PREPARING),
-        (record.draining, AssignmentState.DRAINING),
-    )
-    return [(term, state) for term, state in pairs if term is not None]
+    return living(record.owner, record.next, record.draining)
 
 
-def ended_terms(before: TileRecord | None, after: TileRecord | None) -> list[tuple[Term, AssignmentState]]:
+def living(owner: Term | None, following: Term | None, draining: Term | None) -> list[LivingTerm]:
+    """Those terms that there are, with their states."""
+    terms: list[LivingTerm] = []
+    # Of every change of every tile this is asked several times; most tiles have an owner and nothing else.
+    if owner is not None:
+        terms.append((owner, _ACTIVE))
+    if following is not None:
+        terms.append((following, _PREPARING))
+    if draining is not None:
+        terms.append((draining, _DRAINING))
+    return terms
+
+
+def ended_terms(before: TileRecord | None, after: TileRecord | None) -> list[LivingTerm]:
     """The terms that a change ended, each with the state it ended in: RELEASED, LOST or ABORTED."""
-    if before is None:
-        return []
-    living = {term.epoch for term, _ in terms_of(after)} if after else set()
-    return [(term, END_OF[state]) for term, state in terms_of(before) if term.epoch not in living]
+    return ended_among(terms_of(before) if before else [], terms_of(after) if after else [])
+
+
+def ended_among(known: Sequence[LivingTerm], now: Sequence[LivingTerm]) -> list[LivingTerm]:
+    """Those terms of a tile which do not live any more, each with the state it ended in."""
+    living_epochs = {term.epoch for term, _ in now}
+    return [(term, END_OF[state]) for term, state in known if term.epoch not in living_epochs]
 
 
 def _drained(term: Term | None, now_ms: int) -> Term | None:

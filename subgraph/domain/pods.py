@@ -29,12 +29,16 @@ class PodStatus(StrEnum):
     @property
     def is_live(self) -> bool:
         """Whether an instance with a lease stands behind the pod."""
-        return self not in (PodStatus.LOST, PodStatus.GONE)
+        return self not in _OVER
 
     @property
     def keeps_tiles(self) -> bool:
         """Whether the pod may keep the tiles it has."""
         return self in (PodStatus.READY, PodStatus.CORDONED)
+
+
+_OVER = frozenset({PodStatus.LOST, PodStatus.GONE})
+"""Every cycle asks it of every pod, several times."""
 
 
 class PodRecord(msgspec.Struct, frozen=True, array_like=True):

@@ -111,16 +111,7 @@ class Fleet:
             self.tiles.requirements.put_session(session_id, requirement, self.tiles.rows_of_session(session_id))
         left = self._left_behind(change)
         for tile_id, after in change.tiles.items():
-            row = self.tiles.row(tile_id)
-            if row is not None and self.tiles.changed_at[row] > change.version:
-                continue  # a snapshot taken while changes went on may hold a tile's later record already
-            before = None if row is None else self.tiles.record(row, self.owner_id(row))
-            if after is not None:
-                row = self.tiles.add(tile_id, after.tenant_id) if row is None else row
-                self._write(row, after, change.version)
-            elif row is not None:
-                self.tiles.remove(row)
-            self._note_tile(effects, tile_id, before, after, change.at_ms)
+            self._apply_to_tile(effects, tile_id, after, change)
         inherit(self.tiles, left)
         for pod_id in effects.terms_of_pod:
             pod_row = self.pods.rows[self.pods.row_or_new(pod_id)]
@@ -222,9 +213,27 @@ class Fleet:
             self._pod_sums = self._revision, sums, np.bincount(owner, minlength=rows)
         return self._pod_sums[1:]
 
-    def _write(self, row: int, record: TileRecord, version: int) -> None:
-        owner_row = self.pods.row_or_new(record.owner.pod_id) if record.owner else NOBODY
-        self.tiles.write(row, record, version, owner_row)
+    def _apply_to_tile(self, effects: Effects, tile_id: TileId, after: TileRecord | None, change: FleetChange) -> None:
+        tiles = self.tiles
+        row = tiles.row(tile_id)
+        if row is not None and tiles.changed_at[row] > change.version:
+            return  # a snapshot taken while changes went on may hold a tile's later record already
+        known = [] if row is None else tiles.terms(row, self.owner_id(row))
+        if _is_in_force(after):
+            effects.touched.add(tile_id)
+            self.retired.forget(tile_id)
+        elif row is not None and row not in tiles.retiring:
+            effects.removed.add(tile_id)
+        if after is not None:
+            row = tiles.add(tile_id, after.tenant_id) if row is None else row
+            owner_row = self.pods.row_or_new(after.owner.pod_id) if after.owner else NOBODY
+            tiles.write(row, after, change.version, owner_row)
+        elif row is not None:
+            if row in tiles.retired_at_ms:
+                self.retired.remember(tile_id, RetiredTile(tiles.tenant_of(row), tiles.retired_at_ms[row]))
+            tiles.remove(row)
+        for term in changed_terms(tile_id, known, after, change.at_ms):
+            effects.terms_of_pod.setdefault(term.term.pod_id, []).append(term)
 
     def _left_behind(self, change: FleetChange) -> list[Estate]:
         tiles = self.tiles
@@ -242,19 +251,6 @@ class Fleet:
                 if _is_in_force(change.tiles[one]) and (row is None or not tiles.reported_at_ms[row])
             ],
         )
-
-    def _note_tile(
-        self, effects: Effects, tile_id: TileId, before: TileRecord | None, after: TileRecord | None, at_ms: int
-    ) -> None:
-        if _is_in_force(after):
-            effects.touched.add(tile_id)
-            self.retired.forget(tile_id)
-        elif _is_in_force(before):
-            effects.removed.add(tile_id)
-        if after is None and before is not None and before.retired_at_ms is not None:
-            self.retired.remember(tile_id, RetiredTile(before.tenant_id, before.retired_at_ms))
-        for change in changed_terms(tile_id, before, after, at_ms):
-            effects.terms_of_pod.setdefault(change.term.pod_id, []).append(change)
 
 
 def _is_in_force(record: TileRecord | None) -> bool:

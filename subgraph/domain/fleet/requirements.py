@@ -41,6 +41,9 @@ class Requirements:
     def put(self, row: int, session_id: SessionId, own: Labels) -> None:
         """Set what the tile of a row requires of its own; what its session requires comes on top."""
         self._make_room(row)
+        if not own and session_id not in self._of_session:
+            self._own[row] = self._all[row] = 0
+            return
         required = frozenset(own.items())
         self._own[row] = self._id(required)
         self._all[row] = self._id(required | self._set_of_session(session_id))

@@ -62,16 +62,14 @@ def settle(
     receivers = {pod.id for pod in fleet.pods if pod.is_known and pod.record.receives_tiles(now_ms)} - dead
     settled: dict[TileId, TileRecord | None] = {}
     for row in _rows_concerned(fleet, dead, now_ms, policy):
-        tile_id = fleet.tiles.id_of(row)
-        before = fleet.record(tile_id)
-        assert before is not None
-        owner_id = before.owner.pod_id if before.owner else None
+        owner_id = fleet.owner_id(row)
+        before = fleet.tiles.record(row, owner_id)
         died_ms = died_at_ms.get(owner_id) if owner_id else None
         suspected = before if died_ms is None else ownership.suspect(before, died_ms, quarantine)
         others_receive = takes and not receivers <= {owner_id}
         after = settle_tile(suspected, now_ms, dead, policy, others_receive=others_receive)
         if after != before:
-            settled[tile_id] = after
+            settled[fleet.tiles.id_of(row)] = after
     return settled
 
 

@@ -1,13 +1,15 @@
 """Owns how terms of ownership are told: each with its tile and state, all living ones or those a change made other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from subgraph.domain.ids import PodId, TenantId, TileId
-from subgraph.domain.ownership import AssignmentState, Term, TileRecord, ended_terms, terms_of
+from subgraph.domain.ownership import AssignmentState, LivingTerm, Term, TileRecord, ended_among, terms_of
 
 
-@dataclass(frozen=True, slots=True)
-class TermChange:
+class TermChange(msgspec.Struct, frozen=True):
     """A pod's term as a change left it.
 
     `replaces`: the tiles whose former owners it shuts out before it works. `ended_at_ms` (Redis time) is None while it
@@ -35,7 +37,7 @@ def term_change(
     tile_id: TileId, term: Term, state: AssignmentState, pin: PodId | None, replaces: tuple[TileId, ...]
 ) -> TermChange:
     """A living term of a tile that has this pin, and still replaces these tiles."""
-    to_come = state in (AssignmentState.ACTIVE, AssignmentState.PREPARING)
+    to_come = state is not AssignmentState.DRAINING
     return TermChange(tile_id, term, state, pin == term.pod_id, replaces if to_come else ())
 
 
@@ -44,13 +46,23 @@ def living_terms(tile_id: TileId, record: TileRecord) -> list[TermChange]:
     return [term_change(tile_id, term, state, record.pin, record.replaces) for term, state in terms_of(record)]
 
 
-def changed_terms(tile_id: TileId, before: TileRecord | None, after: TileRecord | None, at_ms: int) -> list[TermChange]:
-    """The terms that a change of a tile ended (at its time), began or made other."""
-    known = terms_of(before) if before else []
+def changed_terms(
+    tile_id: TileId, known: Sequence[LivingTerm], after: TileRecord | None, at_ms: int
+) -> list[TermChange]:
+    """The terms that a change of a tile ended (at its time), began or made other.
+
+    `known`: those that lived before. `after`: what the tile has become; None: it is gone.
+    """
+    living = terms_of(after) if after else []
     pin = after.pin if after else None
-    ended = [
+    changes = [
         TermChange(tile_id, term, state, pin == term.pod_id, ended_at_ms=at_ms)
-        for term, state in ended_terms(before, after)
+        for term, state in ended_among(known, living)
     ]
-    living = living_terms(tile_id, after) if after else []
-    return ended + [change for change in living if (change.term, change.state) not in known]
+    if after is not None:
+        changes += [
+            term_change(tile_id, term, state, after.pin, after.replaces)
+            for term, state in living
+            if (term, state) not in known
+        ]
+    return changes

@@ -13,15 +13,14 @@ from subgraph.domain.fleet.adjacency import Adjacency
 from subgraph.domain.fleet.cell_index import NO_ROW, CellIndex
 from subgraph.domain.fleet.requirements import Requirements
 from subgraph.domain.fleet.tile_columns import AS_REGISTERED, TileColumns
-from subgraph.domain.ids import PodId, SessionId, TenantId, TileId, parse_tile_id, tile_id
-from subgraph.domain.ownership import AssignmentReason, Term, TileRecord
+from subgraph.domain.ids import CELL_TEXT_LENGTH_MAX, PodId, SessionId, TenantId, TileId, parse_tile_id, tile_id
+from subgraph.domain.ownership import AssignmentReason, LivingTerm, Term, TileRecord, living
 from subgraph.domain.suspicion import Suspicion
 
 T = TypeVar("T")
 
 REASONS = tuple(AssignmentReason)
 _REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
-CELL_TEXT_LENGTH_MAX = 16
 
 
 class TileTable(TileColumns):
@@ -156,20 +155,10 @@ class TileTable(TileColumns):
         """
         self.changed_at[row] = version
         self.capacity[row] = math.nan if record.capacity is None else record.capacity
-        owner = record.owner
-        self.owner[row] = owner_row
-        self.owner_epoch[row] = owner.epoch if owner else 0
-        self.owner_reason[row] = _REASON_CODES[owner.reason] if owner else 0
-        self.owner_since_ms[row] = owner.assigned_at_ms if owner else 0
-        self.owner_acknowledged_ms[row] = (owner.acknowledged_at_ms or 0) if owner else 0
-        self.owner_load[row] = owner.load if owner else 0
+        self._write_owner(row, record.owner, owner_row)
         self.last_epoch[row] = record.last_epoch
         _put_or_drop(self.next, row, record.next)
         _put_or_drop(self.draining, row, record.draining)
-        if owner is not None and owner.acknowledged_at_ms is None:
-            self.unacknowledged[row] = (owner.reminders, owner.in_force_at_ms)
-        else:
-            self.unacknowledged.pop(row, None)
         _put_or_drop(self.pins, row, record.pin)
         _put_or_drop(self.forbidden, row, record.forbidden or None)
         _put_or_drop(self.suspicions, row, record.suspicion)
@@ -183,6 +172,23 @@ class TileTable(TileColumns):
             self._coverages.pop(self.session_of(row), None)
         _add_or_discard(self.retiring, row, record.retiring)
         _add_or_discard(self.not_taken_over, row, record.not_taken_over)
+
+    def _write_owner(self, row: int, owner: Term | None, owner_row: int) -> None:
+        self.owner[row] = owner_row
+        if owner is None:
+            self.owner_epoch[row] = self.owner_reason[row] = self.owner_since_ms[row] = 0
+            self.owner_acknowledged_ms[row] = self.owner_load[row] = 0
+            self.unacknowledged.pop(row, None)
+            return
+        self.owner_epoch[row] = owner.epoch
+        self.owner_reason[row] = _REASON_CODES[owner.reason]
+        self.owner_since_ms[row] = owner.assigned_at_ms
+        self.owner_acknowledged_ms[row] = owner.acknowledged_at_ms or 0
+        self.owner_load[row] = owner.load
+        if owner.acknowledged_at_ms is None:
+            self.unacknowledged[row] = (owner.reminders, owner.in_force_at_ms)
+        else:
+            self.unacknowledged.pop(row, None)
 
     def record(self, row: int, owner_id: PodId | None) -> TileRecord:
         """The record of a row, as the live store holds it."""
@@ -204,6 +210,11 @@ class TileTable(TileColumns):
             retired_at_ms=self.retired_at_ms.get(row),
             not_taken_over=row in self.not_taken_over,
         )
+
+    def terms(self, row: int, owner_id: PodId | None) -> list[LivingTerm]:
+        """The living terms of the tile of a row."""
+        owner = None if owner_id is None else self.owner_term(row, owner_id)
+        return living(owner, self.next.get(row), self.draining.get(row))
 
     def owner_term(self, row: int, owner_id: PodId) -> Term:
         """The term in force of an owned tile."""

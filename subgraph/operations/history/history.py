@@ -1,7 +1,9 @@
 """Owns what can be asked of the history of ownership: what SQL has recorded, brought up to date by what lives."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from subgraph.domain.access import Caller, Scope
 from subgraph.domain.errors import InvalidInput, NotAllowed
@@ -89,4 +91,4 @@ class History:
         if change.ended_at_ms is not None or facts.version > fleet.version:
             return change
         # It is over, and the record of how is on its way: no former owner may be taken for the present one.
-        return self.recent.of(change.term.epoch) or replace(change, state=END_OF[change.state])
+        return self.recent.of(change.term.epoch) or msgspec.structs.replace(change, state=END_OF[change.state])

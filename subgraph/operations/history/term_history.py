@@ -10,7 +10,7 @@ from typing import Protocol
 
 from subgraph.domain.fleet.terms import TermFacts, changed_terms
 from subgraph.domain.ids import PodId, SessionId, TenantId, TileId
-from subgraph.domain.ownership import AssignmentReason, AssignmentState, TileRecord
+from subgraph.domain.ownership import AssignmentReason, AssignmentState, TileRecord, terms_of
 from subgraph.operations.ports import Page
 
 TERMS_PER_WRITE_MAX = 1_000
@@ -36,7 +36,8 @@ class LoggedChange:
         record = self.after or self.before
         if record is None:
             return []
-        changed = changed_terms(self.tile_id, self.before, self.after, self.at_ms)
+        known = terms_of(self.before) if self.before else []
+        changed = changed_terms(self.tile_id, known, self.after, self.at_ms)
         return [TermFacts(change, record.tenant_id, self.version) for change in changed]
 
 
