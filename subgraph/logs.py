@@ -1,4 +1,4 @@
-"""Owns how a process of the server logs: its level, and one form of line for all."""
+"""Owns the logging of a server process: its level, and one format for all lines."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Owns `session-manager migrate`: the database's schema, brought to this version's without a server."""
+"""Owns `session-manager migrate`: it upgrades the database's schema without starting a server."""
 
 import asyncio
 import contextlib

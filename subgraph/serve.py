@@ -1,4 +1,4 @@
-"""Owns `session-manager serve`: embedded stores, the listening socket, the server's processes, their orderly end."""
+"""Owns `session-manager serve`: embedded stores, the listening socket, the server's processes, orderly shutdown."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Owns the server processes of `--workers`: when they are ready, that they are replaced, and their orderly end."""
+"""Owns the server processes of `--workers`: readiness, replacement of dead ones, and orderly shutdown."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""Owns the look through the files of the data directory for traces of an owner, but for what stores are asked about."""
+"""Owns searching the files of the data directory for traces of an owner, except the stores' own files."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Owns asking a provider of titles over HTTP: one POST a title, within bounds of time, number and size."""
+"""Owns the title provider over HTTP: one POST per title, bounded in time, concurrency and size."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Owns the arguments that many fields have: how long a page is and where it begins, which session, which events."""
+"""Owns the arguments that many fields share: page size and cursor, a session's id, filters of events."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Owns what a resolver has at hand: the operations, on whose behalf it works, and batched loads."""
+"""Owns the context of a resolver: the operations, the caller, and the data loaders."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from subgraph.api.loads import EventPage, Relatives, RelativesCount, TileHistory, load_alike
+from subgraph.api.data_loads import EventPage, Relatives, RelativesCount, TileHistory, load_alike
 from subgraph.domain.access import Caller
 from subgraph.domain.errors import NotFound, SessionManagerFailure
 from subgraph.domain.fleet.terms import TermChange

@@ -1,4 +1,4 @@
-"""Owns how failures are translated: to items of `payload.errors` for mutations, to GraphQL errors for queries."""
+"""Owns how domain failures are translated: to items of `payload.errors` for mutations, to GraphQL errors otherwise."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Owns GraphQL over HTTP: what is taken as a request, on whose behalf, and GraphiQL for browsers."""
+"""Owns GraphQL over HTTP: parsing requests, their context, and GraphiQL for browsers."""
 
 from collections.abc import Callable
 from json import JSONDecodeError

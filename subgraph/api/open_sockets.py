@@ -1,4 +1,4 @@
-"""Owns how many WebSockets a process has open: each takes memory for as long as its client likes to keep it."""
+"""Owns the bound on open WebSockets of a process: each takes memory for as long as its client keeps it."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket

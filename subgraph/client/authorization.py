@@ -1,4 +1,4 @@
-"""Owns what a client shows the session manager: nothing, a token that lasts, or one that is renewed before it ends."""
+"""Owns how a client authenticates: not at all, by a fixed token, or by one that is renewed before it expires."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 

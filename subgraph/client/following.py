@@ -1,4 +1,4 @@
-"""Owns that a pod hears every change of its assignments: subscribes, notices what is missing, and begins anew."""
+"""Owns that a pod misses no change of its assignments: it subscribes, detects gaps, and starts again."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Owns when a pod must stop: its lease as it can know it itself, by a clock that also runs while the machine sleeps."""
+"""Owns when a pod must stop: its own view of its lease, by a clock that also runs while the machine sleeps."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Owns what a pod and the session manager say to each other: the calls, what is told, and how a call can fail."""
+"""Owns the protocol between a pod and the session manager: the calls, the messages, and how a call can fail."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass

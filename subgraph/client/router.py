@@ -1,4 +1,4 @@
-"""Owns that a sender of records knows whom they are for: follows a session's routes, and says when it knows no more."""
+"""Owns routing for senders of records: it follows a session's routes, and knows when they may be outdated."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Owns a session's tiles as whoever sends records knows them: the tile of a place, and whom its records are for.
+"""Owns a sender's table of a session's tiles: the tile of a place, and the pod to send its records to.
 
 A record belongs to the tile of its place: the ancestor, among the session's tiles, of the place's cell at the finest H3
 resolution. (The coarse cell of the coordinates themselves is another one for 7 % of places.)

@@ -1,4 +1,4 @@
-"""Owns what a service does with tiles, as the pod client asks for it."""
+"""Owns the interface a service implements to work on tiles; the pod client calls it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol

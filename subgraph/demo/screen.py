@@ -1,4 +1,4 @@
-"""Owns how the demo looks in a terminal: the day, the pods, the tiles, the moves, the sink — and what to try next."""
+"""Owns the demo's screen: the day, the pods, the tiles, the moves, the sink, and what to try next."""
 
 from dataclasses import dataclass
 

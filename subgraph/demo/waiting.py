@@ -1,4 +1,4 @@
-"""Owns what the demo says while a part of its world does not answer: who waits, why, and that it goes on."""
+"""Owns the demo's messages while a part of its system does not answer: who waits, why, and when it continues."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Owns who may see and change what: a caller, its scopes, which scopes stand in for which, and the rules of tenancy."""
+"""Owns authorization: callers, their scopes, which scopes imply others, and the rules of tenancy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

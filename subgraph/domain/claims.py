@@ -1,4 +1,4 @@
-"""Owns how the claims of a verified token make a caller: its tenant, its owner, its scopes."""
+"""Owns how the claims of a verified token become a caller: its tenant, its owner, its scopes."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Owns how a document that does not have the right form is told of: in words of JSON, at the place in the document."""
+"""Owns the errors of a malformed document: in JSON's terms, with the path in the document."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Owns how long sessions live: the policies, the limits of a TTL, and when one that is active now expires."""
+"""Owns how long sessions live: the policies, the limits of a TTL, and when an active session expires."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Owns how a value beyond a limit is refused: in words for people, with the bound that it broke for programs."""
+"""Owns how a value beyond a limit is refused: a message for people, and the broken bound for programs."""
 
 from collections.abc import Sized
 from datetime import timedelta

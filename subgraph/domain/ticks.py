@@ -1,4 +1,4 @@
-"""Owns when a session ticks: on the grid of its interval from its creation on; of ticks that were missed, the last."""
+"""Owns when a session ticks: on the grid of its interval since its creation; missed ticks are merged into the last."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Owns what an operator may rule about one tile's place: its pin, the pods it is kept off, its release."""
+"""Owns an operator's rules for one tile: its pin, the pods it is kept off, and its release from quarantine."""
 
 from collections.abc import Iterable
 

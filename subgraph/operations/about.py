@@ -1,4 +1,4 @@
-"""Owns what callers are told of this session manager: whether it is on, its defaults and its limits."""
+"""Owns what a session manager says about itself: whether it is enabled, its defaults and its limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

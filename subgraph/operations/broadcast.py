@@ -1,4 +1,4 @@
-"""Owns how one stream feeds many readers in a process: a bounded queue each, and the slow one is cut off."""
+"""Owns fan-out within a process: one stream, many readers, a bounded queue for each; a slow reader is cut off."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Owns what several subjects ask of their surroundings: clocks, tokens, pages, the bus, the fleet's register."""
+"""Owns the ports that several subjects share: clocks, tokens, pages, the event bus, the fleet's register."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager

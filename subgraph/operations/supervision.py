@@ -1,4 +1,4 @@
-"""Owns how tasks run beside each other: those of a process, known by name, and a few that end together."""
+"""Owns how background tasks run: those of a process, watched by name, and groups that end together."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Owns which addresses lie on this machine, and which are safe to tell secrets to."""
+"""Owns which addresses are on this machine, and to which it is safe to send secrets."""
 
 import re
 from ipaddress import ip_address

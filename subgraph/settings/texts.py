@@ -1,4 +1,4 @@
-"""Owns how settings are written in the environment: the names of their variables, and how a text becomes a value."""
+"""Owns how settings are written in the environment: names of variables, and parsing of values."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""Owns what is refused of the settings about a provider of titles: queries of users go there, and a secret."""
+"""Owns the checks of the title provider's settings: users' queries and a secret are sent there."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

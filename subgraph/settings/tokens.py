@@ -1,4 +1,4 @@
-"""Owns what is refused of the settings about callers: tokens that could not be verified, or that anybody could make."""
+"""Owns the checks of authentication settings: tokens that could not be verified, or that anybody could forge."""
 
 import re
 from collections.abc import Iterator

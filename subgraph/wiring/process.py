@@ -36,7 +36,6 @@ from subgraph.operations.fleet.tile_routes import TileRoutes
 from subgraph.operations.history.churn import ChurnMeter
 from subgraph.operations.history.history import History
 from subgraph.operations.journal.session_events import SessionEvents
-from subgraph.operations.one_at_a_time import OneAtATime
 from subgraph.operations.sessions.session_changes import SessionChanges
 from subgraph.operations.sessions.session_hierarchy import SessionFamilies
 from subgraph.operations.sessions.session_lifecycle import SessionLifecycle
@@ -45,6 +44,7 @@ from subgraph.operations.sessions.session_making import SessionMaking
 from subgraph.operations.sessions.session_names import SessionNames
 from subgraph.operations.sessions.session_naming import SessionNaming
 from subgraph.operations.sessions.session_resolving import SessionResolving
+from subgraph.operations.single_flight import SingleFlight
 from subgraph.operations.supervision import Supervisor
 from subgraph.operations.transfer.owner_erasure import OwnerErasure
 from subgraph.operations.transfer.session_copying import SessionCopying
@@ -126,7 +126,7 @@ def services_of(
             (SqlResidueScan(database), DataDirectoryResidues(settings.data_dir)),
             lambda session_ids: has_tiles(view.current(), session_ids),
             time.monotonic,
-            OneAtATime("an erasure of an owner", time.monotonic),
+            SingleFlight("an erasure of an owner", time.monotonic),
         ),
         pod_registering=PodRegistering(live, view, fleet.lease_ms, fleet.lease_ms_max, new_token),
         pods=Pods(live, view),

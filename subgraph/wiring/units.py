@@ -1,4 +1,4 @@
-"""Owns what the wiring hands to operations that ask for clocks, tokens and whole milliseconds."""
+"""Owns the clock, the tokens and the conversion to milliseconds that the wiring passes to operations."""
 
 from datetime import UTC, datetime
 from secrets import token_urlsafe

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from subgraph.api.context import Context, Services
-from subgraph.api.loads import EventPage, Relatives, RelativesCount
+from subgraph.api.data_loads import EventPage, Relatives, RelativesCount
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.errors import InvalidInput, NotFound
 from subgraph.domain.ids import SessionId, TenantId

@@ -45,9 +45,9 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.sessions import Session
 from subgraph.domain.sessions.copying import copy
-from subgraph.operations.one_at_a_time import OneAtATime
 from subgraph.operations.sessions.session_ports import unguarded
 from subgraph.operations.sessions.sessions import Sessions
+from subgraph.operations.single_flight import SingleFlight
 from subgraph.operations.transfer.owner_erasure import Erasure, OwnerErasure
 from subgraph.operations.transfer.owner_records import Residues
 from tests.support.session_replicas import Truth, replica
@@ -139,7 +139,7 @@ def erasure(
         (SqlResidueScan(database), DataDirectoryResidues(directory)),
         settings.get("holds_tiles", lambda _: False),
         time.monotonic,
-        OneAtATime("an erasure", time.monotonic),
+        SingleFlight("an erasure", time.monotonic),
         settings.get("wait_seconds_max", 20.0),
         settings.get("sessions_per_call_max", 100),
         RELAY_SECONDS,

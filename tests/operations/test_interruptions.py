@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from subgraph.domain.errors import Unavailable
-from subgraph.operations.interruptions import TELL_AGAIN_SECONDS, Interruption
+from subgraph.operations.interruptions import LOG_AGAIN_SECONDS, Interruption
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +34,12 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_an_interruption_is_told_when_it_begins_now_and_then_and_when_it_is_over(
     work: Interruption, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    work.goes_on()
+    work.succeeded()
     for _ in range(2 * 50):
-        work.waits("the store is away")
-        clock.seconds += TELL_AGAIN_SECONDS / 50
-    work.goes_on()
-    work.goes_on()
+        work.failed("the store is away")
+        clock.seconds += LOG_AGAIN_SECONDS / 50
+    work.succeeded()
+    work.succeeded()
     assert told(caplog) == [
         "the work waits: the store is away",
         "the work still waits, for 30 s by now: the store is away",
@@ -51,19 +51,19 @@ def test_what_fails_every_other_time_does_not_fill_the_log(
     work: Interruption, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(100):
-        work.waits("the store is away")
-        clock.seconds += TELL_AGAIN_SECONDS / 100
-        work.goes_on()
+        work.failed("the store is away")
+        clock.seconds += LOG_AGAIN_SECONDS / 100
+        work.succeeded()
     assert told(caplog) == ["the work waits: the store is away", "the work goes on, after 0.3 s"]
     clock.seconds += 1
-    work.waits("the store is away again")
+    work.failed("the store is away again")
     assert told(caplog)[2:] == ["the work waits: the store is away again"]
 
 
 def test_what_is_not_told_can_be_seen_when_debugging(work: Interruption, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
-        work.waits("first")
-        work.waits("second")
+        work.failed("first")
+        work.failed("second")
     assert [(one.levelno, one.getMessage()) for one in caplog.records] == [
         (logging.WARNING, "the work waits: first"),
         (logging.DEBUG, "the work waits: second"),
@@ -76,10 +76,10 @@ def test_around_work_a_store_that_is_away_is_told_and_goes_no_further_and_all_el
     def fail(error: Exception) -> None:
         raise error
 
-    with work.told():
+    with work.logged():
         fail(Unavailable("the store is away"))
-    with work.told():
+    with work.logged():
         pass
-    with pytest.raises(ValueError, match="wrong"), work.told():
+    with pytest.raises(ValueError, match="wrong"), work.logged():
         fail(ValueError("wrong"))
     assert told(caplog) == ["the work waits: the store is away", "the work goes on, after 0.0 s"]

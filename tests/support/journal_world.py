@@ -253,7 +253,7 @@ class ServerProcess:
 
     async def create(self, caller: Caller, wanted: NewSession) -> Session:
         """A new session, as a client asks for one that has no key and no name for it."""
-        await self.sessions.meet(caller)
+        await self.sessions.ensure_main(caller)
         change = sessions.create(wanted, caller.tenant_id, caller.owner_id, NOW)
         await self.sessions.commit(change)
         return change.created[0]

@@ -1,4 +1,4 @@
-"""Owns what Prometheus scrapes of reads of sessions: hits, misses, evictions and size, of this process and of Redis."""
+"""Owns the metrics of session reads: cache hits, misses, evictions and size, in this process and in Redis."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Owns what Prometheus scrapes of a provider of titles: how often it was asked, and how that came out."""
+"""Owns the metrics of the title provider: how often it was asked, and with what outcome."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Owns the end of all copies of sessions at once, in Redis and in every process: when SQL is no more what they show."""
+"""Owns dropping all cached sessions, in Redis and in every process, when SQL was restored to an earlier state."""
 
 from secrets import token_urlsafe
 

@@ -1,4 +1,4 @@
-"""Owns whose the ids are that chat clients use for their sessions: a mapping in Redis that lives while it is used."""
+"""Owns the mapping from chat clients' ids to sessions in Redis; an entry expires when it is not used."""
 
 from datetime import timedelta
 from hashlib import sha256

@@ -68,10 +68,10 @@ class RedisEventBus:
                         await self._pubsub.subscribe(IDLE_CHANNEL)
                 message = await self._pubsub.get_message(timeout=None)
             except (RedisError, OSError) as error:
-                self._interruption.waits(error)
+                self._interruption.failed(error)
                 await asyncio.sleep(RECONNECT_SECONDS)
                 continue
-            self._interruption.goes_on()
+            self._interruption.succeeded()
             if message is not None:
                 self._dispatch(message["type"], message["channel"].decode(), message["data"])
 

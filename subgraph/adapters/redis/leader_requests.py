@@ -1,4 +1,4 @@
-"""Owns how a request reaches whoever leads, through a list in Redis, and how its answer finds the way back."""
+"""Owns requests to the leader: a list in Redis carries them, and each answer has a key of its own."""
 
 import logging
 import time

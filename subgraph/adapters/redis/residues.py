@@ -1,4 +1,4 @@
-"""Owns the look through Redis for traces of an owner, and which of them are dropped at once."""
+"""Owns searching Redis for traces of an owner, and deleting those that may go at once."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence

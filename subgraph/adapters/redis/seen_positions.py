@@ -1,4 +1,4 @@
-"""Owns what processes have seen of the journal, in Redis: a number."""
+"""Owns the highest journal position that any process has seen, in Redis."""
 
 from redis.asyncio import Redis
 

@@ -1,4 +1,4 @@
-"""Owns opaque cursors of keyset pages: what they hold, and refusing those that are none."""
+"""Owns opaque cursors of keyset pagination: encoding, decoding, and refusing malformed ones."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""Owns what stands in a change's way, found out by asking: databases word the refusals of their indexes differently."""
+"""Owns why a change of a session was refused, found by queries: databases word violations of indexes differently."""
 
 from sqlalchemy import select
 

@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, litera
 from subgraph.adapters.sql.cursors import decode_session_cursor, encode_session_cursor
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import detail_texts, is_text, session_of
-from subgraph.adapters.sql.sight import is_seen_by
 from subgraph.adapters.sql.tables import SESSION
 from subgraph.adapters.sql.text_search import contains
+from subgraph.adapters.sql.visibility import is_seen_by
 from subgraph.domain.ids import TenantId
 from subgraph.domain.session_list import SessionList, SessionOrder, SessionOrderField
 from subgraph.domain.session_ref import RefKind

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, Select, func, select
 from subgraph.adapters.sql.coverage_register import coverage_rows
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import entry_of, is_text, session_of
-from subgraph.adapters.sql.sight import is_seen_by
 from subgraph.adapters.sql.tables import REGISTERED_CELLS, SESSION, SESSION_ASSOCIATION, SESSION_EVENT
+from subgraph.adapters.sql.visibility import is_seen_by
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.domain.sessions import Session, SessionState

@@ -11,8 +11,8 @@ from subgraph.adapters.sql.cursors import decode_session_cursor, encode_session_
 from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.rows import is_text, session_of
 from subgraph.adapters.sql.session_store import write_change
-from subgraph.adapters.sql.sight import is_seen_by
 from subgraph.adapters.sql.tables import SESSION, SESSION_ASSOCIATION
+from subgraph.adapters.sql.visibility import is_seen_by
 from subgraph.domain.errors import NotFound
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.session_list import SessionOrder

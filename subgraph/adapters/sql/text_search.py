@@ -1,4 +1,4 @@
-"""Owns the search for one text within another, character by character, in the words of the database at hand."""
+"""Owns searching for one text within another, character by character, in each database's dialect."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Owns the insertion that says what happens on a conflict, in the words of the database at hand."""
+"""Owns upserts: an insertion that says what happens on a conflict, in each database's dialect."""
 
 from collections.abc import Callable, Mapping
 

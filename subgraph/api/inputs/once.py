@@ -1,4 +1,4 @@
-"""Owns what an idempotency key stands for: all that a client gave with it."""
+"""Owns the fingerprint of a request: what an idempotency key stands for."""
 
 import json
 from dataclasses import asdict

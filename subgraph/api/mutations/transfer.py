@@ -1,4 +1,4 @@
-"""Owns the mutation that brings a session in."""
+"""Owns the mutation that imports a session."""
 
 import strawberry
 

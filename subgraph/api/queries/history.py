@@ -1,4 +1,4 @@
-"""Owns the queries of what has been: terms of ownership, living and ended, and what was told of sessions."""
+"""Owns the queries of the past: terms of ownership, living and ended, and the audit log of sessions."""
 
 from datetime import datetime
 from typing import Annotated

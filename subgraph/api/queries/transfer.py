@@ -1,4 +1,4 @@
-"""Owns the query that takes a session out."""
+"""Owns the query that exports a session."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""Owns the subscriptions of sessions: their starts and stops, and all that the journal tells of them."""
+"""Owns the subscriptions of sessions: their starts and stops, and all events of the journal."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Owns the account of a tile's placement in GraphQL: why it is where it is, and why on no other live pod."""
+"""Owns the explanation of a tile's placement in GraphQL: why on its pod, and why on no other live one."""
 
 from typing import TYPE_CHECKING, Annotated
 

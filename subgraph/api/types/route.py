@@ -1,4 +1,4 @@
-"""Owns routes in GraphQL: for whoever sends records to tiles, who owns each."""
+"""Owns routes in GraphQL: who owns each tile, for senders of records."""
 
 import strawberry
 

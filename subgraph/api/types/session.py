@@ -18,8 +18,8 @@ from subgraph.api.arguments import (
     page_size,
 )
 from subgraph.api.context import Info
+from subgraph.api.data_loads import EventPage, Relatives, RelativesCount
 from subgraph.api.descriptions import show_enum
-from subgraph.api.loads import EventPage, Relatives, RelativesCount
 from subgraph.api.scalars import Duration, Long
 from subgraph.api.types.common import (
     PageInfo,

@@ -9,8 +9,8 @@ import strawberry
 
 from subgraph.api.arguments import PAGE_SIZE, After, PageSize, page_size
 from subgraph.api.context import Info
+from subgraph.api.data_loads import TileHistory
 from subgraph.api.descriptions import show_enum
-from subgraph.api.loads import TileHistory
 from subgraph.api.scalars import Long
 from subgraph.api.scopes import needs
 from subgraph.api.types.assignment import (

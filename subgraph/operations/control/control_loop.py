@@ -61,7 +61,7 @@ class ControlLoop:
             except NotLeading as error:
                 self.candidacy.step_down(str(error))
             except Unavailable as error:
-                self._interruption.waits(error)
+                self._interruption.failed(error)
                 await self._rest_after_failure()
                 continue
             except Exception:
@@ -75,7 +75,7 @@ class ControlLoop:
             else:
                 self._failed_cycles = 0
                 self._retry_seconds = SPACING_SECONDS
-                self._interruption.goes_on()
+                self._interruption.succeeded()
             await self._wait()
 
     async def _turn(self, term: Term) -> None:

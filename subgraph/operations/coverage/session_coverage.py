@@ -77,9 +77,9 @@ class SessionCoverage:
                 for session_id, tenant_id in list(self._waiting.items()):
                     await self._try(tenant_id, session_id)
             except Unavailable as error:
-                interruption.waits(error)
+                interruption.failed(error)
             else:
-                interruption.goes_on()
+                interruption.succeeded()
             if self._waiting or clock() >= look_at:
                 await asyncio.sleep(RETRY_SECONDS)
             else:

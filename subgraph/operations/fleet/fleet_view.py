@@ -218,7 +218,7 @@ class FleetView:
         if isinstance(told, Adoption):
             self._untold = [self._fleet.become(told)]
             self._synchronised = self._follows = True
-            self._interruption.goes_on()
+            self._interruption.succeeded()
         else:
             effects = self._fleet.apply(told)
             if self._untold:
@@ -291,7 +291,7 @@ class FleetView:
             try:
                 await run_together(*(follower() for follower in followers))
             except (Unavailable, SlowConsumer, GapInChanges) as failure:
-                interruption.waits(failure)
+                interruption.failed(failure)
             await asyncio.sleep(RETRY_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Owns what is read of tiles and pods at one moment: values free of the picture, which changes on."""
+"""Owns read models of tiles and pods: values of one moment, independent of the picture, which keeps changing."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Owns what is asked of all tiles of one session: which of them match, and their sums. Nothing is read one by one."""
+"""Owns questions about all tiles of a session: which match a filter, and sums, computed on columns."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

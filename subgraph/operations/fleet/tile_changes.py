@@ -1,4 +1,4 @@
-"""Owns what maps follow: once a control cycle, which tiles changed their owner, health or load, and which are gone."""
+"""Owns the feed for maps: once a control cycle, which tiles changed owner, health or load, and which are gone."""
 
 from dataclasses import dataclass
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""Owns what feeders follow: who owns each tile of a session, told at once, and a sign of life while nothing changes."""
+"""Owns the feed for senders: the owner of each tile of a session, pushed on change, with heartbeats in between."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence, Set

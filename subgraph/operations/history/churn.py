@@ -1,4 +1,4 @@
-"""Owns churn: how many tiles were given to pods of late, why, and the load that came with them."""
+"""Owns churn: how many tiles were assigned recently, why, and how much load moved with them."""
 
 import asyncio
 from dataclasses import dataclass, field

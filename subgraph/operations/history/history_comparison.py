@@ -1,4 +1,4 @@
-"""Owns how the record of terms is held against those that live: what the log never told shows as a difference."""
+"""Owns comparing recorded terms with living ones: a difference is a term whose end the log never showed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -50,10 +50,10 @@ class HistoryRecorder:
             try:
                 await self._turn()
             except Unavailable as error:
-                interruption.waits(f"{self.view.unrecorded_changes} changes are not recorded: {error}")
+                interruption.failed(f"{self.view.unrecorded_changes} changes are not recorded: {error}")
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                interruption.goes_on()
+                interruption.succeeded()
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _turn(self) -> None:

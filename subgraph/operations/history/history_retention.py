@@ -29,7 +29,7 @@ class HistoryRetention:
         interruption = Interruption(logger, "the sweep of old history")
         while True:
             if self.candidacy.leads:
-                with interruption.told():
+                with interruption.logged():
                     await self.sweep()
             await asyncio.sleep(SWEEP_SECONDS)
 

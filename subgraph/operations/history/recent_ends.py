@@ -1,4 +1,4 @@
-"""Owns how terms ended of late, as this process saw it: what is asked before SQL has recorded it."""
+"""Owns how terms ended recently, as this process saw it, to answer questions before SQL has recorded it."""
 
 from collections import OrderedDict
 

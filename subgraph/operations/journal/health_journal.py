@@ -37,9 +37,9 @@ class HealthJournal:
             try:
                 await self.look()
             except Unavailable as error:
-                interruption.waits(error)
+                interruption.failed(error)
             else:
-                interruption.goes_on()
+                interruption.succeeded()
             await asyncio.sleep(self.interval_seconds)
 
     async def look(self) -> int:

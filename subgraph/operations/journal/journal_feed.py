@@ -150,10 +150,10 @@ class JournalFeed:
                 while self._followers and await self._read_some() == READ_MAX:
                     pass
             except Unavailable as error:
-                interruption.waits(error)
+                interruption.failed(error)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            interruption.goes_on()
+            interruption.succeeded()
             await asyncio.sleep(GAP_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS if self._followers else None):

@@ -51,7 +51,7 @@ class JournalRetention:
         interruption = Interruption(logger, "the sweep of old journal entries")
         while True:
             if self.leads():
-                with interruption.told():
+                with interruption.logged():
                     await self.sweep()
             await asyncio.sleep(SWEEP_SECONDS)
 

@@ -80,9 +80,9 @@ class OutboxRelay:
                 while await self.relay_batch() == RELAY_BATCH:
                     pass
             except Unavailable as error:
-                interruption.waits(error)
+                interruption.failed(error)
             else:
-                interruption.goes_on()
+                interruption.succeeded()
             await asyncio.sleep(RELAY_REST_SECONDS)
             try:
                 async with asyncio.timeout(RELAY_POLL_SECONDS):

@@ -1,4 +1,4 @@
-"""Owns what callers read of the journal: pages and streams, by the same cursor, each within its tenancy."""
+"""Owns how callers read the journal: pages and streams by the same cursor, within what the caller may see."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
@@ -96,18 +96,18 @@ class SessionEvents:
                     yield entry
                 position = newest
 
-        def ends_sight(entry: JournalEntry) -> bool:
+        def ends_visibility(entry: JournalEntry) -> bool:
             # A tenant's main session is seen by all, and is its owner's alone once it has stopped.
             by_id = wanted.session_id is not None
             return by_id and entry.event.type in STOPS and not caller.may_see(entry.event)
 
         def wants(entry: JournalEntry) -> bool:
             may_see = wanted.session_id is not None or caller.may_see(entry.event)
-            return (_is_wanted(entry, wanted) and may_see) or ends_sight(entry)
+            return (_is_wanted(entry, wanted) and may_see) or ends_visibility(entry)
 
         async with self.feed.follow(_key(caller, wanted), wants) as live:
             # Stops from before are in what is read here; those from here on come by the feed.
-            await self._check_sight(caller, wanted)
+            await self._check_visible(caller, wanted)
             if position < live.behind:
                 async for entry in self._replay(caller, wanted, chosen, position, live.behind):
                     yield entry
@@ -121,8 +121,8 @@ class SessionEvents:
                         if _is_wanted(entry, wanted):
                             yield entry
                         position = entry.position
-                        if ends_sight(entry):
-                            await self._check_sight(caller, wanted)
+                        if ends_visibility(entry):
+                            await self._check_visible(caller, wanted)
             except SlowConsumer as cut:
                 why = "more happened than this reader took: subscribe again with the cursor given as `after`"
                 raise SlowConsumer(why, encode_position(position)) from cut
@@ -159,7 +159,7 @@ class SessionEvents:
         owner_id = None if session_ids or caller.has(Scope.TENANT_READ) else caller.owner_id
         return EntryFilter(caller.tenant_id, session_ids, owner_id, wanted.data_source, wanted.types)
 
-    async def _check_sight(self, caller: Caller, wanted: EventsWanted) -> None:
+    async def _check_visible(self, caller: Caller, wanted: EventsWanted) -> None:
         """Refuse to go on with a session that the caller may not see any more; of one that is gone nothing follows."""
         if wanted.session_id is not None:
             found = await self._session(caller, wanted.session_id)
@@ -185,7 +185,7 @@ class SessionEvents:
         while True:
             page = await self.journal.entries(chosen, after, REPLAY_PAGE, up_to)
             # Who reads a long journal takes its time: what it reads now, it must be allowed to see now.
-            await self._check_sight(caller, wanted)
+            await self._check_visible(caller, wanted)
             for entry in page:
                 yield entry
             if len(page) < REPLAY_PAGE:

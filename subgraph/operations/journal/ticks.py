@@ -52,10 +52,10 @@ class Ticker:
                 if self.candidacy.leads:
                     await self.tick()
             except Unavailable as error:
-                interruption.waits(error)
+                interruption.failed(error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                interruption.goes_on()
+                interruption.succeeded()
             await asyncio.sleep(POLL_SECONDS)
 
     async def tick(self) -> int:

@@ -1,4 +1,4 @@
-"""Owns that what is asked twice with one key is done once, and how long keys are remembered."""
+"""Owns idempotency: a mutation repeated with one key is carried out once; and how long keys are kept."""
 
 import asyncio
 import logging
@@ -69,7 +69,7 @@ class Idempotency:
         """Sweep now and then, until cancelled."""
         interruption = Interruption(logger, "the sweep of idempotency keys")
         while True:
-            with interruption.told():
+            with interruption.logged():
                 await self.sweep()
             await asyncio.sleep(SWEEP_SECONDS)
 

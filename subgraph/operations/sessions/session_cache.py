@@ -16,8 +16,8 @@ from subgraph.domain.errors import SessionManagerFailure, Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.domain.sessions import Session
+from subgraph.operations.lru_cache import Load, LruCache
 from subgraph.operations.ports import EventBus, MonotonicClock, NewToken, SlowConsumer
-from subgraph.operations.recently_used import Load, RecentlyUsed
 from subgraph.operations.sessions.session_blobs import (
     Announcement,
     Outdated,
@@ -67,7 +67,7 @@ class SessionCache:
         self.facts = ReadFacts()
         self._bus = bus
         self._channel = channel
-        self._local: RecentlyUsed[SessionKey, Session] = RecentlyUsed(entries_max)
+        self._local: LruCache[SessionKey, Session] = LruCache(entries_max)
         self._clock = clock
         self._new_token = token
         self._away_until = clock()

@@ -44,7 +44,7 @@ class SessionLookup:
         Raises:
             InvalidInput: a value is malformed or beyond a limit.
         """
-        await self.sessions.meet(caller)
+        await self.sessions.ensure_main(caller)
         return list_for(caller, wanted, order, self.clock())
 
     async def page(self, wanted: SessionList | None, first: int, after: str | None) -> Page[Session]:

@@ -1,4 +1,4 @@
-"""Owns how a session is made: under the name that the policy comes to, and once per idempotency key."""
+"""Owns how a session is created: under a name by the policy on conflicts, and once per idempotency key."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -52,7 +52,7 @@ class SessionMaking:
             InvalidInput, NameTaken: as the rules and the policy on names say.
             NotFound: the caller may not see one of the associates, or what was made with this key is gone by now.
         """
-        await self.sessions.meet(caller)
+        await self.sessions.ensure_main(caller)
 
         async def prepare() -> Decide:
             members = await self.sessions.associates(caller, wanted.associate_ids)

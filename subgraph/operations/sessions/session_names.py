@@ -1,4 +1,4 @@
-"""Owns how a session comes by its name: refused, numbered or shared where another one bears it, whoever races."""
+"""Owns name conflicts: a name that is taken is refused, numbered or shared, also when callers race."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Owns the use cases that give a session that there is a name: rename it, or bring it back from its deletion."""
+"""Owns the use cases that name an existing session: rename it, or restore it under its name or another."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Owns how a chat client comes by its session: the one it had under its id, or a new one under that or another id."""
+"""Owns how a chat client gets its session: the one it had under its id, or a new one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -70,9 +70,9 @@ class SessionSweeper:
                 if swept.expired or swept.purged:
                     logger.info("sessions: %d expired, %d removed for good", swept.expired, swept.purged)
             except Unavailable as error:
-                interruption.waits(error)
+                interruption.failed(error)
             else:
-                interruption.goes_on()
+                interruption.succeeded()
             await asyncio.sleep(self.interval_seconds)
 
     async def sweep(self) -> Swept:

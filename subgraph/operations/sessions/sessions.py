@@ -14,8 +14,8 @@ from subgraph.operations.ports import Clock
 from subgraph.operations.sessions.session_ports import MainExists, SessionStore
 from subgraph.operations.sessions.session_reads import SessionReads
 
-TENANTS_MET_MAX = 10_000
-"""Tenants that a process remembers to have met; then it forgets all, and asks again."""
+TENANTS_REMEMBERED_MAX = 10_000
+"""Tenants known to have a main session; beyond that all are forgotten, and looked up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Sessions:
     """Where sessions that are only shown come from; None: from the store."""
     is_enabled: bool = True
     """Whether session management is on; while it is off, reading makes no main session."""
-    _met: set[TenantId] = field(default_factory=set)
+    _tenants_with_main: set[TenantId] = field(default_factory=set)
 
     async def associates(self, caller: Caller, associate_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
         """The associates of a session to be made, by their ids.
@@ -82,16 +82,16 @@ class Sessions:
             if session.state is not SessionState.DELETED and caller.may_see(session)
         }
 
-    async def meet(self, caller: Caller) -> None:
-        """Make sure that the tenant has a main session. From then on it always has one, so the store is asked once.
+    async def ensure_main(self, caller: Caller) -> None:
+        """Create the tenant's main session if it has none. From then on it always has one, so the store is asked once.
 
-        While session management is off, nothing is made, and a tenant that was never met has none.
+        While session management is off, nothing is created, and a new tenant has none.
         """
-        if self.is_enabled and caller.tenant_id not in self._met:
+        if self.is_enabled and caller.tenant_id not in self._tenants_with_main:
             await self.main(caller)
-            if len(self._met) >= TENANTS_MET_MAX:
-                self._met.clear()
-            self._met.add(caller.tenant_id)
+            if len(self._tenants_with_main) >= TENANTS_REMEMBERED_MAX:
+                self._tenants_with_main.clear()
+            self._tenants_with_main.add(caller.tenant_id)
 
     async def main(self, caller: Caller) -> Session:
         """The tenant's main session, made on its first contact.

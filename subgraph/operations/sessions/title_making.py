@@ -1,4 +1,4 @@
-"""Owns how a title is made of a query: by a provider if there is one, else of the query's first line."""
+"""Owns how a query becomes a title: by the title provider if one is set, else from the query's first line."""
 
 import logging
 from collections import Counter

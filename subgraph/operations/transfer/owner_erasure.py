@@ -1,4 +1,4 @@
-"""Owns the erasure of an owner: its sessions are purged, every store forgets it, and all of them are looked through.
+"""Owns the erasure of an owner: its sessions are purged, its data deleted from every store, and the stores searched.
 
 Each step is done in bounded batches and does nothing the second time. The journal is forgotten last: until then it says
 which sessions there were, so an erasure that was broken off anywhere goes on when it is asked for again.
@@ -18,10 +18,10 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import SessionEventType, tell
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.domain.sessions.creation import create_main
-from subgraph.operations.one_at_a_time import OneAtATime
 from subgraph.operations.ports import MonotonicClock
 from subgraph.operations.sessions.session_ports import MainExists
 from subgraph.operations.sessions.sessions import Sessions
+from subgraph.operations.single_flight import SingleFlight
 from subgraph.operations.transfer.owner_records import LiveResidues, OwnerRecords, ResidueScan
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class OwnerErasure:
     scans: Sequence[ResidueScan]
     holds_tiles: Callable[[Sequence[SessionId]], bool]
     monotonic: MonotonicClock
-    turn: OneAtATime[Erasure]
+    turn: SingleFlight[Erasure]
     wait_seconds_max: float = WAIT_SECONDS_MAX
     sessions_per_call_max: int = SESSIONS_PER_CALL_MAX
     poll_seconds: float = POLL_SECONDS

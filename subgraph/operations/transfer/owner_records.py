@@ -1,4 +1,4 @@
-"""Owns the promises about what stores hold of an owner: found, forgotten in batches, and looked for after."""
+"""Owns the ports of erasure: an owner's data in a store is found, deleted in batches, and searched for afterwards."""
 
 from collections.abc import Mapping
 from typing import Protocol

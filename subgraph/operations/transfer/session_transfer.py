@@ -1,4 +1,4 @@
-"""Owns the use cases that take a session elsewhere: its export as a document, and the import of one."""
+"""Owns the use cases of transfer: the export of a session as a document, and the import of one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -130,7 +130,7 @@ class SessionTransfer:
         self._check_coverage(document, coverage)
         named = [SessionId(one) for one in document.hierarchy.associate_ids if len(one) <= ID_LENGTH_MAX]
         visible = await self.sessions.get_many(caller, named) if named else {}
-        await self.sessions.meet(caller)
+        await self.sessions.ensure_main(caller)
         try:
             made = await self._made(caller, document, coverage, display_name, visible, name_conflict, once)
         except NameTaken as taken:

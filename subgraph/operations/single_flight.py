@@ -1,4 +1,4 @@
-"""Owns long work, one at a time in a process: it goes on when who asked for it has gone, and answers who asks again."""
+"""Owns single flight: one piece of long work at a time in a process, shared by all callers that ask for the same."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
@@ -14,10 +14,10 @@ RETRY_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class OneAtATime(Generic[R]):
-    """Work of one kind. A gateway may wait for less long than it takes: nobody is to begin at the beginning for that.
+class SingleFlight(Generic[R]):
+    """Work of one kind. It continues when its caller is gone, as a gateway may time out earlier, and a retry joins it.
 
-    `what` names the work in what is told to those who want other work meanwhile.
+    `what` names the work in the error for callers who ask for other work meanwhile.
     """
 
     what: str
@@ -27,7 +27,7 @@ class OneAtATime(Generic[R]):
     _task: asyncio.Task[R] | None = field(default=None)
 
     async def do(self, asked: Hashable, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Carry out work, or wait for the same that is under way.
+        """Carry out work, or join the same work under way.
 
         Raises:
             Unavailable: other work is under way.
@@ -39,7 +39,7 @@ class OneAtATime(Generic[R]):
         elif self._asked != asked:
             seconds = self.monotonic() - self._since
             raise Unavailable(
-                f"{self.what} is under way here for {seconds:.0f} s, and there is one at a time",
+                f"{self.what} has been under way here for {seconds:.0f} s; only one runs at a time",
                 retry_after_seconds=RETRY_SECONDS,
             )
         return await asyncio.shield(self._task)

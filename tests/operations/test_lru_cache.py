@@ -1,10 +1,10 @@
-"""A bounded memory of what was used recently: what stays, what goes, and what comes too late."""
+"""A bounded cache: what stays, what is evicted, and what is loaded too late."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subgraph.operations.recently_used import RecentlyUsed
+from subgraph.operations.lru_cache import LruCache
 
 KEYS = st.integers(0, 12)
 STEPS = st.lists(
@@ -57,7 +57,7 @@ class Model:
 def test_it_holds_what_a_list_in_the_order_of_use_would_hold(
     entries_max: int, steps: list[tuple[str, int, int]]
 ) -> None:
-    memory: RecentlyUsed[int, str] = RecentlyUsed(entries_max)
+    memory: LruCache[int, str] = LruCache(entries_max)
     model = Model(entries_max)
     for number, (step, key, version) in enumerate(steps):
         match step:
@@ -81,7 +81,7 @@ def test_it_holds_what_a_list_in_the_order_of_use_would_hold(
 
 @pytest.mark.requirement("A local cache in front of Redis: least recently used, at most")
 def test_a_full_memory_forgets_the_half_that_was_not_used_for_longest() -> None:
-    memory: RecentlyUsed[int, str] = RecentlyUsed(10_000)
+    memory: LruCache[int, str] = LruCache(10_000)
     for key in range(10_000):
         memory.put(key, 1, "value")
     memory.get(0)
@@ -93,7 +93,7 @@ def test_a_full_memory_forgets_the_half_that_was_not_used_for_longest() -> None:
 
 @given(st.lists(st.sampled_from(["drop", "drop-below", "drop-other", "clear", "put-newer"]), max_size=3))
 def test_what_was_dropped_while_it_was_under_way_is_not_kept(meanwhile: list[str]) -> None:
-    memory: RecentlyUsed[str, str] = RecentlyUsed(4)
+    memory: LruCache[str, str] = LruCache(4)
     with memory.loading() as load:
         for happened in meanwhile:
             match happened:
@@ -114,7 +114,7 @@ def test_what_was_dropped_while_it_was_under_way_is_not_kept(meanwhile: list[str
 
 
 def test_a_load_that_has_ended_is_not_remembered() -> None:
-    memory: RecentlyUsed[str, str] = RecentlyUsed(4)
+    memory: LruCache[str, str] = LruCache(4)
     with memory.loading() as first:
         first.keep("key", 1, "value")
     memory.drop("key")

@@ -1,7 +1,7 @@
-"""Owns a bounded memory of what was used recently: when it is full, the half that was not used for longest goes.
+"""Owns a bounded least-recently-used cache. When it is full, the half that was not used for longest is evicted.
 
-What is loaded from elsewhere is kept only if it was not dropped while it was under way: a value that was read before
-a change, and arrives after it, is of the past.
+A value that is being loaded is kept only if its key was not invalidated meanwhile: it may have been read before the
+change, and is stale then.
 """
 
 import contextlib
@@ -13,17 +13,17 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class RecentlyUsed(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """At most `entries_max` values, each with a version that only rises."""
 
     def __init__(self, entries_max: int) -> None:
         if entries_max < 2:
-            raise ValueError(f"a memory of {entries_max} entries has no half")
+            raise ValueError(f"a cache of {entries_max} entries has no half to evict")
         self._entries_max = entries_max
         self._entries: OrderedDict[K, tuple[int, V]] = OrderedDict()
         self._loads: set[Load[K, V]] = set()
         self.evictions = 0
-        """Entries that made room for others, since ever."""
+        """Entries evicted since the cache was made."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -38,7 +38,7 @@ class RecentlyUsed(Generic[K, V]):
 
     @contextlib.contextmanager
     def loading(self) -> Iterator["Load[K, V]"]:
-        """A load from elsewhere; to be entered before it begins."""
+        """A load from elsewhere; enter it before reading there."""
         load = Load(self)
         self._loads.add(load)
         try:
@@ -47,7 +47,7 @@ class RecentlyUsed(Generic[K, V]):
             self._loads.discard(load)
 
     def drop(self, key: K, below: int | None = None) -> None:
-        """Forget a value, whatever it is or if its version is below one, and pass over those that are under way."""
+        """Invalidate a value, always or if its version is below one; a load under way does not keep it either."""
         for load in self._loads:
             load.spoil(key)
         entry = self._entries.get(key)
@@ -55,13 +55,13 @@ class RecentlyUsed(Generic[K, V]):
             del self._entries[key]
 
     def clear(self) -> None:
-        """Forget everything, and pass over all that is under way."""
+        """Invalidate everything; loads under way keep nothing."""
         self._entries.clear()
         for load in self._loads:
             load.spoil_all()
 
     def put(self, key: K, version: int, value: V) -> None:
-        """Keep a value, unless a newer version of it is here. A full memory forgets its older half first."""
+        """Keep a value, unless a newer version of it is here. A full cache evicts its older half first."""
         entry = self._entries.get(key)
         if entry is not None and entry[0] > version:
             return
@@ -75,17 +75,17 @@ class RecentlyUsed(Generic[K, V]):
 
 
 class Load(Generic[K, V]):
-    """Values that are under way into a memory."""
+    """Values that are being loaded into a cache."""
 
-    def __init__(self, memory: RecentlyUsed[K, V]) -> None:
-        self._memory = memory
+    def __init__(self, cache: LruCache[K, V]) -> None:
+        self._cache = cache
         self._spoiled: set[K] = set()
         self._is_spoiled = False
 
     def keep(self, key: K, version: int, value: V) -> None:
         """Keep a loaded value, unless it was dropped since the load began."""
         if not self._is_spoiled and key not in self._spoiled:
-            self._memory.put(key, version, value)
+            self._cache.put(key, version, value)
 
     def spoil(self, key: K) -> None:
         """Keep no value of a key."""

@@ -1,4 +1,4 @@
-"""Owns which of a tenant's sessions are seen, as SQL says it: the same that `Caller.may_see` says of one."""
+"""Owns which of a tenant's sessions a caller may see, as an SQL condition: `Caller.may_see` for many rows."""
 
 from sqlalchemy import ColumnElement, or_, true
 
@@ -6,5 +6,5 @@ from subgraph.adapters.sql.tables import SESSION
 
 
 def is_seen_by(owner_id: str | None) -> ColumnElement[bool]:
-    """Whether a session is the owner's, or the tenant's main session; with None, of whoever sees all: any."""
+    """Whether a session is the owner's, or the tenant's main session. None stands for a caller who sees all."""
     return true() if owner_id is None else or_(SESSION.c.owner_id == owner_id, SESSION.c.is_main)

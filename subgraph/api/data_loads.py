@@ -1,4 +1,4 @@
-"""Owns which loads resolvers share: what is wanted of many things is loaded at once for all that want it alike."""
+"""Owns what data loaders batch: which reads of many objects are alike, and are loaded together."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
