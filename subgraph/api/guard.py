@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from subgraph.api.media_types import give_as
 from subgraph.domain.errors import Unavailable
 from subgraph.operations.authentication import Authenticated, Authenticator, Unauthenticated
 
@@ -38,12 +39,13 @@ class Guard:
         headers = Headers(scope=scope)
         authenticated = await authenticate(self._authenticator, headers, self._gateway_header)
         if isinstance(authenticated, JSONResponse):
+            give_as(authenticated, headers.get("accept"))
             await authenticated(scope, receive, send)
         else:
             scope[AUTHENTICATED] = authenticated
-            await self._within_limit(scope, receive, send)
+            await self._within_limit(scope, receive, send, headers.get("accept"))
 
-    async def _within_limit(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _within_limit(self, scope: Scope, receive: Receive, send: Send, accept: str | None) -> None:
         body, size, more = [], 0, True
         while more:
             message = await receive()
@@ -54,7 +56,9 @@ class Guard:
             more = message.get("more_body", False)
             if size > BODY_BYTES_MAX:
                 why = f"a request body has at most {BODY_BYTES_MAX:,} bytes"
-                await refused(413, why, "INVALID_INPUT", limit=f"{BODY_BYTES_MAX} bytes")(scope, receive, send)
+                answer = refused(413, why, "INVALID_INPUT", limit=f"{BODY_BYTES_MAX} bytes")
+                give_as(answer, accept)
+                await answer(scope, receive, send)
                 return
         whole: list[Message] = [{"type": "http.request", "body": b"".join(body), "more_body": False}]
 

@@ -5,17 +5,22 @@ from json import JSONDecodeError
 from typing import Any
 
 import msgspec
-from cross_web import HTTPException
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types import ExecutionResult
 from strawberry.types.unset import UNSET
 
 from subgraph.api.context import Context, Services
 from subgraph.api.graphiql import graphiql_csp, graphiql_page
 from subgraph.api.guard import AUTHENTICATED, refused
+from subgraph.api.media_types import GRAPHQL_TYPE, JSON_TYPE, answer_type, give_as
+from subgraph.api.request_errors import BAD_REQUEST, OPERATION_UNRESOLVED, is_request_error
 from subgraph.api.websocket import TransportWs
 from subgraph.operations.authentication import NOBODY, Authenticator
 
@@ -45,7 +50,7 @@ class GraphQLApp(GraphQL[Context, None]):
         try:
             return await super().run(request, context, root_value)
         except HTTPException as problem:
-            return refused(problem.status_code, problem.reason, "INVALID_INPUT")
+            return _refusal(request, problem)
 
     def decode_json(self, data: str | bytes) -> object:
         """What a client sent: strictly JSON, so no NaN, no half a character, nothing nested beyond reason.
@@ -69,6 +74,36 @@ class GraphQLApp(GraphQL[Context, None]):
             raise HTTPException(400, "The body of a GraphQL request is a JSON object")
         return parsed
 
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
+        """What is asked, once it is known that the client accepts an answer.
+
+        Raises:
+            HTTPException: it accepts none, or what it sent is no request.
+        """
+        if answer_type(request.headers.get("accept")) is None:
+            raise HTTPException(406, f"Answers are given in {GRAPHQL_TYPE} or {JSON_TYPE}")
+        return await super().parse_http_body(request)
+
+    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
+        """An answer. In GraphQL's own type one without data says that nothing was executed."""
+        answer = await super().process_result(request, result)
+        if answer_type(request.headers.get("accept")) == GRAPHQL_TYPE and is_request_error(result.data, result.errors):
+            del answer["data"]
+        return answer
+
+    async def get_sub_response(self, request: Request | WebSocket) -> Response:
+        """What the response starts from: the type to answer in."""
+        response = await super().get_sub_response(request)
+        give_as(response, request.headers.get("accept"))
+        return response
+
+    def create_response(
+        self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
+    ) -> Response:
+        """The response: its status tells of nothing executed in GraphQL's own type alone."""
+        status = 200 if isinstance(response_data, list) or "data" in response_data else 400
+        return Response(self.encode_json(response_data), status, {"content-type": JSON_TYPE, **sub_response.headers})
+
     async def get_context(self, request: Request | WebSocket, response: Any) -> Context:
         """The context of a request or a socket."""
         if isinstance(request, Request):
@@ -84,3 +119,17 @@ class GraphQLApp(GraphQL[Context, None]):
         """GraphiQL, from this package alone."""
         page = graphiql_page(graphql_path=request.url.path)
         return HTMLResponse(page, headers={"Content-Security-Policy": graphiql_csp})
+
+
+def _refusal(request: Request, problem: HTTPException) -> Response:
+    status, code, headers = problem.status_code, BAD_REQUEST, {}
+    if isinstance(problem.__cause__, CannotGetOperationTypeError):
+        code = OPERATION_UNRESOLVED
+    elif isinstance(problem.__cause__, InvalidOperationTypeError):
+        status, headers = 405, {"Allow": "POST"}
+    elif status == 405:
+        headers = {"Allow": "GET, POST"}
+    answer = refused(status, problem.reason, code)
+    answer.headers.update(headers)
+    give_as(answer, request.headers.get("accept"))
+    return answer

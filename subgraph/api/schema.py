@@ -10,6 +10,7 @@ from graphql import GraphQLError
 from strawberry.extensions import SchemaExtension
 from strawberry.federation.schema import FederationAny
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from subgraph.api.context import Info
 from subgraph.api.descriptions import describe_inputs
@@ -19,6 +20,7 @@ from subgraph.api.limits.operation_checks import OperationChecks
 from subgraph.api.limits.operation_documents import Documents
 from subgraph.api.mutations import Mutation
 from subgraph.api.queries import Query
+from subgraph.api.request_errors import INTERNAL, code_of_own, coded
 from subgraph.api.scalars import SCALARS
 from subgraph.api.scopes import enforce_scopes, scope_directive
 from subgraph.api.streams import enforce_streams
@@ -37,7 +39,7 @@ ENTITIES_AT_ONCE = 100
 
 
 class _ToldErrors(SchemaExtension):
-    """Shows expected failures with their codes, hides the unexpected, and leaves the client's own errors alone."""
+    """Shows expected failures with their codes, the client's own errors with theirs, and hides the unexpected."""
 
     def on_operation(self) -> Iterator[None]:
         """Translate the errors of a query or mutation."""
@@ -57,8 +59,8 @@ def _tell_errors(result: Any) -> None:
 
 def _told(error: GraphQLError) -> GraphQLError:
     original = error.original_error
-    if original is None or isinstance(original, GraphQLError):
-        return error
+    if original is None or isinstance(original, GraphQLError | CannotGetOperationTypeError):
+        return error if error.extensions and "code" in error.extensions else coded([error], code_of_own(error))[0]
     if isinstance(original, SessionManagerFailure):
         told = to_graphql_error(original)
     elif isinstance(original, SlowConsumer):
@@ -68,7 +70,7 @@ def _told(error: GraphQLError) -> GraphQLError:
         told = GraphQLError(str(original), extensions={"code": "JOURNAL_PUT_BACK"})
     else:
         logger.error("an operation failed unexpectedly", exc_info=original)
-        told = GraphQLError("Unexpected error.", extensions={"code": "INTERNAL"})
+        told = GraphQLError("Unexpected error.", extensions={"code": INTERNAL})
     return GraphQLError(told.message, nodes=error.nodes, path=error.path, extensions=told.extensions)
 
 

@@ -82,6 +82,7 @@ def test_a_text_that_is_too_long_is_refused_whatever_it_is_made_of(filling: str)
 def test_a_text_of_too_many_tokens_is_refused_while_it_is_read() -> None:
     (error,) = errors_of("{ " + "id " * TOKENS_MAX)
     assert f"more than {TOKENS_MAX} tokens" in error.message
+    assert error.extensions == {"code": "INVALID_INPUT", "limit": f"{TOKENS_MAX} tokens"}
 
 
 def test_of_many_errors_a_few_are_told_and_that_there_are_more() -> None:
@@ -90,7 +91,7 @@ def test_of_many_errors_a_few_are_told_and_that_there_are_more() -> None:
     assert told[-1].extensions == {"code": "INVALID_INPUT", "limit": f"{ERRORS_MAX} errors"}
     few = errors_of("{ " + " ".join(f"nothing{number}" for number in range(ERRORS_MAX)) + " }")
     assert len(few) == ERRORS_MAX
-    assert not any(error.extensions for error in few)
+    assert [error.extensions for error in few] == [{"code": "GRAPHQL_VALIDATION_FAILED"}] * ERRORS_MAX
 
 
 def test_a_refused_text_is_told_as_an_error_of_its_operation_over_http_and_over_a_socket(server: RunningServer) -> None:

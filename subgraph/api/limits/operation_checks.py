@@ -15,6 +15,7 @@ from strawberry.extensions import SchemaExtension
 
 from subgraph.api.limits.operation_documents import Documents, Operations
 from subgraph.api.limits.operation_values import values_refusal
+from subgraph.api.request_errors import OPERATION_UNRESOLVED
 
 
 class OperationChecks(SchemaExtension):
@@ -56,7 +57,8 @@ def _unnamed(operations: Operations, name: str | None) -> GraphQLError | None:
     parts = operations.document.definitions if operations.document and name is None else ()
     if sum(isinstance(one, OperationDefinitionNode) for one in parts) < 2:
         return None
-    return GraphQLError("Must provide operation name if query contains multiple operations.")
+    why = "Must provide operation name if query contains multiple operations."
+    return GraphQLError(why, extensions={"code": OPERATION_UNRESOLVED})
 
 
 def _stand_in(name: str | None) -> DocumentNode:

@@ -17,6 +17,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from subgraph.api.limits.operation_objects import OperationObjects
 from subgraph.api.limits.operation_size import OPERATION_LIMITS, size_errors
+from subgraph.api.request_errors import PARSE_FAILED, VALIDATION_FAILED, coded
 
 DOCUMENTS_KEPT_MAX = 1_000
 DOCUMENT_KEPT_LENGTH_MAX = 20_000
@@ -68,8 +69,10 @@ class Documents:
         try:
             document = parse(text, max_tokens=TOKENS_MAX)
         except GraphQLError as error:
-            return Operations(None, [error])
-        errors = size_errors(self._schema, document) or self._invalid(document)
+            if f"more than {TOKENS_MAX} tokens" in error.message:
+                return Operations(None, [_refusal(error.message, f"{TOKENS_MAX} tokens")])
+            return Operations(None, coded([error], PARSE_FAILED))
+        errors = coded(size_errors(self._schema, document) or self._invalid(document), VALIDATION_FAILED)
         return Operations(document, errors, None if errors else OperationObjects(self._schema, document))
 
     def _invalid(self, document: DocumentNode) -> list[GraphQLError]:
