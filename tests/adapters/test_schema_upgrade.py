@@ -2,8 +2,6 @@
 
 import asyncio
 import re
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -36,10 +34,10 @@ from tests.support.databases import (
     take_back_to,
 )
 from tests.support.opening_processes import incarnations_raised_at_once
+from tests.support.warm_process import run_command
 
 pytestmark = pytest.mark.anyio
 
-SECONDS_MAX = 60
 REVISIONS = [
     script.revision
     for script in reversed(list(ScriptDirectory(str(Path(migrations.__file__).parent)).walk_revisions()))
@@ -89,11 +87,6 @@ def append_entry(connection: Connection) -> int:
         f" SELECT coalesce(max(sequence), 0) + 1, {quoted} FROM session_event RETURNING position"
     ).scalar_one()
     return position
-
-
-def session_manager(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "subgraph", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
 
 
 # ── Upgrades ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,23 +229,23 @@ async def test_on_postgresql_tables_of_others_may_stand_beside_ours(tmp_path: Pa
 
 async def test_the_command_migrates_and_says_from_where_to_where(url: str) -> None:
     await migrate_to(url, FIRST)
-    made = await asyncio.to_thread(session_manager, "migrate", "--database-url", url)
+    made = await asyncio.to_thread(run_command, "migrate", "--database-url", url)
     assert made.returncode == 0, made.stderr
     assert made.stdout.rstrip().endswith(f": {FIRST} → {schema_upgrade.HEAD_REVISION}")
-    again = await asyncio.to_thread(session_manager, "migrate", "--database-url", url)
+    again = await asyncio.to_thread(run_command, "migrate", "--database-url", url)
     assert again.stdout.rstrip().endswith(f"is at {schema_upgrade.HEAD_REVISION} already.")
 
 
 def test_the_command_makes_the_embedded_database_and_serve_refuses_an_older_one_if_told_so(tmp_path: Path) -> None:
-    refused = session_manager("serve", "--port", "0", "--data-dir", str(tmp_path), "--migrate-on-start", "false")
+    refused = run_command("serve", "--port", "0", "--data-dir", str(tmp_path), "--migrate-on-start", "false")
     assert refused.returncode == 1
     assert "session-manager migrate" in refused.stderr
-    made = session_manager("migrate", "--data-dir", str(tmp_path))
+    made = run_command("migrate", "--data-dir", str(tmp_path))
     assert made.stdout.rstrip().endswith(f": empty → {schema_upgrade.HEAD_REVISION}")
 
 
 def test_the_command_refuses_in_one_line_without_the_password() -> None:
-    refused = session_manager("migrate", "--database-url", "postgresql://ann:secret@127.0.0.1:1/sessions")
+    refused = run_command("migrate", "--database-url", "postgresql://ann:secret@127.0.0.1:1/sessions")
     assert refused.returncode == 1
     assert len(refused.stderr.splitlines()) == 1
     assert "secret" not in refused.stderr

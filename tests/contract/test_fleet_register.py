@@ -6,7 +6,7 @@ import pytest
 
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
-from tests.support.databases import python_process
+from tests.support.warm_programs import said_at_once
 
 pytestmark = pytest.mark.anyio
 
@@ -71,13 +71,7 @@ async def test_concurrent_raises_through_two_openings_give_distinct_numbers_with
 
 
 async def test_two_processes_that_raise_at_once_get_distinct_numbers_without_a_gap(database_url: str) -> None:
-    processes = [python_process(RAISING_PROCESS, database_url) for _ in range(2)]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-    # Only now, so that neither has finished before the other begins.
-    outputs = await asyncio.gather(*(asyncio.to_thread(process.communicate, "go\n", 60) for process in processes))
-    assert [process.returncode for process in processes] == [0, 0], [errors for _, errors in outputs]
-    raised = [[int(line) for line in output.split()] for output, _ in outputs]
+    outputs = await said_at_once(RAISING_PROCESS, [database_url], [database_url])
+    raised = [[int(line) for line in output.split()] for output in outputs]
     assert sorted(raised[0] + raised[1]) == list(range(1, 2 * RAISES + 1))
     assert all(numbers == sorted(numbers) for numbers in raised)

@@ -19,7 +19,7 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import SessionChange
 from subgraph.operations.sessions.idempotency import Idempotency
 from subgraph.operations.sessions.session_ports import KeyUsed
-from tests.support.databases import python_process
+from tests.support.warm_programs import said_at_once
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("Idempotency keys on every creating mutation")]
 
@@ -141,12 +141,6 @@ asyncio.run(main())
 
 
 async def test_two_processes_that_race_with_the_same_keys_make_each_session_once(database_url: str) -> None:
-    racers = [python_process(RACER, database_url) for _ in range(2)]
-    for racer in racers:
-        assert racer.stdout is not None
-        assert await asyncio.to_thread(racer.stdout.readline) == "ready\n"
-    answers = await asyncio.gather(*(asyncio.to_thread(racer.communicate, "go\n", 60) for racer in racers))
-    assert [racer.returncode for racer in racers] == [0, 0], answers
-    first, second = (json.loads(said) for said, _ in answers)
+    first, second = map(json.loads, await said_at_once(RACER, [database_url], [database_url]))
     assert first == second
     assert len(set(first)) == 100

@@ -15,7 +15,7 @@ from subgraph.domain.ids import TenantId
 from subgraph.domain.journal import JournalEntry
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
-from tests.support.databases import python_process
+from tests.support.warm_programs import said_at_once
 
 pytestmark = pytest.mark.anyio
 
@@ -89,14 +89,9 @@ async def test_a_reader_that_follows_concurrent_writers_reads_every_entry_once(
 async def test_a_reader_that_follows_writers_of_other_processes_reads_every_entry_once(
     database: Database, database_url: str
 ) -> None:
-    processes = [python_process(WRITING_PROCESS, database_url, str(number)) for number in range(2)]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
     done = asyncio.Event()
     reader = asyncio.create_task(follow(database, done))
-    outputs = await asyncio.gather(*(asyncio.to_thread(process.communicate, "go\n", 60) for process in processes))
-    assert [process.returncode for process in processes] == [0, 0], [errors for _, errors in outputs]
+    await said_at_once(WRITING_PROCESS, *([database_url, str(number)] for number in range(2)))
     done.set()
     read = await reader
     assert len({entry.event.session_id for entry in read}) == len(read) == 2 * PROCESS_CHANGES

@@ -16,7 +16,7 @@ from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionPatch
 from subgraph.operations.sessions.session_changes import SessionChanges
 from subgraph.operations.sessions.sessions import Sessions
-from tests.support.databases import python_process
+from tests.support.warm_programs import said_at_once
 
 pytestmark = pytest.mark.anyio
 
@@ -88,12 +88,7 @@ async def test_fifty_writers_on_one_session_lose_nothing_and_none_has_to_try_aga
 @pytest.mark.requirement("Isolation: better than one process on a directory")
 async def test_two_processes_that_change_one_session_lose_no_update(database: Database, database_url: str) -> None:
     session = await written_alone(database)
-    processes = [python_process(CHANGING_PROCESS, database_url, session.id, name) for name in ("a", "b")]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-    outputs = await asyncio.gather(*(asyncio.to_thread(process.communicate, "go\n", 60) for process in processes))
-    assert [process.returncode for process in processes] == [0, 0], [errors for _, errors in outputs]
+    await said_at_once(CHANGING_PROCESS, *([database_url, session.id, name] for name in ("a", "b")))
     after = await changes_on(database).sessions.get(CALLER, session.id)
     assert set(after.details) == {f"{name}{n}" for name in ("a", "b") for n in range(PROCESS_CHANGES)}
     assert after.revision == 1 + 2 * PROCESS_CHANGES

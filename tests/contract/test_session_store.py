@@ -28,7 +28,7 @@ from subgraph.domain.session_list import SessionList
 from subgraph.domain.sessions import Session, SessionChange, SessionState
 from subgraph.operations.ports import Page
 from subgraph.operations.sessions.session_ports import MainExists
-from tests.support.databases import python_process
+from tests.support.warm_programs import WarmProgram
 
 pytestmark = pytest.mark.anyio
 
@@ -422,9 +422,9 @@ asyncio.run(main())
 async def test_a_process_killed_within_a_commit_leaves_nothing_of_it_and_no_lock(
     database: Database, store: Store, database_url: str
 ) -> None:
-    process = python_process(KILLED_PROCESS, database_url)
-    _, errors = await asyncio.to_thread(process.communicate, None, 60)
-    assert process.returncode == -9, errors
+    process = WarmProgram(KILLED_PROCESS, database_url)
+    said = await asyncio.to_thread(process.finish)
+    assert process.returncode == -9, said
     assert await current_names(store) == ["whole"]
     assert len(await store.told()) == 1
     await store.commit(created("half"))

@@ -1,10 +1,7 @@
 """Owns processes that open one database at the same moment, as the servers of a fleet do that are started together."""
 
-import asyncio
+from tests.support.warm_programs import said_at_once
 
-from tests.support.databases import python_process
-
-SECONDS_MAX = 60
 _OPENING_PROCESS = """
 import asyncio, sys
 from subgraph.adapters.sql.database import open_database
@@ -21,10 +18,5 @@ asyncio.run(main())
 
 async def incarnations_raised_at_once(url: str, processes: int = 4) -> list[int]:
     """The incarnations that as many processes raise as soon as each has opened the database, lowest first."""
-    opening = [python_process(_OPENING_PROCESS, url) for _ in range(processes)]
-    for process in opening:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    told = await asyncio.gather(*(asyncio.to_thread(one.communicate, "go\n", SECONDS_MAX) for one in opening))
-    assert [one.returncode for one in opening] == [0] * processes, told
-    return sorted(int(output) for output, _ in told)
+    said = await said_at_once(_OPENING_PROCESS, *([url] for _ in range(processes)))
+    return sorted(map(int, said))

@@ -7,13 +7,25 @@ import multiprocessing
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from subgraph.cli import main
 
-IMPORTED = ["subgraph.serve", "alembic.command", "uvloop", "tests.support.warm_process"]
+COMMAND_SECONDS_MAX = 120
+IMPORTED = [
+    "subgraph.serve",
+    "subgraph.migrate",
+    "alembic.command",
+    "subgraph.adapters.sql.idempotency_keys",
+    "uvloop",
+    "tests.support.warm_process",
+]
 """What the process that forks has imported. Whatever is missing is imported later."""
 
 _forking = multiprocessing.get_context("forkserver")
@@ -21,12 +33,15 @@ _forking.set_forkserver_preload(IMPORTED)
 
 
 class WarmProcess:
-    """A running `session-manager`, held like a `subprocess.Popen`. It ends with the process that started it."""
+    """A running `session-manager`, held like a `subprocess.Popen`. It ends with the process that started it.
 
-    def __init__(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-        what = (list(arguments), log, dict(environment))
-        self._process = _forking.Process(target=_run, args=what, daemon=True)
-        self._process.start()
+    It has a process group of its own, as whatever a terminal starts.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], log: Path, environment: Mapping[str, str], errors: Path | None = None
+    ) -> None:
+        self._process = started(_run_command, list(arguments), log, errors or log, dict(environment))
 
     @property
     def pid(self) -> int:
@@ -60,18 +75,61 @@ class WarmProcess:
         self.send_signal(signal.SIGKILL)
 
 
-def _run(arguments: list[str], log: Path, environment: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
-    with log.open("ab") as said:
-        os.dup2(said.fileno(), 1)
-        os.dup2(said.fileno(), 2)
-    Thread(target=_end_with_parent, daemon=True).start()
-    main(arguments, prog_name="session-manager")
+def run_command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run `session-manager` to its end."""
+    environ = {**os.environ, **environment}
+    if sys.platform != "linux":
+        return run_in_new_interpreter(*arguments, **environment)
+    with tempfile.TemporaryDirectory() as made:
+        output, errors = Path(made, "output"), Path(made, "errors")
+        process = WarmProcess(arguments, output, environ, errors)
+        try:
+            code = process.wait(COMMAND_SECONDS_MAX)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(arguments, code, output.read_text(), errors.read_text())
 
 
-def _end_with_parent() -> None:
+def run_in_new_interpreter(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """The same as a user does: for what depends on how it is started."""
+    command = [sys.executable, "-m", "subgraph", *arguments]
+    environ = {**os.environ, **environment}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=COMMAND_SECONDS_MAX, env=environ, check=False
+    )
+
+
+def started(work: Callable[..., None], *arguments: Any) -> ForkServerProcess:
+    """A process that does some work, which forks from the warm one."""
+    # Whatever of them still runs when this process ends is ended first.
+    process = _forking.Process(target=work, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def end_with_parent() -> None:
+    """Have this process end with the one that started it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGKILL)
+
+    def follow() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Thread(target=follow, daemon=True).start()
+
+
+def _run_command(arguments: list[str], log: Path, errors: Path, environment: dict[str, str]) -> None:
+    os.setsid()
+    multiprocessing.current_process().daemon = False  # which may have workers
+    # Who runs the tests in the background may have had them ignore it, and so would those they start.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(environment)
+    for path, mode, number in ((os.devnull, "rb", 0), (log, "ab", 1), (errors, "ab", 2)):
+        with open(path, mode) as stream:
+            os.dup2(stream.fileno(), number)
+    # The former is closed in every process that `multiprocessing` has begun; workers are told the number of this one.
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    end_with_parent()
+    main(arguments, prog_name="session-manager")

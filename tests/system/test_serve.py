@@ -8,23 +8,19 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeAlias
 
 import httpx
 import pytest
 
-from tests.support.server import RunningServer, running_server, server_by_command, until
+from tests.support.server import END_SECONDS_MAX, RunningServer, running_server, server_by_command, until
+from tests.support.warm_process import WarmProcess, run_command, run_in_new_interpreter
 from tests.support.world import FakeWork, disk, new_session, until_owned
 
-SECONDS_MAX = 120
-"""New interpreters import everything, which takes long where many do."""
-
-
-def run_serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "subgraph", "serve", *arguments]
-    environ = {**os.environ, **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, env=environ, check=False)
+Starts: TypeAlias = Callable[[Path], AbstractContextManager[RunningServer]]
 
 
 def children_of(pid: int) -> list[int]:
@@ -50,9 +46,17 @@ def _terminal_is_heard() -> Iterator[None]:
     signal.signal(signal.SIGHUP, former)
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_it_ends_by_a_signal_with_everything_it_started(tmp_path: Path, by: signal.Signals) -> None:
-    with server_by_command(tmp_path / "data") as server:
+@pytest.mark.parametrize(
+    ("start", "by"),
+    [
+        (server_by_command, signal.SIGINT),
+        (running_server, signal.SIGINT),
+        (running_server, signal.SIGTERM),
+        (running_server, signal.SIGHUP),
+    ],
+)
+def test_it_ends_by_a_signal_with_everything_it_started(tmp_path: Path, start: Starts, by: signal.Signals) -> None:
+    with start(tmp_path / "data") as server:
         children = children_of(server.process.pid)
         assert children, "the embedded Valkey is a child"
         server.stop(by)
@@ -62,7 +66,7 @@ def test_it_ends_by_a_signal_with_everything_it_started(tmp_path: Path, by: sign
 
 @pytest.mark.parametrize("pause_seconds", [0.1, 0.6])
 def test_asked_twice_to_end_it_goes_on_ending_in_order(tmp_path: Path, pause_seconds: float) -> None:
-    with server_by_command(tmp_path / "data") as server:
+    with running_server(tmp_path / "data") as server:
         children = children_of(server.process.pid)
         server.process.send_signal(signal.SIGINT)
         time.sleep(pause_seconds)
@@ -77,44 +81,28 @@ def test_asked_twice_to_end_it_goes_on_ending_in_order(tmp_path: Path, pause_sec
 def test_workers_that_are_just_starting_end_with_the_terminal_without_a_word(
     tmp_path: Path, by: signal.Signals
 ) -> None:
-    command = [sys.executable, "-m", "subgraph", "serve", "--port", "0", "--workers", "2"]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--data-dir", str(tmp_path / "data")],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    log = tmp_path / "log"
+    arguments = ["serve", "--port", "0", "--workers", "2", "--data-dir", str(tmp_path / "data")]
+    process = WarmProcess(arguments, log, os.environ)
 
     def workers() -> list[int]:
         said = {pid: Path(f"/proc/{pid}/cmdline") for pid in children_of(process.pid)}
         return [pid for pid, line in said.items() if b"spawn_main" in line.read_bytes()]
 
     try:
-        children = until(lambda: len(found := workers()) == 2 and found, "two workers are started", SECONDS_MAX)
+        children = until(lambda: len(found := workers()) == 2 and found, "two workers are started")
         # As a terminal does, to all that belongs to it.
         os.killpg(process.pid, by)
-        assert process.wait(SECONDS_MAX) == 0
+        assert process.wait(END_SECONDS_MAX) == 0
         assert not any(map(is_running, children))
-        assert [one for one in (tmp_path / "log").read_text().splitlines() if "Serving this machine" not in one] == []
+        assert [one for one in log.read_text().splitlines() if "Serving this machine" not in one] == []
     finally:
         process.kill()
         process.wait()
 
 
-def test_workers_log_as_the_first_process_does_and_the_address_is_told_when_one_of_them_serves(tmp_path: Path) -> None:
-    with server_by_command(tmp_path / "data", "--workers", "2", "--log-level", "info"):
-        log = tmp_path / "data.log"
-        assert "Application startup complete" in log.read_text().partition("GraphiQL: ")[0]
-        leads = r"^\d{4}-\d\d-\d\d \S+ INFO subgraph\.[a-z_.]+: \S+ leads fleet"
-        until(
-            lambda: re.search(leads, log.read_text(), re.MULTILINE), "a worker says with time and module that it leads"
-        )
-
-
 def test_killed_hard_it_leaves_no_process_and_the_directory_free(tmp_path: Path) -> None:
-    with server_by_command(tmp_path / "data") as server:
+    with running_server(tmp_path / "data") as server:
         children = children_of(server.process.pid)
         session_id = new_session(server, displayName="kept")
         server.stop(signal.SIGKILL)
@@ -144,8 +132,8 @@ def test_sessions_tiles_and_epochs_are_kept_over_a_restart(tmp_path: Path) -> No
 
 
 def test_a_second_server_on_the_directory_is_told_who_holds_it(tmp_path: Path) -> None:
-    with server_by_command(tmp_path / "data") as server:
-        second = run_serve("--port", "0", "--data-dir", str(tmp_path / "data"))
+    with running_server(tmp_path / "data") as server:
+        second = run_command("serve", "--port", "0", "--data-dir", str(tmp_path / "data"))
         assert second.returncode == 1
         (line,) = second.stderr.strip().splitlines()
         assert str(server.process.pid) in line
@@ -175,8 +163,12 @@ def test_two_servers_share_given_stores_and_deliver_each_others_events(tmp_path:
             two.stop()
 
 
-def test_several_workers_serve_one_fleet(tmp_path: Path) -> None:
-    with server_by_command(tmp_path / "data", "--workers", "2") as server:
+def test_several_workers_serve_one_fleet_and_log_as_the_first_process_does(tmp_path: Path) -> None:
+    with server_by_command(tmp_path / "data", "--workers", "2", "--log-level", "info") as server:
+        log = tmp_path / "data.log"
+        assert "Application startup complete" in log.read_text().partition("GraphiQL: ")[0], (
+            "one of them serves by then"
+        )
         session_id = new_session(server, disk(0))
         query = "query($id: ID!) { session(ref: {id: $id}) { partition { tileCount } } }"
 
@@ -191,6 +183,10 @@ def test_several_workers_serve_one_fleet(tmp_path: Path) -> None:
             return all(session and session["partition"]["tileCount"] == 1 for session in sessions)
 
         until(seen_everywhere, "every worker sees the tile")
+        leads = r"^\d{4}-\d\d-\d\d \S+ INFO subgraph\.[a-z_.]+: \S+ leads fleet"
+        until(
+            lambda: re.search(leads, log.read_text(), re.MULTILINE), "a worker says with time and module that it leads"
+        )
         children = children_of(server.process.pid)
         server.stop()
         # Python's own helper process of the workers ends a moment after their parent.
@@ -199,7 +195,7 @@ def test_several_workers_serve_one_fleet(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
 def test_workers_do_not_outlive_a_server_that_is_killed(tmp_path: Path) -> None:
-    with server_by_command(tmp_path / "data", "--workers", "2") as server:
+    with running_server(tmp_path / "data", "--workers", "2") as server:
         children = children_of(server.process.pid)
         assert len(children) >= 2
         server.process.kill()
@@ -211,7 +207,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        failed = run_serve("--port", str(port), "--data-dir", str(tmp_path / "data"))
+        failed = run_in_new_interpreter("serve", "--port", str(port), "--data-dir", str(tmp_path / "data"))
     assert failed.returncode == 1
     (line,) = failed.stderr.strip().splitlines()
     assert str(port) in line
@@ -220,7 +216,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_an_unreachable_redis_is_one_clear_line_without_its_password(tmp_path: Path) -> None:
     url = "redis://user:secret@127.0.0.1:1/0"
-    failed = run_serve("--port", "0", "--data-dir", str(tmp_path / "data"), "--redis-url", url)
+    failed = run_command("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--redis-url", url)
     assert failed.returncode == 1
     (line,) = failed.stderr.strip().splitlines()
     assert "127.0.0.1:1" in line
@@ -233,7 +229,7 @@ def test_a_database_of_a_newer_version_is_one_clear_line(tmp_path: Path) -> None
     with sqlite3.connect(tmp_path / "data" / "session-manager.sqlite3") as database:
         database.execute("UPDATE alembic_version SET version_num = '9999_from_the_future'")
     database.close()
-    failed = run_serve("--port", "0", "--data-dir", str(tmp_path / "data"))
+    failed = run_command("serve", "--port", "0", "--data-dir", str(tmp_path / "data"))
     assert failed.returncode == 1
     (line,) = failed.stderr.strip().splitlines()
     assert "9999_from_the_future" in line
@@ -266,7 +262,9 @@ def test_a_database_of_a_newer_version_is_one_clear_line(tmp_path: Path) -> None
 def test_bad_settings_are_one_clear_line(
     tmp_path: Path, arguments: list[str], environment: dict[str, str], says: str
 ) -> None:
-    failed = run_serve("--port", "0", *arguments, **{"SESSION_MANAGER_DATA_DIR": str(tmp_path), **environment})
+    failed = run_command(
+        "serve", "--port", "0", *arguments, **{"SESSION_MANAGER_DATA_DIR": str(tmp_path), **environment}
+    )
     assert failed.returncode == 1
     (line,) = failed.stderr.strip().splitlines()
     assert says.lower() in line.lower()
