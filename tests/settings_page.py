@@ -13,10 +13,9 @@ from subgraph.settings.texts import PREFIX
 
 INTRODUCTION = f"""# Settings
 
-Each is an environment variable, `{PREFIX}` and the name below; some are options of
-`session-manager serve`, too. What is malformed or contradicts another setting ends the start with one line that names
-it. Printed from [record.py](../subgraph/settings/record.py). On tokens and scopes:
-[authentication.md](authentication.md).
+Each is an environment variable: `{PREFIX}` and the name below. Some are options of `session-manager serve`,
+too. A malformed or contradictory setting stops the start with one line that names it. Printed from
+[record.py](../subgraph/settings/record.py). On tokens and scopes: [authentication.md](authentication.md).
 
 | `{PREFIX}…` | default | |
 |---|---|---|

@@ -22,10 +22,10 @@ class BadSetting(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a process is told from outside. Durations are in seconds, but for those that name another unit."""
+    """The configuration of a process. Durations are in seconds, except those whose name has another unit."""
 
     host: str = "127.0.0.1"
-    """The address to listen on; beyond this machine only if callers say who they are, or with `ALLOW_OPEN_ACCESS`."""
+    """The address to listen on; one beyond this machine needs authentication, or `ALLOW_OPEN_ACCESS`."""
     port: int = 4001
     """The port to listen on; 0 takes a free one."""
     data_dir: Path = Path("session-manager-data")
@@ -35,99 +35,99 @@ class Settings:
     database_url: str | None = None
     """The database to use: `sqlite:///…` or `postgresql://…`; without it a SQLite file in the data directory."""
     migrate_on_start: bool = True
-    """Whether a start brings the database to this version's schema; if not, an older one is refused."""
+    """Whether a start upgrades the database to this version's schema; if not, an older schema is refused."""
     workers: int = 1
     """Server processes."""
     access_token: str | None = field(default=None, repr=False)
-    """A secret that every caller shows as its bearer token: it may do everything, as the local tenant."""
+    """A shared secret that callers send as their bearer token; it allows everything, as the local tenant."""
     allow_open_access: bool = False
-    """Whether to listen beyond this machine though anybody can do everything: another layer guards it."""
+    """Whether to listen beyond this machine without authentication, because another layer protects it."""
     jwt_secret: str | None = field(default=None, repr=False)
-    """The secret that tokens are signed with (HS256); or one of the two below."""
+    """The secret with which tokens are signed (HS256); set at most one of this and the next two."""
     jwt_public_key_file: Path | None = None
     """The public key or certificate, in PEM, that verifies tokens."""
     jwt_jwks_url: str | None = None
-    """Where the issuer of tokens publishes its keys."""
+    """The URL at which the issuer publishes its keys (JWKS)."""
     jwt_algorithms: tuple[str, ...] = ()
-    """The algorithms accepted; without it HS256 with a secret, else RS and ES with 256, 384 and 512 bits."""
+    """The accepted algorithms; by default HS256 with a secret, else RS256, RS384, RS512, ES256, ES384, ES512."""
     jwt_issuer: str | None = None
-    """What `iss` of a token must be; not compared without it."""
+    """The `iss` that a token must have; by default it is not checked."""
     jwt_audience: str | None = None
-    """What `aud` of a token must hold; not compared without it."""
+    """The `aud` that a token must contain; by default it is not checked."""
     jwt_leeway_seconds: float = 10.0
-    """How far clocks may differ where a token's times are compared."""
+    """The clock skew allowed when a token's times are checked."""
     jwt_tenant_claims: tuple[str, ...] = ClaimNames().tenant
-    """The claims of which the first one there names the tenant."""
+    """Claims for the tenant; the first one present counts."""
     jwt_owner_claims: tuple[str, ...] = ClaimNames().owner
-    """The claims of which the first one there names the owner."""
+    """Claims for the owner; the first one present counts."""
     jwt_scope_claims: tuple[str, ...] = ClaimNames().scopes
-    """The claims that hold scopes, all of them together."""
+    """Claims with scopes; all of them count."""
     jwt_tenant: str | None = None
-    """The tenant of tokens that name none; without it these are refused."""
+    """The tenant of tokens that name none; by default these are refused."""
     gateway_secret: str | None = field(default=None, repr=False)
-    """A secret that a gateway adds to whatever it passes on: nothing else is answered then."""
+    """A secret that the gateway adds to every request; if set, requests without it are refused."""
     gateway_secret_header: str = "X-Gateway-Secret"
-    """The header, or entry of `connection_init`, that shows the gateway's secret."""
+    """The header, or entry of `connection_init`, with the gateway's secret."""
     scope_directives: bool = False
     """Whether the SDL has @requiresScopes and @authenticated, which Apollo Gateway refuses."""
     fleet: str = "default"
-    """Which fleet of those on one Redis and database."""
+    """The fleet's id; several fleets can share one Redis and database."""
     pod_lease_seconds: float = 3.0
     """The lease of a pod that asks for none."""
     pod_lease_seconds_max: float = 5.0
     """The longest lease of a pod, and how long a new leader waits before it takes a tile from anyone."""
     leader_lease_seconds: float = 2.0
-    """The lease of the process that leads."""
+    """The lease of the leader, the process that runs the control loop."""
     cycle_seconds: float = 1.0
-    """From one regular control cycle to the next."""
+    """The interval of regular control cycles."""
     report_seconds: float = 1.0
-    """How often pods report; a tile is STALE after three times that."""
+    """The interval at which pods report loads; a tile is STALE after three of them."""
     prepare_seconds: float = 10.0
-    """How long a pod may prepare to take a tile over before another one is chosen."""
+    """How long a pod may prepare to take over a tile before another one is chosen."""
     take_over_seconds: float = 60.0
-    """How long a pod may take until it says that it works on a tile, before the tile goes to another one."""
+    """How long a pod may take to acknowledge a tile as ACTIVE before the tile is given to another one."""
     drain_seconds: float = 10.0
-    """How long a former owner may take until it says that it has let go, before nobody waits for it."""
+    """How long a former owner may take to acknowledge a tile as RELEASED before it counts as released."""
     load_metric: LoadMetric = LoadMetric.RECORDS
-    """What is balanced: records or bytes a second, or the backlog."""
+    """The load to balance: `records` or `bytes` per second, or the `backlog`."""
     split_tiles: bool = True
-    """Whether hot tiles split and cold ones merge by themselves; by hand they do in any case."""
+    """Whether hot tiles split and cold ones merge automatically; operators can do both in any case."""
     split_depth_max: int = 3
-    """Resolutions that a tile may be finer than what was registered."""
+    """How many resolutions finer than its registered cell a tile may become."""
     split_resolution_max: int = 15
     """The finest resolution that a tile may split to."""
     merge_after_seconds: float = 300.0
-    """For how long siblings must have been together on a pod before they merge by themselves."""
+    """How long siblings must have been on the same pod before they merge automatically."""
     history_retention_days: int = 30
-    """How long ended terms of ownership are kept."""
+    """How long ended terms of ownership are kept in the history."""
     enabled: bool = True
-    """Whether anything can be changed or followed at all; what there is can be read in any case, and stays as it is."""
+    """Whether session management is on; if not, mutations and subscriptions are refused, and queries still work."""
     show_session_picker: bool = True
-    """What front ends are told: whether they let users choose a session."""
+    """A hint to front ends whether to let users choose a session."""
     session_ttl_hours: float = 720.0
-    """How long a session lives whose creator says nothing."""
+    """The TTL of sessions created without one."""
     session_max_history: int = 500
-    """How many messages a session's working history keeps if its creator says nothing."""
+    """How many messages a session's working history keeps, unless its creator chooses."""
     session_retention_days: float = 30.0
-    """How long after its end, expiry or deletion a session is removed for good."""
+    """How long after its end, expiry or deletion a session is purged."""
     journal_retention_days: float = 30.0
-    """How long the journal keeps what comes by itself: ticks, and what the fleet did to tiles."""
+    """How long the journal keeps what nobody asked for: ticks, and what the fleet did to tiles."""
     session_sweep_seconds: float = 5.0
-    """How often sessions are looked for that have expired, or that retention ends."""
+    """The interval of sweeps for sessions that have expired or are past their retention."""
     session_copies_max: int = 10_000
-    """Copies of sessions that a process keeps to read them from; what it was not asked for goes first."""
+    """How many sessions a process caches; the least recently used are evicted first."""
     title_provider_url: str | None = None
-    """Who makes titles of queries ([titles.md](titles.md)); without it they are the queries' first lines."""
+    """The service that makes titles of queries ([titles.md](titles.md)); else the first line is the title."""
     title_provider_token: str | None = field(default=None, repr=False)
-    """The secret that is shown to the title provider as a bearer token."""
+    """The bearer token sent to the title provider."""
     title_provider_seconds: float = 10.0
-    """How long a title may take before it is the query's first line."""
+    """How long the provider may take before the query's first line becomes the title."""
     idempotency_hours: float = 24.0
     """How long an idempotency key is remembered."""
     operation_objects_max: int = OPERATION_OBJECTS_MAX
-    """How many objects an operation may ask for: lists within lists multiply, by `first` and by references."""
+    """How many objects an operation may ask for; nested lists multiply, by `first` and by references."""
     sockets_max: int = 10_000
-    """How many WebSockets a process has open at most; who comes then is answered 503."""
+    """How many WebSockets a process has open at most; further ones are refused with 503."""
     metrics: bool = True
     """Whether `/metrics` is served."""
     log_level: str = "warning"

@@ -8,8 +8,8 @@ from typing import Any
 from subgraph.domain.idempotency import OnceKey
 
 IDEMPOTENCY_KEY = (
-    "A text of the client's own, at most 200 characters: whoever repeats the same request with it gets what the first "
-    "one made. It is remembered for a time that is a setting, 24 hours by default; with another request it is refused."
+    "A key chosen by the client, at most 200 characters. Repeating the same request with it returns what the first one "
+    "made; a different request with it is refused. Keys are kept for a time that is a setting, 24 hours by default."
 )
 
 

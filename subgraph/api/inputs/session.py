@@ -46,16 +46,14 @@ EXPECTED_REVISION = "If given, the session must be at this revision."
 show_enum(
     NameConflict,
     name="SessionNameConflictPolicy",
-    description=(
-        "What becomes of a session whose name another one of the tenant bears, after trimming and NFC normalisation."
-    ),
+    description=("What to do if another session of the tenant has the name, after trimming and NFC normalisation."),
     values={
         NameConflict.REJECT: "It is refused: NAME_TAKEN.",
         NameConflict.SUFFIX: 'It gets the first free one of "-2", "-3" and so on.',
-        NameConflict.ALLOW: "They share the name, and whoever looks for it is told NAME_AMBIGUOUS.",
+        NameConflict.ALLOW: "They share the name; a lookup by it then fails with NAME_AMBIGUOUS.",
     },
 )
-NAME_CONFLICT = "What to do where another session of the tenant bears the name."
+NAME_CONFLICT = "What to do if another session of the tenant has the name."
 
 
 @strawberry.input(description="A session to copy.")

@@ -12,7 +12,9 @@ from subgraph.api.mutations.tiles import TileMutations
 from subgraph.api.mutations.transfer import TransferMutations
 
 
-@strawberry.type(description="What can be done. Every mutation answers expected failures in `errors`.")
+@strawberry.type(
+    description="All changes. Expected failures are items of `errors` in the payload, with a code and facts."
+)
 class Mutation(
     SessionMutations,
     HierarchyMutations,

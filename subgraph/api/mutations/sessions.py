@@ -58,8 +58,9 @@ class SessionMutations:
 
     @strawberry.mutation(
         description=(
-            "A chat client's session: the caller's own under the client's id, whose time starts anew; or a new one. An "
-            "id that another owner has used within 24 hours is answered with a new id. Calls at once make one session."
+            "Get or create a chat client's session: the caller's own under the client's id, whose TTL is renewed, or a "
+            "new one. If another owner has used the id within 24 hours, the new session gets another id. Concurrent "
+            "calls create one session."
         )
     )
     @needs(Scope.SESSION_WRITE)

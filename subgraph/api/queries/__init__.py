@@ -10,6 +10,6 @@ from subgraph.api.queries.tiles import TileQueries
 from subgraph.api.queries.transfer import TransferQueries
 
 
-@strawberry.type(description="What can be asked.")
+@strawberry.type(description="Reads of sessions, tiles, pods and the fleet, none of which changes anything.")
 class Query(SessionQueries, TransferQueries, TileQueries, FleetQueries, HistoryQueries, ManagerQueries):
     """All queries: each subject's in a module of its own."""

@@ -8,10 +8,10 @@ from subgraph.api.subscriptions.sessions import SessionSubscriptions
 
 @strawberry.type(
     description=(
-        "What can be followed. A reader that is too slow is cut off with SLOW_CONSUMER, and should subscribe again; "
-        "where a stream can be resumed, `extensions.after` says behind which cursor. Streams of sessions end with "
-        "JOURNAL_PUT_BACK when the journal was put back to an earlier state, as by a restored backup: then read anew, "
-        "and subscribe without a cursor."
+        "Live streams, over WebSocket. A reader that is too slow is cut off with SLOW_CONSUMER and should subscribe "
+        "again; where a stream can be resumed, `extensions.after` is the cursor for it. Streams of sessions end "
+        "with JOURNAL_PUT_BACK when the journal was restored to an earlier state, as by a backup: then read anew, and "
+        "subscribe without a cursor."
     )
 )
 class Subscription(SessionSubscriptions, FleetSubscriptions):

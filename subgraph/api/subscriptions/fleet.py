@@ -146,9 +146,9 @@ class FleetSubscriptions:
 
     @strawberry.subscription(
         description=(
-            "For whoever sends records to a session's tiles, who owns each: first all tiles, in parts, then every "
-            "change at once. A batch comes every second at least, as a sign that the server is in touch with the "
-            "fleet; it ends with UNAVAILABLE when it is not."
+            "For senders of records: which pod owns each tile of a session. First all tiles, in parts, then every "
+            "change as it is committed. A batch comes at least every second, as a heartbeat; the stream ends with "
+            "UNAVAILABLE when the server has lost touch with the fleet."
         )
     )
     @needs(Scope.SESSION_READ)
