@@ -287,3 +287,25 @@ def test_while_it_is_disabled_nothing_is_written_by_reading_or_by_time(tmp_path:
         (error,) = server.ask(MAIN)["errors"]
         assert error["extensions"]["code"] == "DISABLED"
         assert journal_of(tmp_path / "never met") == []
+
+
+@pytest.mark.requirement("Details merge key by key while the session runs")
+def test_what_is_taken_off_a_session_is_gone_from_every_view_of_it_and_free_for_others(server: RunningServer) -> None:
+    alias, source = f"alias {uuid4()}", f"source {uuid4()}"
+    fields = "externalId dataSource tokenBudget tickInterval"
+    wanted: dict[str, Any] = {"externalId": alias, "dataSource": source, "tokenBudget": 5, "tickInterval": "PT1H"}
+    session_id = new_session(server, **wanted)
+    read = f"""query($id: ID!, $source: String) {{ session(ref: {{id: $id}}) {{ {fields} }} exportSession(id: $id)
+      currentSessions(dataSource: $source) {{ totalCount }} }}"""
+    seen = server.data(read, id=session_id, source=source)
+    assert (seen["session"], seen["currentSessions"]["totalCount"]) == (wanted, 1)
+    every = ["EXTERNAL_ID", "DATA_SOURCE", "TOKEN_BUDGET", "TICK_INTERVAL"]
+    both = refused(server, UPDATE, id=session_id, dataSource="other", removeFields=every)
+    assert (both["code"], both["path"]) == ("INVALID_INPUT", ["removeFields", "1"])
+    changed = done(server, UPDATE, id=session_id, removeFields=every)["session"]
+    assert (changed["dataSource"], changed["revision"]) == (None, 2)
+    assert done(server, UPDATE, id=session_id, removeFields=every)["session"]["revision"] == 2
+    seen = server.data(read, id=session_id, source=source)
+    assert (seen["session"], seen["currentSessions"]["totalCount"]) == (dict.fromkeys(wanted), 0)
+    assert {name: seen["exportSession"]["session"][name] for name in wanted} == dict.fromkeys(wanted)
+    assert new_session(server, externalId=alias) != session_id

@@ -25,7 +25,7 @@ from subgraph.domain.sessions import (
     update,
 )
 from subgraph.domain.sessions.changes import KEY_TOLD_LENGTH_MAX, KEYS_TOLD_MAX
-from subgraph.domain.sessions.patch import REMOVED_CONTEXT_MAX, REMOVED_DETAILS_MAX
+from subgraph.domain.sessions.patch import REMOVED_CONTEXT_MAX, REMOVED_DETAILS_MAX, REMOVED_FIELDS_MAX, RemovableField
 
 TENANT = TenantId("tenant")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -119,6 +119,17 @@ def test_all_that_changed_is_told_of_by_name() -> None:
     assert (after.external_id, after.max_history, after.token_budget, after.metadata) == ("mine", 10, 1_000, {"m": 1})
 
 
+@pytest.mark.requirement("Details merge key by key while the session runs")
+def test_a_field_that_a_session_need_not_have_is_taken_off_when_that_is_said_and_not_by_an_empty_value() -> None:
+    session = made(external_id="mine", data_source="trains", token_budget=5, tick_interval=timedelta(seconds=5))
+    assert patched(session, external_id="", data_source="") == SessionChange()
+    change = patched(session, external_id="", version=2, remove_fields=tuple(RemovableField))
+    (after,), (event,) = change.updated, change.events
+    assert (after.external_id, after.data_source, after.token_budget, after.tick_interval) == (None,) * 4
+    assert event.payload == {"fields": ["externalId", "dataSource", "version", "tokenBudget", "tickInterval"]}
+    assert patched(after, remove_fields=tuple(RemovableField)) == SessionChange()
+
+
 @pytest.mark.requirement("Context: key-value, merged")
 def test_context_merges_key_by_key_and_tells_which_keys() -> None:
     session = made(context={"kept": 1, "changed": {"deep": 1}, "gone": 1})
@@ -157,6 +168,8 @@ def test_an_update_may_extend_in_the_same_change() -> None:
         ({"remove_context": ("a",) * (REMOVED_CONTEXT_MAX + 1)}, ("removeContext",)),
         ({"context": {"a": "x" * CONTEXT_BYTES_MAX}}, ("context",)),
         ({"context": {"a": 1}, "remove_context": ("a",)}, ("removeContext", "0")),
+        ({"token_budget": 5, "remove_fields": tuple(RemovableField)}, ("removeFields", "2")),
+        ({"remove_fields": (RemovableField.EXTERNAL_ID,) * (REMOVED_FIELDS_MAX + 1)}, ("removeFields",)),
         ({"version": 0}, ("version",)),
         ({"utc_offset": timedelta(hours=19)}, ("utcOffset",)),
         ({"max_history": 0}, ("maxHistory",)),

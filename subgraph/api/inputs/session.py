@@ -17,10 +17,8 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.labels import REQUIRED_LABELS_MAX
 from subgraph.domain.naming import NameConflict
 from subgraph.domain.new_session import CONTEXT_BYTES_MAX, NewSession
-from subgraph.domain.sessions import SessionPatch
 from subgraph.domain.sessions.copying import CopyPart
 from subgraph.domain.sessions.hierarchy import ASSOCIATES_PER_CALL_MAX
-from subgraph.domain.sessions.patch import REMOVED_CONTEXT_MAX, REMOVED_DETAILS_MAX
 from subgraph.domain.sessions.titles import TITLE_LENGTH_MAX
 
 show_enum(
@@ -135,87 +133,16 @@ class CreateSessionInput:
             version=self.version,
             utc_offset=self.utc_offset,
             details=labels_of(self.details, ("details",)),
-            metadata=_object(self.metadata, "metadata"),
+            metadata=json_object(self.metadata, "metadata"),
             required_labels=labels_of(self.required_labels, ("requiredLabels",)),
             external_id=self.external_id,
-            context=_object(self.context, "context"),
+            context=json_object(self.context, "context"),
             max_history=self.max_history,
             ttl=self.ttl,
             expiry_policy=self.expiry_policy,
             token_budget=self.token_budget,
             tick_interval=self.tick_interval,
             associate_ids=tuple(SessionId(str(one)) for one in self.associate_ids or ()),
-        )
-
-
-@strawberry.input(description="What to change of an ACTIVE session; what is not given stays.")
-class UpdateSessionInput:
-    """A change."""
-
-    id: strawberry.ID = strawberry.field(description="The session.")
-    expected_revision: int | None = strawberry.field(default=None, description=EXPECTED_REVISION)
-    required_labels: list[SessionDetailInput] | None = strawberry.field(
-        default=None,
-        description=(
-            "All labels that a pod must bear to have any of its tiles; an empty list: none. Tiles on other pods move "
-            f"away, make-before-break. At most {REQUIRED_LABELS_MAX}."
-        ),
-    )
-
-    external_id: str | None = strawberry.field(
-        default=None, description="Another alias of the client's own. An empty text leaves it, and none takes it off."
-    )
-    data_source: str | None = strawberry.field(
-        default=None, description="Another data source. An empty text leaves it, and none takes it off."
-    )
-    type: str | None = strawberry.field(default=None, description="Another kind of session. An empty text leaves it.")
-    version: int | None = strawberry.field(default=None, description="Another version number of the creator's, from 1.")
-    utc_offset: Duration | None = strawberry.field(default=None, description="Another offset, within 18 hours of UTC.")
-    metadata: JSON | None = strawberry.field(
-        default=None, description="A JSON object that takes the place of all that was attached."
-    )
-    details: list[SessionDetailInput] | None = strawberry.field(
-        default=None, description="Labels to set, merged key by key. An empty value leaves its key as it is."
-    )
-    remove_details: list[str] | None = strawberry.field(
-        default=None, description=f"Keys of labels to remove, at most {REMOVED_DETAILS_MAX}."
-    )
-    context: JSON | None = strawberry.field(
-        default=None, description="A JSON object, merged into the working memory key by key."
-    )
-    remove_context: list[str] | None = strawberry.field(
-        default=None, description=f"Keys to remove from the working memory, at most {REMOVED_CONTEXT_MAX:,}."
-    )
-    max_history: int | None = strawberry.field(default=None, description="How many messages its history keeps.")
-    token_budget: Long | None = strawberry.field(
-        default=None, description="Another number of tokens its runs may use, from 1; none takes the budget off."
-    )
-    extend_ttl: Duration | None = strawberry.field(
-        default=None, description="A TTL that begins now and stays, as with extendSession."
-    )
-
-    def to_patch(self) -> SessionPatch:
-        """The domain's value.
-
-        Raises:
-            InvalidInput: a key is given twice, or metadata or context are no JSON objects.
-        """
-        required = self.required_labels
-        return SessionPatch(
-            external_id=self.external_id,
-            data_source=self.data_source,
-            type=self.type,
-            version=self.version,
-            utc_offset=self.utc_offset,
-            metadata=None if self.metadata is None else _object(self.metadata, "metadata"),
-            details=labels_of(self.details, ("details",)),
-            remove_details=tuple(self.remove_details or ()),
-            context=_object(self.context, "context"),
-            remove_context=tuple(self.remove_context or ()),
-            max_history=self.max_history,
-            token_budget=self.token_budget,
-            extend_ttl=self.extend_ttl,
-            required_labels=None if required is None else labels_of(required, ("requiredLabels",)),
         )
 
 
@@ -263,7 +190,12 @@ class AssociateSessionsInput:
         return [SessionId(str(one)) for one in self.associate_ids]
 
 
-def _object(value: JSON | None, name: str) -> dict[str, object]:
+def json_object(value: JSON | None, name: str) -> dict[str, object]:
+    """A field of JSON that holds an object; without a value it is empty.
+
+    Raises:
+        InvalidInput: it is no object.
+    """
     given: Any = {} if value is None else value
     if not isinstance(given, dict):
         raise InvalidInput(f"{name} must be a JSON object", (name,))

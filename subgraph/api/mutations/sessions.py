@@ -10,7 +10,6 @@ from subgraph.api.inputs.session import (
     CreateSessionInput,
     RenameSessionInput,
     TitleSessionInput,
-    UpdateSessionInput,
 )
 from subgraph.api.inputs.session_lifecycle import (
     DeleteSessionInput,
@@ -18,6 +17,7 @@ from subgraph.api.inputs.session_lifecycle import (
     ExtendSessionInput,
     RestoreSessionInput,
 )
+from subgraph.api.inputs.session_update import UpdateSessionInput
 from subgraph.api.mutations.outcome import told
 from subgraph.api.payloads import (
     CleanUpSessionsPayload,

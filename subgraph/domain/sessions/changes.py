@@ -117,15 +117,19 @@ _TOLD = {
     "details": "details",
     "maxHistory": "max_history",
     "tokenBudget": "token_budget",
+    "tickInterval": "tick_interval",
     "requiredLabels": "required_labels",
 }
 """What SESSION_UPDATED tells of, as callers name it, and the session's field."""
+_SET = set(_TOLD.values()) - {"details", "tick_interval"}
+"""Those that an update sets as they are given: details are merged, and an interval is given at the beginning."""
 
 
 def _given(patch: SessionPatch) -> dict[str, Any]:
-    values = {attribute: getattr(patch, attribute) for attribute in _TOLD.values() if attribute != "details"}
-    # An empty text never clears.
-    return {name: value for name, value in values.items() if value is not None and value != ""}
+    values = {attribute: getattr(patch, attribute) for attribute in _SET}
+    # An empty text never clears; what is to go is said.
+    given = {name: value for name, value in values.items() if value is not None and value != ""}
+    return given | {_TOLD[name]: None for name in patch.remove_fields}
 
 
 def _details(session: Session, patch: SessionPatch) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.expiry import check_ttl
@@ -21,8 +22,18 @@ from subgraph.domain.new_session import (
 )
 
 REMOVED_DETAILS_MAX = DETAILS_MAX
+REMOVED_FIELDS_MAX = 100
 REMOVED_CONTEXT_MAX = 10_000
 EXTEND_TTL_PATH = ("extendTtl",)
+
+
+class RemovableField(StrEnum):
+    """A field that a session need not have, by the name of what is given for it."""
+
+    EXTERNAL_ID = "externalId"
+    DATA_SOURCE = "dataSource"
+    TOKEN_BUDGET = "tokenBudget"
+    TICK_INTERVAL = "tickInterval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,7 @@ class SessionPatch:
     remove_context: tuple[str, ...] = ()
     max_history: int | None = None
     token_budget: int | None = None
+    remove_fields: tuple[RemovableField, ...] = ()
     extend_ttl: timedelta | None = None
     required_labels: Labels | None = None
 
@@ -53,7 +65,8 @@ def check_patch(patch: SessionPatch) -> None:
     Raises:
         InvalidInput: naming the field and its limit.
     """
-    for name, text in (("externalId", patch.external_id), ("dataSource", patch.data_source), ("type", patch.type)):
+    texts = {"externalId": patch.external_id, "dataSource": patch.data_source, "type": patch.type}
+    for name, text in texts.items():
         if text:
             check_text(name, text)
     if patch.version is not None:
@@ -72,6 +85,8 @@ def check_patch(patch: SessionPatch) -> None:
         check_labels(patch.required_labels, ("requiredLabels",), REQUIRED_LABELS_MAX)
     check_details(patch.details)
     check_json(patch.context, CONTEXT_BYTES_MAX, "context")
+    given = {name: value for name, value in {**texts, "tokenBudget": patch.token_budget}.items() if value}
+    _check_removal("removeFields", patch.remove_fields, REMOVED_FIELDS_MAX, given)
     _check_removal("removeDetails", patch.remove_details, REMOVED_DETAILS_MAX, patch.details)
     _check_removal("removeContext", patch.remove_context, REMOVED_CONTEXT_MAX, patch.context)
 
