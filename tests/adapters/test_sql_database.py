@@ -1,13 +1,17 @@
 """Opening SQLite files: made, migrated, shared or refused with one line; and waits of its users that end."""
 
 import asyncio
+import contextlib
+import os
+import random
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -25,7 +29,9 @@ from subgraph.adapters.sql.database import (
 )
 from subgraph.adapters.sql.failures import told_to_callers
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
+from subgraph.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from subgraph.adapters.sql.journal import SqlJournal
+from subgraph.adapters.sql.session_directory import SqlSessionDirectory
 from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import METADATA
 from subgraph.adapters.sql.term_history import SqlTermHistory
@@ -36,6 +42,7 @@ from subgraph.domain.fleet.terms import TermChange, TermFacts
 from subgraph.domain.ids import TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.ownership import AssignmentReason, AssignmentState, Term
+from subgraph.domain.session_ref import RefKind
 from subgraph.operations.history.term_history import TermFilter
 from tests.support.databases import execute_in, migrate_to, python_process, take_back_to
 from tests.support.fleets import T1, A
@@ -340,6 +347,34 @@ async def test_callers_behind_a_busy_writer_do_not_wait_for_each_other_without_e
     holder.close()
     assert await register.raise_incarnation("fleet") == 1
     await database.close()
+
+
+async def test_callers_who_give_up_anywhere_leave_nothing_locked_and_no_connection_open(path: Path) -> None:
+    before = len(os.listdir("/dev/fd"))
+    database = await open_database(sqlite_url(path))
+    directory, history, register = (
+        SqlSessionDirectory(database),
+        SqlTermHistory(database, "f"),
+        SqlFleetRegister(database),
+    )
+    calls: Sequence[Callable[[], Coroutine[Any, Any, object]]] = (
+        lambda: directory.bearing(TENANT, RefKind.EXTERNAL_ID, "x", "ann", 5),
+        lambda: SqlIdempotencyKeys(database).forget(datetime.now(UTC), 10),
+        lambda: history.sweep(1, 10),
+        lambda: register.raise_incarnation("f"),
+    )
+    chance = random.Random(0)
+    for _ in range(20):
+        tasks = [asyncio.create_task(call()) for call in calls for _ in range(10)]
+        for task in tasks:
+            asyncio.get_running_loop().call_later(0.02 * chance.random(), task.cancel)
+        await asyncio.wait(tasks)
+    assert await register.raise_incarnation("f") > 0
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        # Whoever still read would keep the log from being carried over, for as long as it did.
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+    await database.close()
+    assert len(os.listdir("/dev/fd")) == before
 
 
 async def test_a_closed_database_is_unavailable_and_may_be_closed_again(path: Path) -> None:

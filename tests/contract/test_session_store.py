@@ -1,18 +1,16 @@
 """The session store on every database: whole changes or none, named conflicts, one tenant, pages that hold still."""
 
 import asyncio
-import contextlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.journal import SqlJournal
@@ -316,14 +314,12 @@ class Meanwhile:
 
     def __init__(self, database: Database, done: Callable[[], Awaitable[None]]) -> None:
         self._database, self._done = database, [done]
-        self.read, self.write = database.read, database.write
+        self.write = database.write
 
-    @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self, work: Callable[[Connection], Any]) -> Any:
         if self._done:
             await self._done.pop()()
-        async with self._database.reading() as connection:
-            yield connection
+        return await self._database.read(work)
 
 
 @pytest.mark.parametrize("gone", ["renamed", "purged"])

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from sqlalchemy import Connection, Row, RowMapping, Select, bindparam, delete, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from subgraph.adapters.sql.coverage_rows import coverage_row, encode_template, told_of_cells
 from subgraph.adapters.sql.database import Database
@@ -51,9 +50,8 @@ class SqlCoverageRegister:
     async def of_session(self, session_id: SessionId) -> RegisteredCoverage:
         """All that is registered of a session, whatever became of it."""
         wanted = select(REGISTERED_CELLS).where(self._mine, REGISTERED_CELLS.c.session_id == session_id)
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(wanted.order_by(REGISTERED_CELLS.c.position))).all()
-        return coverage_rows(rows)
+        ordered = wanted.order_by(REGISTERED_CELLS.c.position)
+        return await self._database.read(lambda connection: coverage_rows(connection.execute(ordered).all()))
 
     async def add(
         self, session_id: SessionId, cells: RegisteredCells, expected_revision: int, actor: str | None = None
@@ -144,28 +142,30 @@ class SqlCoverageRegister:
     async def active_sessions(self) -> list[SessionId]:
         """The ACTIVE sessions of which anything is registered."""
         wanted = select(REGISTERED_CELLS.c.session_id).distinct().join(SESSION).where(self._mine, _IS_ACTIVE)
-        async with self._database.reading() as connection:
-            return [SessionId(session_id) for session_id in await connection.scalars(wanted)]
+        return await self._database.read(lambda it: [SessionId(session_id) for session_id in it.scalars(wanted)])
 
     async def standing(self, session_ids: Sequence[SessionId]) -> dict[SessionId, ActiveCoverage | None]:
         """What is registered of the sessions that there are; None for one that is not ACTIVE."""
-        found: dict[SessionId, ActiveCoverage | None] = {}
-        async with self._database.reading() as connection:
-            for start in range(0, len(session_ids), SESSIONS_PER_QUERY):
-                found |= await self._standing(connection, session_ids[start : start + SESSIONS_PER_QUERY])
-        return found
 
-    async def _standing(
-        self, connection: AsyncConnection, session_ids: Sequence[SessionId]
+        def read(connection: Connection) -> dict[SessionId, ActiveCoverage | None]:
+            found: dict[SessionId, ActiveCoverage | None] = {}
+            for start in range(0, len(session_ids), SESSIONS_PER_QUERY):
+                found |= self._standing(connection, session_ids[start : start + SESSIONS_PER_QUERY])
+            return found
+
+        return await self._database.read(read)
+
+    def _standing(
+        self, connection: Connection, session_ids: Sequence[SessionId]
     ) -> dict[SessionId, ActiveCoverage | None]:
         facts = select(
             SESSION.c.id, SESSION.c.tenant_id, SESSION.c.state, SESSION.c.revision, SESSION.c.required_labels_json
         )
-        sessions = (await connection.execute(facts.where(SESSION.c.id.in_(session_ids)))).all()
+        sessions = connection.execute(facts.where(SESSION.c.id.in_(session_ids))).all()
         active = [row.id for row in sessions if row.state == SessionState.ACTIVE.value]
         theirs = select(REGISTERED_CELLS).where(self._mine, REGISTERED_CELLS.c.session_id.in_(active))
         rows_of: defaultdict[str, list[Row[Any]]] = defaultdict(list)
-        for row in await connection.execute(theirs.order_by(REGISTERED_CELLS.c.position)):
+        for row in connection.execute(theirs.order_by(REGISTERED_CELLS.c.position)):
             rows_of[row.session_id].append(row)
         return {
             SessionId(row.id): ActiveCoverage(

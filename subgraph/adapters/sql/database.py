@@ -50,6 +50,10 @@ class Connections(Protocol):
         """What the work reads, in a transaction that sees one moment."""
         ...
 
+    async def write_apart(self, work: Work[T]) -> T:
+        """A change in a transaction of its own, without journal entries."""
+        ...
+
     async def carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
         """Changes in one transaction, whose journal entries are numbered in commit order."""
         ...
@@ -70,6 +74,9 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading, in a transaction of its own: all its statements see the same moment.
+
+        Not for work that may be cancelled, as every caller's may: on SQLite a connection that is given up in the middle
+        of a statement stays open, with its transaction. What is passed to `read` and `write` comes to its end.
 
         Raises:
             Unavailable: the database is closed, does not answer, or no connection became free in time.
@@ -96,7 +103,7 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A connection for writing all but journal entries: committed when the block ends, rolled back when it raises.
 
-        Other writers may be at work at once (on PostgreSQL): what a decision was read from must be locked or compared.
+        Not for work that may be cancelled, as with `reading`.
 
         Raises:
             Unavailable: the database is closed, does not answer, or was kept busy beyond the bound.
@@ -105,6 +112,18 @@ class Database:
         with told_to_callers():
             async with self._connections.writing() as connection:
                 yield connection
+
+    async def write_apart(self, work: Work[T]) -> T:
+        """Carry out a change of all but journal entries, in a transaction of its own. The work is as for `write`.
+
+        Other writers may be at work at once (on PostgreSQL): what a decision was read from must be locked or compared.
+
+        Raises:
+            Unavailable: the database is closed, does not answer, or was kept busy beyond the bound.
+        """
+        self._require_open()
+        with told_to_callers():
+            return await self._connections.write_apart(work)
 
     async def write(self, work: Work[T]) -> T:
         """Carry out a change, with journal entries or without, in a transaction shared with others that come at once.
@@ -128,9 +147,8 @@ class Database:
         Raises:
             Unavailable: it does not.
         """
-        async with self.reading() as connection:
-            # From a table: SQLite answers what needs none without a look at the file.
-            await connection.execute(select(FLEET.c.id).limit(1))
+        # From a table: SQLite answers what needs none without a look at the file.
+        await self.read(lambda connection: connection.execute(select(FLEET.c.id).limit(1)).all())
 
     async def close(self) -> None:
         """Finish the changes that have come, and close all connections. Closing twice is harmless."""

@@ -23,17 +23,15 @@ class SqlIdempotencyKeys:
 
     async def use_of(self, key: IdempotencyKey) -> KeyUse | None:
         """What a key was used for, if it was and counts."""
-        async with self._database.reading() as connection:
-            row = (await connection.execute(_use(key))).one_or_none()
+        row = await self._database.read(lambda connection: connection.execute(_use(key)).one_or_none())
         return None if row is None else KeyUse(SessionId(row.session_id), row.fingerprint)
 
     async def forget(self, used_before: datetime, limit: int) -> int:
         """Delete the oldest keys, at most so many."""
         identity = (_T.tenant_id, _T.owner_id, _T.operation, _T.key)
         oldest = select(*identity).where(_T.created_at < used_before).order_by(_T.created_at).limit(limit)
-        async with self._database.writing() as connection:
-            done = await connection.execute(delete(IDEMPOTENCY_KEY).where(tuple_(*identity).in_(oldest)))
-            return done.rowcount
+        forgetting = delete(IDEMPOTENCY_KEY).where(tuple_(*identity).in_(oldest))
+        return await self._database.write_apart(lambda connection: connection.execute(forgetting).rowcount)
 
 
 def write_key(connection: Connection, key: IdempotencyKey, made: Session) -> None:

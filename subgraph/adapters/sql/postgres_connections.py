@@ -69,6 +69,11 @@ class PostgresConnections:
         async with self.reading() as connection:
             return await connection.run_sync(work)
 
+    async def write_apart(self, work: Work[T]) -> T:
+        """A change in a transaction of its own, beside those of others."""
+        async with self.writing() as connection:
+            return await connection.run_sync(work)
+
     async def carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
         """Changes in one transaction, whose journal entries are numbered in commit order."""
         async with self._writer.begin() as connection:

@@ -7,7 +7,19 @@ same wherever it is, and what is not listed is not passed over.
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, literal, or_, select, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 
 from subgraph.adapters.sql.cursors import decode_session_cursor, encode_session_cursor
 from subgraph.adapters.sql.database import Database
@@ -50,30 +62,31 @@ class SqlSessionDirectory:
         wanted = select(SESSION).where(
             SESSION.c.tenant_id == tenant_id, _COLUMN_OF_REF[kind] == text, _IS_THERE[kind], is_seen_by(owner_id)
         )
-        async with self._database.reading() as connection:
-            rows = await connection.execute(wanted.order_by(SESSION.c.created_at, SESSION.c.id).limit(limit))
-            return [session_of(row) for row in rows]
+        first = wanted.order_by(SESSION.c.created_at, SESSION.c.id).limit(limit)
+        return await self._database.read(lambda it: [session_of(row) for row in it.execute(first)])
 
     async def taken_names(self, tenant_id: TenantId, names: Sequence[str]) -> set[str]:
         """Those of the names that undeleted sessions bear."""
-        taken: set[str] = set()
-        async with self._database.reading() as connection:
+        found = select(SESSION.c.display_name).where(SESSION.c.tenant_id == tenant_id, _IS_UNDELETED)
+
+        def read(connection: Connection) -> set[str]:
+            taken: set[str] = set()
             for start in range(0, len(names), NAMES_PER_QUERY):
                 some = [name for name in names[start : start + NAMES_PER_QUERY] if is_text(name)]
-                bearing = SESSION.c.display_name.in_(some)
-                found = select(SESSION.c.display_name).where(SESSION.c.tenant_id == tenant_id, _IS_UNDELETED)
-                taken.update(await connection.scalars(found.where(bearing)))
-        return taken
+                taken.update(connection.scalars(found.where(SESSION.c.display_name.in_(some))))
+            return taken
+
+        return await self._database.read(read)
 
     async def page(self, wanted: SessionList, first: int, after: str | None) -> Page[Session]:
         """A page of a list, by keyset. `total_count` is None: `count` counts."""
         if not _can_match(wanted):
             return Page((), (), False, None)
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(page_statement(wanted, first + 1, after))).all()
-        items = tuple(session_of(row) for row in rows[:first])
+        page = page_statement(wanted, first + 1, after)
+        found = await self._database.read(lambda it: [session_of(row) for row in it.execute(page)])
+        items = tuple(found[:first])
         cursors = tuple(encode_session_cursor(wanted.order, item) for item in items)
-        return Page(items, cursors, len(rows) > first, None)
+        return Page(items, cursors, len(found) > first, None)
 
     async def count(self, wanted: SessionList, most: int) -> int | None:
         """How many sessions a list holds; None where it is more than `most`."""
@@ -81,8 +94,7 @@ class SqlSessionDirectory:
             return 0
         branches = [select(SESSION.c.id).where(*branch).limit(most + 1) for branch in _branches(wanted)]
         counted = union_all(*(select(branch.subquery()) for branch in branches)).subquery()
-        async with self._database.reading() as connection:
-            total = await connection.scalar(select(func.count()).select_from(counted))
+        total = await self._database.read(lambda it: it.scalar(select(func.count()).select_from(counted)))
         return None if total is None or total > most else total
 
 

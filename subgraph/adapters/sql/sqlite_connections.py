@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -69,6 +69,11 @@ class SqliteConnections:
         """What the work reads, in a transaction that sees one moment."""
         async with self._turn(self._reader_turns):
             return await asyncio.wrap_future(self._reader_threads.submit(self._read, work))
+
+    async def write_apart(self, work: Work[T]) -> T:
+        """A change in a transaction of its own."""
+        (written,) = await self.carry_out([work])
+        return cast(T, written)
 
     async def carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
         """Changes in one transaction."""

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Delete, Select, Update, case, delete, func, or_, select, update
 
 from subgraph.adapters.sql.cursors import TermCursor, decode_term_cursor, encode_cursor
 from subgraph.adapters.sql.database import Database
@@ -35,8 +34,7 @@ class SqlTermHistory:
         """Write what is known of terms. What is recorded of a later version stays."""
         # In a thread, as thousands of terms would keep everything else of the process waiting.
         for values in _chunks(await asyncio.to_thread(self._values, facts)):
-            async with self._database.writing() as connection:
-                await connection.execute(_record(connection), values)
+            await self._database.write_apart(partial(_record, values))
 
     async def living_epochs(self, after_epoch: int, epochs_max: int) -> list[tuple[int, AssignmentState]]:
         """Epochs above one whose end is not recorded, in rising order, with the states recorded."""
@@ -46,8 +44,9 @@ class SqlTermHistory:
             .order_by(HISTORY.c.epoch)
             .limit(epochs_max)
         )
-        async with self._database.reading() as connection:
-            return [(row.epoch, AssignmentState(row.state)) for row in await connection.execute(living)]
+        return await self._database.read(
+            lambda connection: [(row.epoch, AssignmentState(row.state)) for row in connection.execute(living)]
+        )
 
     async def end_vanished(self, epochs: Sequence[int], at_ms: int) -> int:
         """End terms nothing is left of: LOST, or ABORTED if not in force yet."""
@@ -60,18 +59,20 @@ class SqlTermHistory:
                 .where(self._of_fleet, HISTORY.c.epoch.in_(some), HISTORY.c.ended_at_ms.is_(None))
                 .values(state=end, ended_at_ms=at_ms)
             )
-            async with self._database.writing() as connection:
-                ended += (await connection.execute(vanished)).rowcount
+            ended += await self._database.write_apart(partial(_count_changed, vanished))
         return ended
 
     async def terms(self, epochs: Sequence[int]) -> dict[int, TermFacts]:
         """The terms of some epochs; those that are not recorded are not in the answer."""
-        found: dict[int, TermFacts] = {}
-        async with self._database.reading() as connection:
+
+        def read(connection: Connection) -> dict[int, TermFacts]:
+            found: dict[int, TermFacts] = {}
             for some in _chunks(epochs):
-                rows = await connection.execute(select(HISTORY).where(self._of_fleet, HISTORY.c.epoch.in_(some)))
+                rows = connection.execute(select(HISTORY).where(self._of_fleet, HISTORY.c.epoch.in_(some)))
                 found |= {row.epoch: term_facts_of(row) for row in rows}
-        return found
+            return found
+
+        return await self._database.read(read)
 
     async def page(self, wanted: TermFilter, first: int, after: str | None) -> Page[TermFacts]:
         """Terms, newest first, by keyset; `total_count` is None."""
@@ -82,24 +83,27 @@ class SqlTermHistory:
             # The first condition says nothing new, but lets the index skip to the cursor's place.
             page = page.where(assigned <= cursor.assigned_at_ms)
             page = page.where(or_(assigned < cursor.assigned_at_ms, epoch < cursor.epoch))
-        async with self._database.reading() as connection:
-            return await _page(connection, page.order_by(assigned.desc(), epoch.desc()), first)
+        ordered = page.order_by(assigned.desc(), epoch.desc())
+        return await self._database.read(lambda connection: _page(connection, ordered, first))
 
     async def pages_of_tiles(
         self, tile_ids: Sequence[TileId], first: int, after: str | None
     ) -> dict[TileId, Page[TermFacts]]:
         """The terms of each of some tiles, newest first, by keyset; `total_count` is None."""
         cursor = None if after is None else decode_term_cursor(after)
-        pages: dict[TileId, Page[TermFacts]] = {}
-        async with self._database.reading() as connection:
+
+        def read(connection: Connection) -> dict[TileId, Page[TermFacts]]:
+            pages: dict[TileId, Page[TermFacts]] = {}
             # One short query each: a single one for all could not stop after a page of every tile.
             for tile_id in tile_ids:
                 session_id, cell = parse_tile_id(tile_id)
                 page = select(HISTORY).where(self._of_fleet, HISTORY.c.session_id == session_id, HISTORY.c.cell == cell)
                 if cursor is not None:
                     page = page.where(HISTORY.c.epoch < cursor.epoch)
-                pages[tile_id] = await _page(connection, page.order_by(HISTORY.c.epoch.desc()), first)
-        return pages
+                pages[tile_id] = _page(connection, page.order_by(HISTORY.c.epoch.desc()), first)
+            return pages
+
+        return await self._database.read(read)
 
     async def churn(self, since_ms: int) -> list[Churn]:
         """Terms given from a time on that came into force, by reason; reasons without any are left out."""
@@ -109,9 +113,11 @@ class SqlTermHistory:
             .where(self._of_fleet, HISTORY.c.assigned_at_ms >= since_ms, came_into_force)
             .group_by(HISTORY.c.reason)
         )
-        async with self._database.reading() as connection:
-            rows = await connection.execute(sums)
-            return [Churn(AssignmentReason(row.reason), row.moves, row.load_moved) for row in rows]
+        return await self._database.read(
+            lambda connection: [
+                Churn(AssignmentReason(row.reason), row.moves, row.load_moved) for row in connection.execute(sums)
+            ]
+        )
 
     async def sweep(self, ended_before_ms: int, terms_max: int) -> int:
         """Delete terms that ended before a time, the oldest first, at most so many. Returns how many it deleted."""
@@ -121,9 +127,8 @@ class SqlTermHistory:
             .order_by(HISTORY.c.ended_at_ms)
             .limit(terms_max)
         )
-        async with self._database.writing() as connection:
-            swept = await connection.execute(delete(HISTORY).where(self._of_fleet, HISTORY.c.epoch.in_(oldest)))
-            return swept.rowcount
+        swept = delete(HISTORY).where(self._of_fleet, HISTORY.c.epoch.in_(oldest))
+        return await self._database.write_apart(partial(_count_changed, swept))
 
     def _values(self, facts: Sequence[TermFacts]) -> list[dict[str, object]]:
         newest: dict[int, TermFacts] = {}
@@ -135,14 +140,19 @@ class SqlTermHistory:
         return [term_values(self._fleet_id, newest[epoch]) for epoch in sorted(newest)]
 
 
-def _record(connection: AsyncConnection) -> sqlite.Insert | postgresql.Insert:
+def _record(values: Sequence[dict[str, object]], connection: Connection) -> None:
     insertion = upsert(connection, HISTORY)
     told = insertion.excluded
-    return insertion.on_conflict_do_update(
+    record = insertion.on_conflict_do_update(
         index_elements=[HISTORY.c[name] for name in _KEY],
         set_={column.name: told[column.name] for column in HISTORY.columns if column.name not in _KEY},
         where=told.version > HISTORY.c.version,
     )
+    connection.execute(record, values)
+
+
+def _count_changed(change: Update | Delete, connection: Connection) -> int:
+    return connection.execute(change).rowcount
 
 
 def _conditions(wanted: TermFilter) -> Iterator[ColumnElement[bool]]:
@@ -158,8 +168,8 @@ def _conditions(wanted: TermFilter) -> Iterator[ColumnElement[bool]]:
         yield HISTORY.c.assigned_at_ms < wanted.until_ms
 
 
-async def _page(connection: AsyncConnection, terms: Select[Any], first: int) -> Page[TermFacts]:
-    rows = (await connection.execute(terms.limit(first + 1))).all()
+def _page(connection: Connection, terms: Select[Any], first: int) -> Page[TermFacts]:
+    rows = connection.execute(terms.limit(first + 1)).all()
     items = tuple(term_facts_of(row) for row in rows[:first])
     cursors = tuple(encode_cursor(TermCursor(row.assigned_at_ms, row.epoch)) for row in rows[:first])
     return Page(items, cursors, len(rows) > first, total_count=None)

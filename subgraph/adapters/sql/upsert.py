@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 _INSERT: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
@@ -13,6 +12,6 @@ _INSERT: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
 """Both say ON CONFLICT in the same words; SQLAlchemy leaves it to the dialects."""
 
 
-def upsert(connection: AsyncConnection | Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An insertion with `on_conflict_do_update` and `on_conflict_do_nothing`."""
     return _INSERT[connection.dialect.name](table)
