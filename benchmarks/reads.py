@@ -37,7 +37,7 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import SessionChange
-from subgraph.operations.sessions.session_blobs import Outdated
+from subgraph.operations.sessions.session_blobs import Invalidation
 from subgraph.operations.sessions.session_cache import SessionCache
 from subgraph.operations.sessions.session_reads import SessionReads
 from subgraph.operations.sessions.sessions import Sessions
@@ -75,7 +75,7 @@ class Process:
         """Wait until its copies are worth something."""
         while True:
             try:
-                if (await self.cache.standing())[1]:
+                if (await self.cache.position())[1]:
                     return
             except Unavailable:
                 pass
@@ -139,7 +139,7 @@ async def _measure(store: SqlSessionStore, few: Process, many: Process, ids: Seq
             taken: dict[str, list[Taken]] = {"sql": [], "cold": [], "redis": [], "local": []}
             for _ in range(rounds):
                 wanted = random.sample(ids, count)
-                await many.blobs.outdate([Outdated(CALLER.tenant_id, one) for one in wanted])
+                await many.blobs.invalidate([Invalidation(CALLER.tenant_id, one) for one in wanted])
                 # One after the other in each round: what else the machine does meets all alike.
                 taken["sql"].append(await _timed(of(plain), wanted))
                 taken["cold"].append(await _timed(of(many.sessions), wanted))

@@ -27,7 +27,7 @@ from subgraph.domain.errors import Unavailable
 from subgraph.domain.expiry import ExpiryPolicy
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session, SessionState
-from subgraph.operations.sessions.session_blobs import Announcement, Outdated, SessionKey
+from subgraph.operations.sessions.session_blobs import Invalidation, InvalidationMessage, SessionKey
 from tests.support.polling import eventually
 from tests.support.session_replicas import TENANT, new_session
 
@@ -76,7 +76,7 @@ async def is_serving(client: Redis) -> bool:
 
 async def filled(blobs: RedisSessionBlobs, *held: Session) -> str:
     """Copies of sessions of one tenant; returns the run they are of."""
-    run = (await blobs.standing()).run
+    run = (await blobs.position()).run
     copies = await blobs.read(run, held[0].tenant_id, [one.id for one in held])
     assert sorted(copies.claimed) == sorted(one.id for one in held)
     await blobs.fill(run, held[0].tenant_id, copies, {one.id: one for one in held})
@@ -113,7 +113,7 @@ async def test_a_copy_in_anothers_place_is_none(blobs: RedisSessionBlobs, client
 
 async def test_only_one_claims_a_place_and_only_that_one_fills_it(blobs: RedisSessionBlobs) -> None:
     session = new_session()
-    run = (await blobs.standing()).run
+    run = (await blobs.position()).run
     first = await blobs.read(run, TENANT, [session.id])
     second = await blobs.read(run, TENANT, [session.id])
     assert (list(first.claimed), list(second.claimed), list(second.fenced)) == ([session.id], [], [])
@@ -124,7 +124,7 @@ async def test_only_one_claims_a_place_and_only_that_one_fills_it(blobs: RedisSe
 
 
 async def test_what_sql_does_not_know_is_not_remembered(blobs: RedisSessionBlobs, client: Redis, fleet_id: str) -> None:
-    run = (await blobs.standing()).run
+    run = (await blobs.position()).run
     copies = await blobs.read(run, TENANT, [SessionId("absent")])
     await blobs.fill(run, TENANT, copies, {})
     assert not await client.exists(session_key(fleet_id, TENANT, SessionId("absent"), run))
@@ -146,7 +146,7 @@ async def test_a_fence_takes_copies_and_claims_away_and_lets_none_in(blobs: Redi
 
 async def test_a_place_is_fenced_until_the_last_fence_is_lifted(blobs: RedisSessionBlobs) -> None:
     session = new_session()
-    run, keys = (await blobs.standing()).run, [SessionKey(TENANT, session.id)]
+    run, keys = (await blobs.position()).run, [SessionKey(TENANT, session.id)]
     for token in ("first", "second"):
         await blobs.fence(keys, token)
     await blobs.lift(keys, "second")
@@ -165,14 +165,14 @@ async def test_all_copies_and_claims_of_a_fleet_are_dropped_and_its_fences_and_o
         await filled(place, session)
     claim = await blobs.read(run, TENANT, [claimed.id])
     await blobs.fence([SessionKey(TENANT, fenced.id)], "token")
-    before = await blobs.standing()
+    before = await blobs.position()
     await forget_all_copies(client, f"{fleet_id}[*?]")
     await blobs.fill(run, TENANT, claim, {claimed.id: claimed})
     read = await blobs.read(run, TENANT, [copied.id, fenced.id, claimed.id])
     assert (read.sessions, read.fenced) == ({}, {fenced.id})
     assert not (await blobs.read(run, OTHER_TENANT, [of_another.id])).sessions
     assert (await elsewhere.read(run, TENANT, [copied.id])).sessions == {copied.id: copied}
-    assert not before.covers(await blobs.standing())
+    assert not before.covers(await blobs.position())
 
 
 async def test_copies_below_a_revision_are_dropped_and_others_stay(blobs: RedisSessionBlobs) -> None:
@@ -180,7 +180,7 @@ async def test_copies_below_a_revision_are_dropped_and_others_stay(blobs: RedisS
     run = await filled(blobs, older, newer, gone)
     await blobs.fence([SessionKey(TENANT, fenced.id)], "token")
     below = {older.id: 6, newer.id: 5, gone.id: None, fenced.id: None}
-    await blobs.outdate([Outdated(TENANT, one, revision) for one, revision in below.items()])
+    await blobs.invalidate([Invalidation(TENANT, one, revision) for one, revision in below.items()])
     read = await blobs.read(run, TENANT, list(below))
     assert (read.sessions, read.fenced) == ({newer.id: newer}, {fenced.id})
 
@@ -190,33 +190,33 @@ async def test_every_fence_is_announced_with_its_number_and_whoever_asks_is_told
 ) -> None:
     session = new_session()
     keys = [SessionKey(TENANT, session.id)]
-    before = await blobs.standing()
+    before = await blobs.position()
     pubsub = client.pubsub(ignore_subscribe_messages=True)
     await pubsub.subscribe(blobs.channel)
     await pubsub.get_message(timeout=30)
     for token in ("first", "second"):
         await blobs.fence(keys, token)
-    heard: list[Announcement] = []
+    heard: list[InvalidationMessage] = []
     async with asyncio.timeout(30):
         while len(heard) < 2:
             message = await pubsub.get_message(timeout=30)
             if message is not None:
-                heard.append(msgspec.msgpack.decode(message["data"], type=Announcement))
+                heard.append(msgspec.msgpack.decode(message["data"], type=InvalidationMessage))
     await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-    assert [one.standing.count for one in heard] == [before.count + 1, before.count + 2]
-    assert [one.outdated for one in heard] == [[Outdated(TENANT, session.id)]] * 2
-    assert heard[-1].standing == await blobs.standing()
-    assert heard[-1].standing.covers(before)
-    assert not before.covers(heard[0].standing)
+    assert [one.position.count for one in heard] == [before.count + 1, before.count + 2]
+    assert [one.invalidated for one in heard] == [[Invalidation(TENANT, session.id)]] * 2
+    assert heard[-1].position == await blobs.position()
+    assert heard[-1].position.covers(before)
+    assert not before.covers(heard[0].position)
 
 
 async def test_without_what_was_numbered_another_line_begins(
     blobs: RedisSessionBlobs, client: Redis, fleet_id: str
 ) -> None:
-    before = await blobs.standing()
+    before = await blobs.position()
     for key in [key async for key in client.scan_iter(match=f"*{fleet_id}*")]:
         await client.delete(key)
-    after = await blobs.standing()
+    after = await blobs.position()
     assert (after.run, after.count) == (before.run, 0)
     assert after.line != before.line
     assert not before.covers(after)
@@ -251,7 +251,7 @@ async def test_what_another_version_wrote_is_none_and_stays_until_a_fence(
 async def test_a_store_that_is_away_is_told_as_unavailable(tmp_path: Path, fleet_id: str) -> None:
     client = connect(f"unix://{tmp_path}/nobody.sock")
     blobs = RedisSessionBlobs(client, fleet_id)
-    for asked in (blobs.standing(), blobs.read("run", TENANT, [SessionId("id")]), blobs.fence([], "token")):
+    for asked in (blobs.position(), blobs.read("run", TENANT, [SessionId("id")]), blobs.fence([], "token")):
         with pytest.raises(Unavailable):
             await asked
     await client.aclose()

@@ -212,8 +212,8 @@ async def test_a_fence_that_nobody_lifts_ends_by_itself(one: Replica, other: Rep
     truth.hold(session)
     key = SessionKey(session.tenant_id, session.id)
     await type(one.blobs)(one.redis, one.fleet_id, fence_ms=100).fence([key], "a process that died")
-    standing, _ = await other.cache.standing()
-    assert (await other.blobs.read(standing.run, session.tenant_id, [session.id])).fenced == {session.id}
+    position, _ = await other.cache.position()
+    assert (await other.blobs.read(position.run, session.tenant_id, [session.id])).fenced == {session.id}
 
     async def is_copied() -> bool:
         hits = other.cache.facts.local_hits

@@ -205,7 +205,7 @@ async def test_a_fence_that_stands_but_was_not_announced_leaves_no_stale_copy_in
 
     async def fence_unheard(keys: Sequence[SessionKey], token: str) -> None:
         with monkeypatch.context() as unheard:
-            unheard.setattr(process.blobs, "_tell", never_answered)
+            unheard.setattr(process.blobs, "_publish", never_answered)
             await fence(keys, token)
 
     monkeypatch.setattr(process.blobs, "fence", fence_unheard)

@@ -181,6 +181,6 @@ async def replica(url: str, fleet_id: str, truth: Truth, entries_max: int = 100)
 async def hears(one: Replica) -> bool:
     """Whether its own copies are worth something."""
     try:
-        return (await one.cache.standing())[1]
+        return (await one.cache.position())[1]
     except Unavailable:
         return False

@@ -40,7 +40,7 @@ class SessionReadsCollector(Collector):
             "copies_evicted", "Copies of this process that made room for others.", self._cache.evictions
         )
         yield self._counter("copies_outdated", "Announcements that a session's copies are void.", facts.invalidations)
-        yield self._counter("copies_forgotten", "Times that announcements were missed.", facts.times_deaf)
+        yield self._counter("copies_forgotten", "Times that announcements were missed.", facts.times_out_of_sync)
         size = GaugeMetricFamily(f"{PREFIX}_copies", "Copies of sessions in this process.", labels=names)
         size.add_metric(list(self._labels.values()), self._cache.size)
         yield size

@@ -1,7 +1,7 @@
-"""Owns the copies of sessions in Redis: one string a session, under its tenant, with a hash tag of its own.
+"""Owns the shared cache of sessions in Redis: one string a session, under its tenant, with a hash tag of its own.
 
-The keys name the run of the server. What a server that was restarted, or took over from another, still holds was made
-before it forgot, and nobody looks there again.
+The keys contain the run id of the server: after a restart or a failover, which may have lost invalidations, entries
+made before are never read again.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from subgraph.adapters.redis.session_codec import decode_copy, encode_copy, is_c
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session
-from subgraph.operations.sessions.session_blobs import Copies, Outdated, SessionKey, Standing
+from subgraph.operations.sessions.session_blobs import Copies, Invalidation, InvalidationPosition, SessionKey
 
 COPY_MS = 3_600_000
 CLAIM_MS = 5_000
@@ -40,25 +40,25 @@ class RedisSessionBlobs:
         self._redis = redis
         self._fleet_id = fleet_id
         self._fence_ms = fence_ms
-        self._standing_key = sessions_standing_key(fleet_id)
+        self._position_key = sessions_standing_key(fleet_id)
         self.channel = fleet_key(fleet_id, "sessions-outdated")
-        """Where it is announced which sessions' copies are void."""
+        """The channel on which invalidations are published."""
         self._run = ""
         self._is_clustered: bool | None = None
-        self._standing = _script(redis, "standing")
+        self._position = _script(redis, "standing")
         self._announce = _script(redis, "announce")
         self._claim = _script(redis, "claim")
         self._fill = _script(redis, "fill")
         self._fence = _script(redis, "fence")
         self._lift = _script(redis, "lift")
-        self._outdate = _script(redis, "outdate")
+        self._invalidate = _script(redis, "outdate")
 
-    async def standing(self) -> Standing:
-        """How many announcements there were until now."""
+    async def position(self) -> InvalidationPosition:
+        """The position of the latest invalidation."""
         async with _answered():
-            run, line, count = await self._standing(keys=[self._standing_key], args=[token_urlsafe(12)])
+            run, line, count = await self._position(keys=[self._position_key], args=[token_urlsafe(12)])
         self._run = run.decode()
-        return Standing(self._run, line.decode(), count)
+        return InvalidationPosition(self._run, line.decode(), count)
 
     async def read(self, run: str, tenant_id: TenantId, session_ids: Sequence[SessionId]) -> Copies:
         """The copies in a run of the store; free places among the others are claimed for the caller."""
@@ -111,10 +111,10 @@ class RedisSessionBlobs:
             await self._of_all(list(encoded), filled)
 
     async def fence(self, keys: Sequence[SessionKey], token: str) -> None:
-        """Have no copies of sessions, until it is lifted by the token; then announce it."""
+        """Remove sessions from the cache, let none in until the fence is lifted, and publish that."""
         async with _answered():
             if not self._run:
-                await self.standing()
+                await self.position()
             for _ in range(FENCE_ATTEMPTS_MAX):
                 run = self._run
 
@@ -128,10 +128,10 @@ class RedisSessionBlobs:
                     break
             else:
                 raise Unavailable("the store of copies of sessions keeps being another one", 1.0)
-            await self._tell([Outdated(*key) for key in keys])
+            await self._publish([Invalidation(*key) for key in keys])
 
     async def lift(self, keys: Sequence[SessionKey], token: str) -> None:
-        """Lift a fence. Where it stood no more, what came meanwhile is dropped, and that announced."""
+        """Lift a fence. If it had ended by itself, what was cached since is invalidated."""
 
         run = self._run
 
@@ -141,33 +141,33 @@ class RedisSessionBlobs:
 
         async with _answered():
             answers = await self._of_all(self._keys(keys, run), lifted)
-        gone = [Outdated(*key) for key, stood in zip(keys, answers.values(), strict=True) if not stood]
+        gone = [Invalidation(*key) for key, stood in zip(keys, answers.values(), strict=True) if not stood]
         if gone:
             # Also where the store is another one by now, whose places have other names.
-            await self.outdate(gone)
+            await self.invalidate(gone)
 
-    async def outdate(self, outdated: Sequence[Outdated]) -> None:
-        """Drop copies, and announce it. Fences stay."""
+    async def invalidate(self, invalidated: Sequence[Invalidation]) -> None:
+        """Remove cached copies, and publish that. Fences stay."""
         async with _answered():
-            run = (await self.standing()).run
+            run = (await self.position()).run
             below = {
                 session_key(self._fleet_id, one.tenant_id, one.id, run): "" if one.below is None else one.below
-                for one in outdated
+                for one in invalidated
             }
 
             async def dropped(some: list[str]) -> list[None]:
-                await self._outdate(keys=some, args=[below[key] for key in some])
+                await self._invalidate(keys=some, args=[below[key] for key in some])
                 return [None] * len(some)
 
             await self._of_all(list(below), dropped)
-            await self._tell(outdated)
+            await self._publish(invalidated)
 
     def _keys(self, keys: Sequence[SessionKey], run: str) -> list[str]:
         return [session_key(self._fleet_id, key.tenant_id, key.id, run) for key in keys]
 
-    async def _tell(self, outdated: Sequence[Outdated]) -> None:
-        packed = msgspec.msgpack.encode(outdated)
-        await self._announce(keys=[self._standing_key], args=[self.channel, token_urlsafe(12), packed])
+    async def _publish(self, invalidated: Sequence[Invalidation]) -> None:
+        packed = msgspec.msgpack.encode(invalidated)
+        await self._announce(keys=[self._position_key], args=[self.channel, token_urlsafe(12), packed])
 
     async def _mget(self, keys: list[str]) -> list[bytes | None]:
         # redis-py cannot know that nothing is decoded here.

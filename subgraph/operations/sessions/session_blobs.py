@@ -1,12 +1,12 @@
-"""Owns the promises about copies of sessions in the live store, which every process reads and none may find stale.
+"""Owns the port of the shared cache of sessions, which all processes read and in which none may find a stale copy.
 
-A change fences its sessions before it is committed to SQL: their copies are gone, and none is made until the fence is
-lifted. Who makes a copy claims its place first and reads SQL then; a fence takes the claim away, so what was read
-before a change never arrives after it. Nothing here depends on how long anything takes, or on any clock but one:
-a fence ends by itself after a time that no commit may take.
+A change fences its sessions before it commits to SQL: their copies are removed, and none is stored until the fence is
+lifted. To fill the cache, a process claims a session's entry before it reads SQL; a fence revokes the claim, so what
+was read before a change is never stored after it. None of this depends on timing, with one exception: a fence whose
+process died ends after a time that no commit may take.
 
-The fences are numbered, and announced in that order. So a process knows what its own copies are worth by asking for one
-number: as many announcements as it has heard, or more.
+Invalidations are numbered and published in order. To know that its local cache is valid, a process asks for one number,
+the position of the latest invalidation: if it has received all up to there, it has missed none.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,46 +19,46 @@ from subgraph.domain.ids import ID_LENGTH_MAX, SessionId, TenantId
 from subgraph.domain.sessions import Session
 
 COPY_BYTES_MAX = 32 * 1024
-"""How large a session's own JSON may be for it to be copied: copies are bounded by their number, and so by memory."""
+"""Sessions with more JSON of their own are not cached: a cache bounded by entries is then bounded in memory."""
 
 
 class SessionKey(NamedTuple):
-    """Whose session it is, and which. A copy is found by both: an id alone opens no other tenant's."""
+    """A session's tenant and id. Both are part of the key, so an id alone never finds another tenant's session."""
 
     tenant_id: TenantId
     id: SessionId
 
 
-class Standing(msgspec.Struct, frozen=True, array_like=True):
-    """How many announcements there were: in one line, which ends when the store is another one, or forgets."""
+class InvalidationPosition(msgspec.Struct, frozen=True, array_like=True):
+    """How many invalidations there were in one line of them; a store that is new, or forgot, begins another line."""
 
     run: str
     line: str
     count: int
 
-    def covers(self, other: "Standing") -> bool:
-        """Whether who has heard this much has heard all that the other had."""
+    def covers(self, other: "InvalidationPosition") -> bool:
+        """Whether this is the other position, or a later one in the same line."""
         return (self.run, self.line) == (other.run, other.line) and self.count >= other.count
 
 
-class Outdated(msgspec.Struct, frozen=True, array_like=True):
-    """A session whose copies are void, all of them or those below a revision."""
+class Invalidation(msgspec.Struct, frozen=True, array_like=True):
+    """A session whose copies are stale: all of them, or those below a revision."""
 
     tenant_id: TenantId
     id: SessionId
     below: int | None = None
 
 
-class Announcement(msgspec.Struct, frozen=True, array_like=True):
-    """What is announced to every process, and how many announcements it makes."""
+class InvalidationMessage(msgspec.Struct, frozen=True, array_like=True):
+    """A published message: sessions to invalidate, and its position."""
 
-    standing: Standing
-    outdated: list[Outdated]
+    position: InvalidationPosition
+    invalidated: list[Invalidation]
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """What there was of some sessions: copies, places claimed for new ones, and sessions that are being changed."""
+    """The result of a read: cached sessions, misses claimed for filling, and sessions that are being changed."""
 
     sessions: Mapping[SessionId, Session]
     claimed: Collection[SessionId] = ()
@@ -68,46 +68,46 @@ class Copies:
 
 
 class SessionBlobs(Protocol):
-    """Copies of sessions. Every method raises Unavailable if the store does not answer in time."""
+    """The shared cache. Every method raises Unavailable if the store does not answer in time."""
 
-    async def standing(self) -> Standing:
-        """How many announcements there were until now."""
+    async def position(self) -> InvalidationPosition:
+        """The position of the latest invalidation."""
         ...
 
     async def read(self, run: str, tenant_id: TenantId, session_ids: Sequence[SessionId]) -> Copies:
-        """The copies in a run of the store; free places among the others are claimed for the caller."""
+        """The cached sessions, in a run of the store; misses that nobody else fills are claimed for the caller."""
         ...
 
     async def fill(self, run: str, tenant_id: TenantId, copies: Copies, stored: Mapping[SessionId, Session]) -> None:
-        """Put what SQL said, after they were claimed, in the claimed places that are still the caller's."""
+        """Store what SQL returned after the claim, where the claim still holds."""
         ...
 
     async def fence(self, keys: Sequence[SessionKey], token: str) -> None:
-        """Have no copies of sessions, until it is lifted by the token; then announce it."""
+        """Remove sessions from the cache, let none in until `lift` with the same token, and publish that."""
         ...
 
     async def lift(self, keys: Sequence[SessionKey], token: str) -> None:
-        """Lift a fence. Where it stood no more, what came meanwhile is dropped, and that announced."""
+        """Lift a fence. If it had ended by itself, what was cached since is invalidated."""
         ...
 
-    async def outdate(self, outdated: Sequence[Outdated]) -> None:
-        """Drop copies, and announce it. Fences stay."""
+    async def invalidate(self, invalidated: Sequence[Invalidation]) -> None:
+        """Remove cached copies, and publish that. Fences stay."""
         ...
 
 
 class SessionRevisions(Protocol):
-    """At which revisions sessions are, in SQL."""
+    """The revisions of sessions in SQL."""
 
     async def revisions(self, session_ids: Sequence[SessionId]) -> dict[SessionId, int]:
         """The revisions of those that there are, of all tenants."""
         ...
 
 
-def is_copyable(text: str) -> bool:
-    """Whether an id may be part of a key: not endless, and all of it text."""
+def is_cacheable(text: str) -> bool:
+    """Whether an id may be part of a key: of bounded length, and printable."""
     return len(text) <= ID_LENGTH_MAX and text.isprintable()
 
 
 def is_small(session: Session) -> bool:
-    """Whether a session may be copied; larger ones are read in SQL every time."""
+    """Whether a session is small enough for the cache; larger ones are always read from SQL."""
     return len(msgspec.json.encode((session.context, session.metadata))) <= COPY_BYTES_MAX

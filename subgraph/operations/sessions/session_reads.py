@@ -1,7 +1,7 @@
-"""Owns how sessions are read often: from this process's copies, those in the live store, or SQL, whichever is nearest.
+"""Owns cached reads of sessions: from the local cache, the shared one in Redis, or SQL, whichever has them first.
 
-What is read is never older than what anybody was told. Nothing is decided on it: who changes a session reads SQL.
-Copies do not know who asks; whoever asks decides after every load what its caller may see.
+A read is never older than a change that was answered or published. Decisions are not based on it: changes read SQL.
+The cache knows no callers; what a caller may see is decided after every read.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
 from subgraph.domain.sessions import Session
-from subgraph.operations.sessions.session_blobs import Copies, SessionKey, is_copyable, is_small
+from subgraph.operations.sessions.session_blobs import Copies, SessionKey, is_cacheable, is_small
 from subgraph.operations.sessions.session_cache import SessionCache
 from subgraph.operations.sessions.session_ports import SessionStore
 
@@ -24,40 +24,40 @@ class SessionReads:
     cache: SessionCache
 
     async def sessions(self, tenant_id: TenantId, session_ids: Sequence[SessionId]) -> dict[SessionId, Session]:
-        """The tenant's sessions among the ids; absent and foreign ids are not in the answer, and never remembered.
+        """The tenant's sessions among the ids; absent and foreign ids are not in the answer, and not cached.
 
         Raises:
-            Unavailable: what had to be read in SQL could not be.
+            Unavailable: what had to be read from SQL could not be.
         """
         cache, facts = self.cache, self.cache.facts
-        if not all(map(is_copyable, (tenant_id, *session_ids))):
+        if not all(map(is_cacheable, (tenant_id, *session_ids))):
             return await self.store.sessions(tenant_id, session_ids)
         wanted = list(dict.fromkeys(session_ids))
         try:
-            standing, is_worth = await cache.standing() if wanted else (None, False)
+            position, is_valid = await cache.position() if wanted else (None, False)
         except Unavailable:
-            standing = None
-        if standing is None:
+            position = None
+        if position is None:
             facts.bypassed += len(wanted)
             return await self.store.sessions(tenant_id, session_ids)
         found: dict[SessionId, Session] = {}
-        if is_worth:
+        if is_valid:
             found = {one: session for one in wanted if (session := cache.local(tenant_id, one)) is not None}
         missing = [one for one in wanted if one not in found]
         if not missing:
             return found
         with cache.loading() as load:
             try:
-                with cache.noting_absence():
-                    copies = await cache.blobs.read(standing.run, tenant_id, missing)
+                with cache.noting_outage():
+                    copies = await cache.blobs.read(position.run, tenant_id, missing)
             except Unavailable:
                 facts.bypassed += len(missing)
                 return found | await self.store.sessions(tenant_id, missing)
             facts.shared_hits += len(copies.sessions)
             facts.shared_misses += len(missing) - len(copies.sessions)
             facts.unreadable += copies.unreadable
-            loaded = {**copies.sessions, **await self._stored(standing.run, tenant_id, missing, copies)}
-            if is_worth:
+            loaded = {**copies.sessions, **await self._stored(position.run, tenant_id, missing, copies)}
+            if is_valid:
                 for one, session in loaded.items():
                     if one not in copies.fenced and (one in copies.sessions or is_small(session)):
                         load.keep(SessionKey(tenant_id, one), session.revision, session)
@@ -70,8 +70,8 @@ class SessionReads:
         if not left:
             return {}
         stored = await self.store.sessions(tenant_id, left)
-        # Without the copies for others, they were read all the same.
-        with contextlib.suppress(Unavailable), self.cache.noting_absence():
+        # The sessions were read in any case; filling the cache for others may fail.
+        with contextlib.suppress(Unavailable), self.cache.noting_outage():
             small = {one: session for one, session in stored.items() if is_small(session)}
             await self.cache.blobs.fill(run, tenant_id, copies, small)
         return stored
