@@ -1,5 +1,6 @@
 """Owns GraphQL over HTTP: parsing requests, their context, and GraphiQL for browsers."""
 
+import json
 from collections.abc import Callable
 from json import JSONDecodeError
 from typing import Any
@@ -21,7 +22,7 @@ from subgraph.api.graphiql import graphiql_csp, graphiql_page
 from subgraph.api.guard import AUTHENTICATED, refused
 from subgraph.api.media_types import GRAPHQL_TYPE, JSON_TYPE, answer_type, give_as
 from subgraph.api.request_errors import BAD_REQUEST, OPERATION_UNRESOLVED, is_request_error
-from subgraph.api.websocket import TransportWs
+from subgraph.api.websocket import TextFrames, TransportWs
 from subgraph.operations.authentication import NOBODY, Authenticator
 
 
@@ -29,6 +30,7 @@ class GraphQLApp(GraphQL[Context, None]):
     """The `/graphql` endpoint: queries and mutations, subscriptions, and GraphiQL for browsers."""
 
     graphql_transport_ws_handler_class = TransportWs
+    websocket_adapter_class = TextFrames
 
     def __init__(
         self, schema: Any, services: Callable[[], Services], authenticator: Authenticator, gateway_header: str
@@ -62,6 +64,14 @@ class GraphQLApp(GraphQL[Context, None]):
             return msgspec.json.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
             raise JSONDecodeError(str(error), "", 0) from error
+
+    def encode_json(self, data: object) -> bytes:
+        """What a client is answered: of the largest answers a sixth of the time that the standard library takes."""
+        try:
+            return msgspec.json.encode(data)
+        except (TypeError, UnicodeEncodeError):
+            # Texts of a class of their own, and half a character that a refusal repeats from a document.
+            return json.dumps(data, separators=(",", ":")).encode()
 
     def parse_json(self, data: str | bytes) -> Any:
         """A body, or a parameter of the URL.

@@ -1,8 +1,7 @@
 """Owns the schema: which types make it up, which rules every operation passes, and how its SDL is printed."""
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import strawberry
@@ -16,6 +15,7 @@ from subgraph.api.context import Info
 from subgraph.api.descriptions import describe_inputs
 from subgraph.api.entities import resolve_entities
 from subgraph.api.errors import ERROR_TYPES, to_graphql_error
+from subgraph.api.execution import ExecutionInTurns
 from subgraph.api.limits.operation_checks import OperationChecks
 from subgraph.api.limits.operation_documents import Documents
 from subgraph.api.mutations import Mutation
@@ -33,9 +33,6 @@ from subgraph.operations.journal.journal import JournalPutBack
 from subgraph.operations.ports import SlowConsumer
 
 logger = logging.getLogger(__name__)
-
-ENTITIES_AT_ONCE = 100
-"""Entities that are executed before others have their turn: thousands may be asked for at once."""
 
 
 class _ToldErrors(SchemaExtension):
@@ -92,14 +89,11 @@ class Schema(strawberry.federation.Schema):
         of_scopes = [scope_directive(()), scope_directive((Scope.ADMIN,))] if self._scope_directives else []
         return [*super().schema_directives_in_use, *of_scopes]
 
-    async def entities_resolver(  # type: ignore[override]  # ours is asynchronous, which GraphQL allows of lists
+    async def entities_resolver(  # type: ignore[override]  # ours is asynchronous, which GraphQL allows
         self, info: Info, representations: list[FederationAny]
-    ) -> AsyncIterator[FederationAny]:
-        """Resolve references in one batched load per type, and give others their turn in between."""
-        for index, entity in enumerate(await resolve_entities(info, representations)):
-            if index % ENTITIES_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            yield entity
+    ) -> list[FederationAny]:
+        """Resolve references in one batched load per type."""
+        return await resolve_entities(info, representations)
 
     def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
         """Log nothing here: expected failures are the client's to read, and the rest is logged where it is hidden."""
@@ -118,6 +112,7 @@ def make_schema(*, scope_directives: bool = False, objects_max: int = OPERATION_
         mutation=Mutation,
         subscription=Subscription,
         types=ERROR_TYPES,
+        execution_context_class=ExecutionInTurns,
         federation_version="2.9",  # The Guild's composer refuses later ones
         config=StrawberryConfig(scalar_map=dict(SCALARS)),
         extensions=[

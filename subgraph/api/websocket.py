@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+from starlette.websockets import WebSocketDisconnect
 from starlette.websockets import WebSocketDisconnected as SentAfterClose
+from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, SubscribeMessage
@@ -27,6 +29,21 @@ SOCKET_OPERATIONS_MAX = 1_000
 SOCKET_OPERATION_BYTES_MAX = 10_000_000
 """What these may have been asked with together: an operation keeps its id, its text and its variables to its end."""
 EXPIRY_LOOK_SECONDS = 30.0
+
+
+class TextFrames(ASGIWebSocketAdapter):
+    """A socket that is sent text, as the protocol wants it."""
+
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        """Send a message.
+
+        Raises:
+            WebSocketDisconnected: nobody is there any more.
+        """
+        try:
+            await self.ws.send_text(self.view.encode_json_string(message))
+        except WebSocketDisconnect as gone:
+            raise WebSocketDisconnected from gone
 
 
 class TransportWs(BaseGraphQLTransportWSHandler[Context, None]):

@@ -59,6 +59,7 @@ class Fleet:
         self._load_metric = load_metric
         self._revision = 0
         self._pod_sums: tuple[int, npt.NDArray[np.float64], npt.NDArray[np.intp]] | None = None
+        self._capacity_default: tuple[int, float] | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -199,8 +200,11 @@ class Fleet:
 
     def tile_capacity_default(self) -> float:
         """Half the median ready pod's capacity: what a tile may carry when its coverage does not say. NaN: no pod."""
-        capacities = [pod.record.capacity for pod in self.ready_pods()]
-        return float(np.median(capacities)) / 2 if capacities else math.nan
+        # Whoever reads tiles one by one asks for it of each.
+        if self._capacity_default is None or self._capacity_default[0] != self._revision:
+            capacities = [pod.record.capacity for pod in self.ready_pods()]
+            self._capacity_default = self._revision, float(np.median(capacities)) / 2 if capacities else math.nan
+        return self._capacity_default[1]
 
     def _sums_of_pods(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
         # One request may ask for the load of every pod, or of one pod a thousand times over.
