@@ -1,4 +1,4 @@
-"""Owns the GraphiQL page: the document, its assets, its example operations and the policy a browser holds it to.
+"""Owns the GraphiQL page: its document, its assets, and its Content-Security-Policy.
 
 Everything the page loads is installed with the package, so it works on a network without the internet, and no third
 party learns of its use. GraphiQL 2.4.7, its explorer and React 17 come from a wheel that holds nothing but their
@@ -20,128 +20,13 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from subgraph.api.graphiql_examples import FURTHER_EXAMPLES, MAIN_SESSION_EXAMPLE
+
 ASSETS_PACKAGE = "graphene_django_graphiql_static"
 ASSETS_FOLDER = "static/graphene_django_graphiql_static"
 
-# Spelt out because what `mimetypes` answers depends on the host's tables, and a browser told `nosniff` is strict.
+# Spelt out because `mimetypes` depends on the host's tables, and with `nosniff` a browser insists on the right type.
 MEDIA_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
-
-MAIN_SESSION_EXAMPLE = """\
-# The live world of your tenant: its main session,
-# and the tiles that partition it.
-query MainSession {
-  mainSession {
-    id
-    displayName
-    state
-    createdAt
-    tiles(first: 10) {
-      totalCount
-      edges {
-        node {
-          h3Index
-          health
-          utilization
-          load {
-            recordsPerSecond
-          }
-          assignment {
-            podId
-            state
-            epoch
-          }
-        }
-      }
-    }
-  }
-}
-"""
-
-FLEET_EXAMPLE = """\
-# The pods that share the tiles of all sessions.
-query Fleet {
-  fleet {
-    version
-    tileCount
-    unassignedTiles
-    imbalance
-    rebalancing {
-      lastSkip
-    }
-    pods(first: 20) {
-      edges {
-        node {
-          id
-          status
-          load
-          capacity
-          tileCount
-        }
-      }
-    }
-  }
-}
-"""
-
-CREATE_SESSION_EXAMPLE = """\
-# An experiment over three tiles near San Francisco.
-mutation CreateSession {
-  createSession(
-    input: {
-      dataSource: "bay"
-      coverage: {
-        cells: ["8528308ffffffff", "85283083fffffff", "8528309bfffffff"]
-      }
-    }
-  ) {
-    session {
-      id
-      displayName
-      revision
-      tiles {
-        totalCount
-      }
-    }
-    errors {
-      code
-      message
-      path
-    }
-  }
-}
-"""
-
-FLEET_CHANGES_EXAMPLE = """\
-# Pushed over a WebSocket at this same address. What stands
-# under Headers is sent as its connection_init payload.
-subscription FleetChanges {
-  fleetChanges {
-    version
-    podCount
-    tileCount
-    unassignedTiles
-    movesInFlight
-    imbalance
-  }
-}
-"""
-
-SESSION_EVENTS_EXAMPLE = """\
-# What happens to the tenant's sessions, from now on. With the
-# cursor of an event as `after`, all that followed it comes first.
-subscription SessionEvents($after: String) {
-  sessionEvents(after: $after) {
-    cursor
-    type
-    sessionId
-    actor
-    occurredAt
-    payload
-  }
-}
-"""
-
-FURTHER_EXAMPLES = (FLEET_EXAMPLE, CREATE_SESSION_EXAMPLE, FLEET_CHANGES_EXAMPLE, SESSION_EVENTS_EXAMPLE)
 
 
 def graphiql_page(*, graphql_path: str, default_query: str = MAIN_SESSION_EXAMPLE) -> str:
@@ -194,7 +79,7 @@ def _fingerprint(asset: str) -> str:
 
 
 def _inline_script_hash() -> str:
-    """What the policy names the page's own script by; the document is a constant, so no nonce per answer is needed."""
+    """The hash by which the policy allows the page's own script; the page is constant, so it needs no nonce."""
     script = _template().partition("<script>")[2].partition("</script>")[0]
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 

@@ -12,13 +12,8 @@ import pytest
 from graphql import build_schema, get_operation_ast, parse, validate
 from starlette.applications import Starlette
 
-from subgraph.api.graphiql import (
-    FURTHER_EXAMPLES,
-    MAIN_SESSION_EXAMPLE,
-    graphiql_csp,
-    graphiql_page,
-    graphiql_routes,
-)
+from subgraph.api.graphiql import graphiql_csp, graphiql_page, graphiql_routes
+from subgraph.api.graphiql_examples import FURTHER_EXAMPLES, MAIN_SESSION_EXAMPLE
 from subgraph.api.schema import print_sdl
 
 OPERATION_NAMES = ("MainSession", "Fleet", "CreateSession", "FleetChanges", "SessionEvents")

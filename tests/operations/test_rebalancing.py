@@ -224,6 +224,7 @@ async def test_two_who_ask_at_once_are_both_answered(
     process, by_hand, _ = await uneven(start, make_pod)
     plans = await asyncio.gather(by_hand.apply(None, 1.0), by_hand.apply(None, 1.0))
     assert sorted(bool(plan.moves) for plan in plans) == [False, True], "the second finds nothing left to do"
+    assert len({plan.id for plan in plans}) == 2
     await process.until(is_settled, "all is settled")
 
 

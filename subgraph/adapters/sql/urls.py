@@ -48,9 +48,10 @@ def database_url(text: str) -> URL:
 
 
 def masked(url: URL) -> str:
-    """The URL as messages show it."""
+    """The URL as messages show it: as operators write it, without our driver, and without secrets."""
+    name = {SQLITE_DRIVER: "sqlite", POSTGRES_DRIVER: "postgresql"}.get(url.drivername, url.drivername)
     # Options may hold a password too, so none is shown.
-    return url.set(query={}).render_as_string(hide_password=True)
+    return url.set(drivername=name, query={}).render_as_string(hide_password=True)
 
 
 def _sqlite(parsed: URL) -> URL:

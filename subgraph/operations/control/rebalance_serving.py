@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from uuid import uuid4
 
 import msgspec
 
@@ -69,8 +70,9 @@ class RebalanceServing:
             due = self.due(term, fleet, beat.now_ms)
             if plan is None:
                 policy = with_max_churn(self.placement, request.max_churn)
+                plan_id, emergency = str(uuid4()), request.emergency
                 prepared = prepare_plan(
-                    fleet, "now", beat.now_ms, policy, settled=due, by_hand=True, emergency=request.emergency
+                    fleet, plan_id, beat.now_ms, policy, settled=due, by_hand=True, emergency=emergency
                 )
                 plan = await planned(prepared)
             stale = staleness(fleet, plan, beat.now_ms)
