@@ -4,13 +4,18 @@ from typing import Protocol
 
 import h3.api.basic_int as h3
 import numpy as np
+import numpy.typing as npt
 
 from subgraph.domain.coverage.cells import CellArray, ancestors_of, cell_array, resolutions_of
+from subgraph.domain.fleet import mapped
 from subgraph.domain.fleet.cell_index import NO_ROW, CellIndex
+from subgraph.domain.fleet.tile_columns import GROWTH_SHARE
 from subgraph.domain.ids import SessionId
 from subgraph.domain.planning.columns import Counts, Flags, Positions, Rows
 
 SIDES_MAX = 6
+BLOCK_ROWS = 1 << 15
+"""Rows whose neighbours are put together at a time: what that needs for a moment does not grow with the fleet."""
 GONE_MAX = 100_000
 """Tiles that may go between two refreshes before all is forgotten instead: where nobody plans, nobody refreshes."""
 
@@ -44,7 +49,7 @@ class Adjacency:
     _known: Flags
     _gone: list[int]
     _resolutions: dict[SessionId, tuple[int, int]]  # the coarsest and the finest met
-    _edges: tuple[Positions, Counts, Rows] | None  # the last answer, and what was asked
+    _edges: tuple[Flags, Counts, Rows] | None  # the last answer, and of which rows
 
     def __init__(self) -> None:
         self._clear()
@@ -75,25 +80,42 @@ class Adjacency:
 
     def edges(self, tiles: TilesInRows, rows: Positions) -> tuple[Counts, Rows]:
         """Return the neighbours among these rows, as offsets and positions in `rows`: each pair stands in both."""
-        if self._edges is not None and np.array_equal(self._edges[0], rows):
+        asked = np.zeros(self._known.size, np.bool_)
+        asked[rows] = True
+        if self._edges is not None and np.array_equal(self._edges[0], asked):
             return self._edges[1], self._edges[2]
+        counts, neighbors = self._edges_among(tiles, rows)
+        offsets = mapped.filled(rows.size + 1, 0, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        self._edges = asked, offsets, neighbors
+        return self._edges[1], self._edges[2]
+
+    def _edges_among(self, tiles: TilesInRows, rows: Positions) -> tuple[npt.NDArray[np.integer], Rows]:
+        """Return how many neighbours each of these rows has among them, and their positions, one row after another."""
         position = np.full(self._known.size + 1, NO_ROW, np.int32)  # the last one stands for NO_ROW
         position[rows] = np.arange(rows.size, dtype=np.int32)
-        there = position[self._sides[rows]]
-        here = np.broadcast_to(np.arange(rows.size, dtype=np.int32)[:, np.newaxis], there.shape)
-        beside = there != NO_ROW
-        resolution = resolutions_of(tiles.cell[rows])
-        coarser = beside & (resolution[there] < resolution[:, np.newaxis])
-        if not coarser.any():
-            counts, neighbors = beside.sum(axis=1), there[beside]
-        else:
-            sources = np.concatenate((here[beside], there[coarser]))
-            targets = np.concatenate((there[beside], here[coarser]))
-            order = np.argsort(sources, kind="stable")
-            counts, neighbors = np.bincount(sources, minlength=rows.size), targets[order]
-        offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-        self._edges = rows.copy(), offsets, neighbors
-        return offsets, neighbors
+        counts, neighbors, end = np.empty(rows.size, np.int8), mapped.room(SIDES_MAX * rows.size, np.int32), 0
+        for start in range(0, rows.size, BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            there = position[self._sides[rows[block]]]
+            beside = there != NO_ROW
+            counts[block] = np.count_nonzero(beside, axis=1)
+            found = there[beside]
+            neighbors[end : end + found.size] = found
+            end += found.size
+        neighbors = neighbors[:end]
+        resolution = resolutions_of(tiles.cell[rows]).astype(np.int8)
+        if not rows.size or resolution.min() == resolution.max():
+            return counts, neighbors
+        # Only the finer one of two of different resolutions names the other: the pair is told from there, too.
+        sources = np.repeat(np.arange(rows.size, dtype=np.int32), counts)
+        coarser = resolution[neighbors] < resolution[sources]
+        sources, neighbors = (
+            np.concatenate((sources, neighbors[coarser])),
+            np.concatenate((neighbors, sources[coarser])),
+        )
+        order = np.argsort(sources, kind="stable")
+        return np.bincount(sources, minlength=rows.size), neighbors[order]
 
     def _clear(self) -> None:
         self._sides = np.empty((0, SIDES_MAX), np.int32)
@@ -103,9 +125,9 @@ class Adjacency:
     def _grow(self, rows: int) -> None:
         more = rows - self._known.size
         if more > 0:
-            more = max(more, self._known.size)
-            self._sides = np.concatenate((self._sides, np.full((more, SIDES_MAX), NO_ROW, np.int32)))
-            self._known = np.concatenate((self._known, np.zeros(more, np.bool_)))
+            more = max(more, round(GROWTH_SHARE * self._known.size))
+            self._sides = mapped.grown(self._sides, more, NO_ROW)
+            self._known = mapped.grown(self._known, more, False)
 
     def _drop_gone(self, tiles: TilesInRows) -> None:
         if not self._gone:

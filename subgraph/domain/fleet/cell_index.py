@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from subgraph.domain.coverage.cells import CellArray
+from subgraph.domain.fleet import mapped
 
 NO_ROW = -1
 
@@ -90,5 +91,5 @@ class CellIndex:
         cells = np.concatenate((self._cells[kept], np.fromiter(self._recent.keys(), np.int64, len(self._recent))))
         rows = np.concatenate((self._rows[kept], np.fromiter(self._recent.values(), np.int32, len(self._recent))))
         order = np.argsort(cells, kind="stable")
-        self._cells, self._rows, self._gone = cells[order], rows[order], 0
+        self._cells, self._rows, self._gone = mapped.kept(cells[order]), mapped.kept(rows[order]), 0
         self._recent.clear()

@@ -6,6 +6,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from subgraph.domain.fleet import mapped
+from subgraph.domain.fleet.tile_columns import GROWTH_SHARE
 from subgraph.domain.ids import SessionId
 from subgraph.domain.labels import Labels
 
@@ -26,7 +28,10 @@ class SessionRequirement(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Requirements:
-    """Columns of set ids by tile row: what a tile requires of its own, and all in all. 0 is the empty set."""
+    """Columns of set ids by tile row: what a tile requires of its own, and all in all. 0 is the empty set.
+
+    They end where no further tile has ever required anything: most fleets know no labels.
+    """
 
     _own: npt.NDArray[np.int32]
     _all: npt.NDArray[np.int32]
@@ -40,16 +45,17 @@ class Requirements:
 
     def put(self, row: int, session_id: SessionId, own: Labels) -> None:
         """Set what the tile of a row requires of its own; what its session requires comes on top."""
-        self._make_room(row)
-        if not own and session_id not in self._of_session:
-            self._own[row] = self._all[row] = 0
+        of_session = self._set_of_session(session_id)
+        if not own and not of_session:
+            self.forget(row)
             return
+        self._make_room(row)
         required = frozenset(own.items())
         self._own[row] = self._id(required)
-        self._all[row] = self._id(required | self._set_of_session(session_id))
+        self._all[row] = self._id(required | of_session)
 
     def forget(self, row: int) -> None:
-        """Hear that a row's tile is gone."""
+        """Hear that a row's tile is gone, or requires nothing."""
         if row < self._own.size:
             self._own[row] = self._all[row] = 0
 
@@ -61,10 +67,11 @@ class Requirements:
             self._of_session.pop(session_id, None)
         else:
             self._of_session[session_id] = requirement
-        if not rows.size:
-            return
-        self._make_room(int(rows.max()))
-        own, of_session = self._own[rows], self._set_of_session(session_id)
+        of_session = self._set_of_session(session_id)
+        if of_session and rows.size:
+            self._make_room(int(rows.max()))
+        rows = rows[rows < self._own.size]
+        own = self._own[rows]
         for set_id in np.unique(own).tolist():
             self._all[rows[own == set_id]] = self._id(self._sets[set_id] | of_session)
 
@@ -78,7 +85,7 @@ class Requirements:
 
     def own_sets(self, rows: npt.NDArray[np.int32]) -> list[LabelSet]:
         """The distinct sets that these tiles require of their own."""
-        return [self._sets[set_id] for set_id in np.unique(self._own[rows]).tolist()]
+        return [self._sets[set_id] for set_id in np.unique(self._ids(self._own, rows)).tolist()]
 
     def of_session(self, session_id: SessionId) -> SessionRequirement | None:
         """What a session requires of all its tiles; None: nothing was ever said of it."""
@@ -91,9 +98,7 @@ class Requirements:
 
     def sets_of(self, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int32], list[LabelSet]]:
         """The distinct sets that these tiles require, and for each tile the position of its set among them."""
-        if rows.size:
-            self._make_room(int(rows.max()))
-        ids = self._all[rows]
+        ids = self._ids(self._all, rows)
         used = np.flatnonzero(np.bincount(ids, minlength=1))
         position = np.zeros(len(self._sets), np.int32)
         position[used] = np.arange(used.size)
@@ -108,6 +113,14 @@ class Requirements:
         requirement = self._of_session.get(session_id)
         return frozenset(requirement.labels.items()) if requirement else NO_LABELS
 
+    @staticmethod
+    def _ids(column: npt.NDArray[np.int32], rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+        """The entries of these rows, 0 beyond the column's end."""
+        ids = np.zeros(rows.size, np.int32)
+        known = rows < column.size
+        ids[known] = column[rows[known]]
+        return ids
+
     def _id(self, labels: LabelSet) -> int:
         set_id = self._id_of.get(labels)
         if set_id is None:
@@ -117,8 +130,8 @@ class Requirements:
 
     def _make_room(self, row: int) -> None:
         if row >= self._own.size:
-            more = np.zeros(max(self._own.size, row + 1 - self._own.size), np.int32)
-            self._own, self._all = np.concatenate([self._own, more]), np.concatenate([self._all, more])
+            more = max(_ROWS_FIRST, round(GROWTH_SHARE * self._own.size), row + 1 - self._own.size)
+            self._own, self._all = mapped.grown(self._own, more, 0), mapped.grown(self._all, more, 0)
         if len(self._sets) > self._forget_at:
             self._forget_unused()
 

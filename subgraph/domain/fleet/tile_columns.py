@@ -5,10 +5,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from subgraph.domain.fleet import mapped
 from subgraph.domain.fleet.cell_index import NO_ROW
 
 _ROWS_FIRST = 1024
-_GROWTH_SHARE = 1 / 8
+GROWTH_SHARE = 1 / 8
 """By which full columns grow: copying them is cheap beside what fills them, and rows in reserve cost memory."""
 NOBODY = -1
 """In `owner`: no pod owns the tile."""
@@ -63,7 +64,7 @@ class TileColumns:
 
     def __init__(self) -> None:
         for name, (dtype, empty) in _COLUMNS.items():
-            setattr(self, name, np.full(_ROWS_FIRST, empty, dtype))
+            setattr(self, name, mapped.filled(_ROWS_FIRST, empty, dtype))
 
     def clear(self, row: int) -> None:
         """Empty a row in all columns."""
@@ -72,7 +73,6 @@ class TileColumns:
 
     def grow(self) -> None:
         """Make room for more rows."""
-        more = max(_ROWS_FIRST, round(_GROWTH_SHARE * len(self.cell)))
+        more = max(_ROWS_FIRST, round(GROWTH_SHARE * len(self.cell)))
         for name, (_, empty) in _COLUMNS.items():
-            column = getattr(self, name)
-            setattr(self, name, np.concatenate([column, np.full(more, empty, column.dtype)]))
+            setattr(self, name, mapped.grown(getattr(self, name), more, empty))
