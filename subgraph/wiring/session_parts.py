@@ -59,7 +59,7 @@ class SessionParts:
             self.journal,
             self.journal_feed,
             RedisSeenPositions(redis, settings.fleet),
-            partial(forget_all_copies, redis, settings.fleet),
+            partial(self._forget, redis, settings.fleet),
         )
         self.defaults = SessionDefaults(timedelta(hours=settings.session_ttl_hours), settings.session_max_history)
         self.retention = timedelta(days=settings.session_retention_days)
@@ -116,6 +116,11 @@ class SessionParts:
         """Hear that something was committed: the streams of this process do not wait for what the relay says to all."""
         self.relay.wake()
         self.journal_feed.wake()
+
+    async def _forget(self, redis: Redis, fleet_id: str) -> None:
+        """Forget all that was read in SQL before it was put back."""
+        self.sessions.forget_tenants()
+        await forget_all_copies(redis, fleet_id)
 
     def start(self, supervisor: Supervisor) -> None:
         """Start what runs in the background."""

@@ -23,7 +23,7 @@ async def back_up(url: str) -> PutBack:
 
 async def _back_up_file(file: Path) -> PutBack:
     """SQLite's own way, which is a transaction for all who have the file open."""
-    kept = file.with_suffix(".backup")
+    kept = file.with_suffix(f".backup-{uuid4().hex}")
 
     def copy(source: Path, target: Path) -> None:
         with contextlib.closing(sqlite3.connect(source)) as one, contextlib.closing(sqlite3.connect(target)) as other:

@@ -32,10 +32,18 @@ def name_of(server: RunningServer, session_id: str) -> str:
     return found
 
 
+def mains(server: RunningServer) -> list[bool]:
+    """Of each session there is, whether it is main."""
+    found = server.data("{ currentSessions { edges { node { isMain } } } }")["currentSessions"]
+    return [edge["node"]["isMain"] for edge in found["edges"]]
+
+
 def test_streams_end_with_a_code_their_cursors_are_refused_and_without_one_they_go_on(tmp_path: Path) -> None:
     with running_server(tmp_path / "data") as server:
+        url = sqlite_url(server.data_dir / DATABASE_NAME)
+        put_back_to_nothing = asyncio.run(back_up(url))
         session_id = new_session(server, displayName="kept")
-        put_back = asyncio.run(back_up(sqlite_url(server.data_dir / DATABASE_NAME)))
+        put_back = asyncio.run(back_up(url))
         with subscribed(server.websocket_url, EVENTS, id=session_id, after=FROM_THE_START) as subscriber:
             rename(server, session_id, "lost")
             told = [subscriber.next_data("sessionEvents") for _ in range(2)]
@@ -54,7 +62,11 @@ def test_streams_end_with_a_code_their_cursors_are_refused_and_without_one_they_
         with subscribed(server.websocket_url, EVENTS, id=session_id, after=told[0]["cursor"]) as subscriber:
             rename(server, session_id, "new")
             assert subscriber.next_data("sessionEvents")["sequence"] == 2
-    assert (tmp_path / "data.log").read_text().count("restored from a backup") == 1
+
+        assert (tmp_path / "data.log").read_text().count("restored from a backup") == 1
+
+        asyncio.run(put_back_to_nothing())
+        until(lambda: mains(server) == [True], "the tenant, which was never there, has its main session again")
 
 
 def test_a_server_that_starts_on_an_older_journal_than_redis_knows_of_shows_no_copies_of_what_was_lost(

@@ -93,6 +93,10 @@ class Sessions:
                 self._tenants_with_main.clear()
             self._tenants_with_main.add(caller.tenant_id)
 
+    def forget_tenants(self) -> None:
+        """Know of no tenant that it has a main session, as after SQL was put back to before it had one."""
+        self._tenants_with_main.clear()
+
     async def main(self, caller: Caller) -> Session:
         """The tenant's main session, made on its first contact.
 
