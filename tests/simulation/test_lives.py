@@ -15,8 +15,8 @@ SECONDS_MAX = 300
 FOUND = {
     "sink refuses its own epoch": range(10),
     "sink without fence": range(40),
-    "terms pass to the next instance": range(20),
-    "missed change not noticed": range(40, 80),
+    "terms pass to the next instance": range(5, 25),
+    "missed change not noticed": range(53, 93),
 }
 """Planted bug to the seeds among which one finds it; the first one that does is the last that is lived.
 

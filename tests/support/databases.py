@@ -6,6 +6,7 @@ import contextlib
 import functools
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,8 +28,10 @@ T = TypeVar("T")
 
 
 def sqlite_file(directory: Path) -> str:
-    """The URL of a SQLite file that is not there yet."""
-    return sqlite_url(directory / "sessions.sqlite3")
+    """The URL of a new SQLite file, with this version's empty tables."""
+    path = directory / "sessions.sqlite3"
+    path.write_bytes(_current_sqlite())
+    return sqlite_url(path)
 
 
 def postgres_database(_: Path) -> str:
@@ -38,7 +41,7 @@ def postgres_database(_: Path) -> str:
 
 def empty_sqlite(directory: Path) -> str:
     """The URL of a SQLite file that is not there yet."""
-    return sqlite_file(directory)
+    return sqlite_url(directory / "sessions.sqlite3")
 
 
 def empty_postgres(_: Path) -> str:
@@ -69,6 +72,16 @@ def _current_template() -> str:
     url = _new_database("template0")
     _run(lambda: migrate_database(url))
     return make_url(url).database or ""
+
+
+@functools.cache
+def _current_sqlite() -> bytes:
+    # For the same reason, and a copy waits for no disk.
+    with tempfile.TemporaryDirectory() as made:
+        path = Path(made, "template.sqlite3")
+        _run(lambda: migrate_database(sqlite_url(path)))
+        # Once nobody has it open, all is in this one file.
+        return path.read_bytes()
 
 
 def _new_database(template: str) -> str:
