@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from subgraph.domain.access import Caller, require_change
+from subgraph.domain.errors import NameTaken
 from subgraph.domain.ids import SessionId
 from subgraph.domain.naming import NameConflict, normal_name
 from subgraph.domain.sessions import Session, SessionState
@@ -43,7 +44,11 @@ class SessionNaming:
         require_change(caller, session, session_id)
         if session.is_main or normal_name(display_name) == session.display_name:
             # Its own name stands in nobody's way, and `main` keeps its: nothing is to be settled.
-            return await attempt(display_name, session.holds_name)
+            try:
+                return await attempt(display_name, session.holds_name)
+            except NameTaken as taken:
+                # It had another name by then, and this one another session.
+                raise await self.names.told(caller, taken) from taken
         return await self.names.settle(caller, display_name, name_conflict, attempt)
 
     async def restore(
