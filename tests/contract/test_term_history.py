@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.sql.term_history import SqlTermHistory
@@ -89,7 +90,7 @@ async def test_the_account_of_the_later_version_counts_in_whatever_order_they_co
         fact(7, RELEASED, version=14, acknowledged_at_ms=1_500, ended_at_ms=9_000),
     ]
     for seed in range(20):
-        told = [replace(one, change=replace(one.change, term=_at_epoch(one, 100 + seed))) for one in story]
+        told = [replace(one, change=structs.replace(one.change, term=_at_epoch(one, 100 + seed))) for one in story]
         random.Random(seed).shuffle(told)
         split = seed % len(told)
         await history.record(told[:split])
