@@ -88,7 +88,7 @@ async def test_names_that_sessions_bear_are_taken_unless_they_are_deleted(
     held, shared = session(1, "held"), session(2, "shared", holds_name=False)
     deleted = session(3, "deleted", state=DELETED, deleted_at=NOW)
     await write(store, held, shared, deleted, session(4, "foreign", tenant_id=OTHER_TENANT))
-    asked = ["held", "shared", "deleted", "foreign", "free", "\0", *(f"name {n}" for n in range(3_000))]
+    asked = ["held", "shared", "deleted", "foreign", "free", "\0", *(f"name {n}" for n in range(12_000))]
     assert await directory.taken_names(TENANT, asked) == {"held", "shared"}
     assert await directory.taken_names(TENANT, []) == set()
 

@@ -33,7 +33,8 @@ from subgraph.domain.session_ref import RefKind
 from subgraph.domain.sessions import Session, SessionState
 from subgraph.operations.ports import Page
 
-NAMES_PER_QUERY = 1_000
+NAMES_PER_QUERY = 10_000
+"""All numbers that a taken name may get: fewer than the parameters that any of the databases takes."""
 
 _COLUMN_OF_ORDER = {
     SessionOrderField.CREATED_AT: SESSION.c.created_at,

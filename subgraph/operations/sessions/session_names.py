@@ -14,7 +14,7 @@ from subgraph.operations.sessions.session_ports import SessionDirectory, Session
 
 ATTEMPTS_MAX = 100
 """So many others may take a number first: each attempt that fails is one that another caller won."""
-NAMES_PER_LOOK = 100
+NAMES_AT_FIRST = 100
 
 T = TypeVar("T")
 Attempt = Callable[[str, bool], Awaitable[T]]
@@ -101,8 +101,9 @@ class SessionNames:
             return await attempt(name, False)
 
     async def _first_free(self, caller: Caller, name: str) -> str:
+        # Mostly one of the first is free. Where none is, one more look sees all others: each look is a round trip.
         candidates = numbered(name)
-        while some := [*islice(candidates, NAMES_PER_LOOK)]:
+        for some in ([*islice(candidates, NAMES_AT_FIRST)], [*candidates]):
             taken = await self.directory.taken_names(caller.tenant_id, some)
             for candidate in some:
                 if candidate not in taken:
