@@ -97,7 +97,10 @@ class Authenticator:
         expires_at = claims["exp"]  # the verifier accepts no token without it
         if not isinstance(expires_at, int | float):
             raise Unauthenticated("exp is no number")
-        return Authenticated(caller, expires_at + self.leeway_seconds)
+        try:
+            return Authenticated(caller, expires_at + self.leeway_seconds)
+        except OverflowError as problem:
+            raise Unauthenticated("exp is beyond all times") from problem
 
 
 def is_same(shown: str, secret: str) -> bool:

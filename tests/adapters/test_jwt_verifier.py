@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from subgraph.adapters.jwt.verifier import JwtVerifier, KeyFileUnusable, OneKey, read_public_key
-from subgraph.operations.authentication import Unauthenticated
+from subgraph.operations.authentication import Authenticator, Unauthenticated
 from subgraph.settings.tokens import PUBLIC_ALGORITHMS
 from tests.support.issuer import ec_key, pem_of, rsa_key, token
 
@@ -96,6 +96,12 @@ async def test_expired_tokens_those_not_yet_in_force_and_those_for_ever_are_refu
     await refused(OF_RSA, token(RSA, "RS256", iat=time.time() + 60))
     await refused(OF_RSA, token(RSA, "RS256", exp=None))
     await refused(OF_RSA, token(RSA, "RS256", exp="soon"))
+
+
+@pytest.mark.parametrize("exp", ["99999999999", 10**400])
+async def test_a_token_whose_end_is_no_time_identifies_nobody(exp: object) -> None:
+    with pytest.raises(Unauthenticated):
+        await Authenticator(verifier=OF_SECRET).authenticate(token(SECRET, "HS256", exp=exp))
 
 
 async def test_leeway_forgives_clocks_that_differ_so_much_and_no_more() -> None:
