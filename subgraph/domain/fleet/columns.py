@@ -76,7 +76,7 @@ def fleet_columns(
     used = tiles.rows_used
     owner = tiles.owner[:used].copy()
     planned = tiles.exists[:used].copy()
-    draining = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if pod.record.status is PodStatus.DRAINING]
+    draining = [fleet.pods.row_or_new(pod_id) for pod_id in fleet.pods.with_status(PodStatus.DRAINING)]
     # A tile rests between two moves, but not on a pod that wants to leave, nor after a split: its parts are to spread.
     rested = (now_ms - tiles.owner_since_ms[:used] >= cool_down_ms) | np.isin(owner, draining)
     rested |= np.isin(tiles.owner_reason[:used], SUCCESSORS)

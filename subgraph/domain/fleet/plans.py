@@ -147,7 +147,7 @@ def needs_planning(fleet: Fleet, settled: Mapping[TileId, TileRecord | None], no
         return True
     if any(record is not None and _is_homeless(record, now_ms) for record in settled.values()):
         return True
-    draining = [fleet.pods.row_or_new(pod.id) for pod in fleet.pods if pod.record.status is PodStatus.DRAINING]
+    draining = [fleet.pods.row_or_new(pod_id) for pod_id in fleet.pods.with_status(PodStatus.DRAINING)]
     return bool(draining) and bool(np.isin(tiles.owner[: tiles.rows_used], draining).any())
 
 

@@ -40,6 +40,7 @@ class PodTable:
     def __init__(self) -> None:
         self.rows: list[PodRow | None] = []
         self._row_of: dict[PodId, int] = {}
+        self._with_status: dict[PodStatus, set[PodId]] = {status: set() for status in PodStatus}
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -64,6 +65,10 @@ class PodTable:
         pod = self.rows[row] if row >= 0 else None
         return pod.id if pod else None
 
+    def with_status(self, *statuses: PodStatus) -> set[PodId]:
+        """The known pods of any of these statuses: found without looking at all the others."""
+        return set().union(*(self._with_status[status] for status in statuses))
+
     def row_or_new(self, pod_id: PodId) -> int:
         """The row of a pod, taken now if it has none: a tile may name a pod before its record arrives."""
         row = self._row_of.get(pod_id)
@@ -78,6 +83,8 @@ class PodTable:
         row = self.row_or_new(pod_id)
         pod = self.rows[row]
         assert pod is not None
+        self._with_status[pod.record.status].discard(pod_id)
+        self._with_status[record.status].add(pod_id)
         pod.record, pod.changed_at = record, version
         # Known before the first pulse tells it: a registration gives a whole lease.
         pod.lease_expires_at_ms = max(pod.lease_expires_at_ms, record.registered_at_ms + record.lease_ms)
@@ -87,4 +94,6 @@ class PodTable:
         """Forget a pod."""
         row = self._row_of.pop(pod_id, None)
         if row is not None:
+            for pods in self._with_status.values():
+                pods.discard(pod_id)
             self.rows[row] = None

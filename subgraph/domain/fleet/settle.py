@@ -5,6 +5,7 @@ The cost grows with the tiles concerned, not with the tiles there are.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Set
+from itertools import islice
 
 import numpy as np
 
@@ -23,18 +24,16 @@ def pods_to_lose(fleet: Fleet, now_ms: int, not_before_ms: int) -> list[PodRow]:
     """Pods whose lease has ended; nobody is lost before `not_before_ms` (a new leader waits one maximum lease)."""
     if now_ms < not_before_ms:
         return []
+    # Hardly any lease has ended: that is asked first.
     return [
-        pod for pod in fleet.pods if pod.is_known and pod.record.status.is_live and pod.lease_expires_at_ms <= now_ms
+        pod for pod in fleet.pods if pod.lease_expires_at_ms <= now_ms and pod.is_known and pod.record.status.is_live
     ]
 
 
 def pods_to_forget(fleet: Fleet, now_ms: int, policy: HandoffPolicy) -> list[PodRow]:
     """Pods lost or gone long ago that no term names any more."""
-    candidates = [
-        pod
-        for pod in fleet.pods
-        if not pod.record.status.is_live and now_ms - pod.record.status_at_ms > policy.forget_pods_after_ms
-    ]
+    over = [pod for pod_id in sorted(_over(fleet)) if (pod := fleet.pods.get(pod_id)) is not None]
+    candidates = [pod for pod in over if now_ms - pod.record.status_at_ms > policy.forget_pods_after_ms]
     return [pod for pod in candidates if not fleet.terms_of_pod(pod.id)]
 
 
@@ -57,16 +56,18 @@ def settle(
         quarantine: when the death of its owner counts against a tile.
         takes: whether tiles are taken from live pods that have not taken them over in time; a new leader waits.
     """
-    dead = {pod.id for pod in fleet.pods if not pod.record.status.is_live} | lost
+    dead = _over(fleet) | lost
     died_at_ms = _deaths(fleet, lost, now_ms)
-    receivers = {pod.id for pod in fleet.pods if pod.is_known and pod.record.receives_tiles(now_ms)} - dead
+    receives = (pod.id for pod in fleet.pods if pod.is_known and pod.record.receives_tiles(now_ms))
+    # Of two, one is another than a tile's owner.
+    receivers = list(islice((pod_id for pod_id in receives if pod_id not in dead), 2))
     settled: dict[TileId, TileRecord | None] = {}
     for row in _rows_concerned(fleet, dead, now_ms, policy):
         owner_id = fleet.owner_id(row)
         before = fleet.tiles.record(row, owner_id)
         died_ms = died_at_ms.get(owner_id) if owner_id else None
         suspected = before if died_ms is None else ownership.suspect(before, died_ms, quarantine)
-        others_receive = takes and not receivers <= {owner_id}
+        others_receive = takes and any(pod_id != owner_id for pod_id in receivers)
         after = settle_tile(suspected, now_ms, dead, policy, others_receive=others_receive)
         if after != before:
             settled[fleet.tiles.id_of(row)] = after
@@ -105,11 +106,17 @@ def _taken(fleet: Fleet, settled: Mapping[TileId, TileRecord | None]) -> dict[Ti
 
 def _deaths(fleet: Fleet, lost: Set[PodId], now_ms: int) -> dict[PodId, int]:
     """When pods died at work. Those that left or were drained are dead too, but not of their tiles."""
+    dead = [pod for pod_id in fleet.pods.with_status(PodStatus.LOST) | lost if (pod := fleet.pods.get(pod_id))]
     return {
         pod.id: now_ms if pod.record.status.is_live else pod.record.status_at_ms
-        for pod in fleet.pods
-        if (pod.record.status is PodStatus.LOST or pod.id in lost) and pod.record.died_at_work
+        for pod in dead
+        if pod.record.died_at_work
     }
+
+
+def _over(fleet: Fleet) -> set[PodId]:
+    """The pods of which no instance runs."""
+    return fleet.pods.with_status(PodStatus.LOST, PodStatus.GONE)
 
 
 def settle_tile(
