@@ -125,8 +125,8 @@ def _print(plan: dict[str, Any], console: Console) -> None:
         )
     console.print(outcomes)
     console.print(
-        f"{plan['moveCount']:,} moves; load moved for balance {plan['churn']:,.2f}, at least "
-        f"{plan['churnLowerBound']:,.2f} would have to; planned in {plan['computeMs']:.1f} ms",
+        f"{plan['moveCount']:,} moves; load moved for balance {plan['churn']:,.2f} "
+        f"(lower bound {plan['churnLowerBound']:,.2f}); planned in {plan['computeMs']:.1f} ms",
         highlight=False,
     )
     if plan["skipped"]:
@@ -143,7 +143,7 @@ def _print(plan: dict[str, Any], console: Console) -> None:
     does_something = plan["moveCount"] or plan["splits"] or plan["merges"]
     if does_something and not plan["isHypothetical"]:
         console.print(
-            f'to do it, until {plan["expiresAt"]}: mutation {{ rebalance(input: {{ planId: "{plan["id"]}" }}) '
+            f'to apply it, until {plan["expiresAt"]}: mutation {{ rebalance(input: {{ planId: "{plan["id"]}" }}) '
             "{ errors { message } } }",
             highlight=False,
             soft_wrap=True,

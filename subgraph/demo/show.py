@@ -54,7 +54,7 @@ def run_demo(options: DemoOptions) -> None:
 
 async def _run(options: DemoOptions, data_dir: Path) -> None:
     console = Console()
-    console.print("starting the world: a server, its stores, and a fleet of pods …", style="dim")
+    console.print("starting a server, its stores, and a fleet of pods …", style="dim")
     async with live_world(
         data_dir,
         port=options.port,

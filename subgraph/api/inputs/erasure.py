@@ -7,5 +7,7 @@ import strawberry
 class EraseSessionOwnerInput:
     """An owner."""
 
-    owner_id: strawberry.ID = strawberry.field(description="Whose sessions, and every trace of them, are to be gone.")
-    dry_run: bool = strawberry.field(default=True, description="Whether it is only counted what there is.")
+    owner_id: strawberry.ID = strawberry.field(
+        description="The owner whose sessions, and all traces of them, are to be erased."
+    )
+    dry_run: bool = strawberry.field(default=True, description="Only count what would be erased.")

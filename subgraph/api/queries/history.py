@@ -46,8 +46,8 @@ class HistoryQueries:
     @strawberry.field(
         description=(
             "Terms of ownership, living and ended, newest first: of a session that the caller may see, of a pod, or of "
-            "both; given from `since` on and before `until`. Without a session they are those of all tenants, as the "
-            "fleet is shared (scope fleet:read). A term shows about a second after it was given; ended ones are kept "
+            "both; assigned from `since` on and before `until`. Without a session, those of all tenants, as the fleet "
+            "is shared (scope fleet:read). A term appears about a second after its assignment; ended ones are kept "
             "for a time that is a setting, 30 days by default. `first` is at most 1,000; `totalCount` is null."
         )
     )
@@ -61,10 +61,10 @@ class HistoryQueries:
         ] = None,
         pod_id: Annotated[strawberry.ID | None, strawberry.argument(description="Of this pod; null: of all.")] = None,
         since: Annotated[
-            datetime | None, strawberry.argument(description="Given then or later; null: from the first.")
+            datetime | None, strawberry.argument(description="Assigned then or later; null: from the first.")
         ] = None,
         until: Annotated[
-            datetime | None, strawberry.argument(description="Given before then; null: up to now.")
+            datetime | None, strawberry.argument(description="Assigned before then; null: up to now.")
         ] = None,
         first: TilesPageSize = EVENTS_PAGE_SIZE,
         after: After = None,
@@ -86,9 +86,9 @@ class HistoryQueries:
 
     @strawberry.field(
         description=(
-            "What the journal tells of all sessions of the tenant, or of the caller's own without tenant:read, in the "
-            "order of commits. With a filter, of sessions that are like it now; without one also of those that are "
-            "deleted, and what is left of purged ones. The cursors are those of the subscription `sessionEvents`. "
+            "Events of all sessions of the tenant, or of the caller's own without tenant:read, in commit order. "
+            "With a filter, of the sessions that match it now; without one also of deleted sessions, and what is left "
+            "of purged ones. The cursors are those of the subscription `sessionEvents`. "
             "`first` is at most 100; `totalCount` is null."
         )
     )

@@ -62,7 +62,7 @@ class PodAssignmentChange:
 class TileChangeBatch:
     """A batch of changed tiles."""
 
-    cycle: Long = strawberry.field(description="The control cycle after which it was told.")
+    cycle: Long = strawberry.field(description="The control cycle after which it was sent.")
     tiles: list[Tile] = strawberry.field(description="Tiles whose owner, health or load (by a tenth) changed.")
     removed_ids: list[strawberry.ID] = strawberry.field(
         description="Tiles that are gone, or not of the healths asked for any more."

@@ -37,7 +37,7 @@ class SessionSubscriptions:
     @strawberry.subscription(
         description=(
             "Sessions of exactly this data source that stop, from now on, of those the caller may see: ended, expired "
-            "or deleted. Each stop is told once."
+            "or deleted. Each stop is sent once."
         )
     )
     @needs(Scope.SESSION_READ)
@@ -48,13 +48,12 @@ class SessionSubscriptions:
 
     @strawberry.subscription(
         description=(
-            "What the journal tells of a session, of a data source, or of all sessions the caller may see; of some "
-            "types, or all. Without `after` from now on; with the cursor of an event, from a page or a stream, all "
-            "that followed it and then what comes: no gap, no repeat, whichever server is asked, and whatever was "
-            "restarted meanwhile. INVALID_INPUT where the cursor is none of this journal's. What comes by itself "
-            "(SESSION_TICK, TILES_REASSIGNED, TILE_HEALTH_CHANGED, TILE_SPLIT, TILES_MERGED) is forgotten after a "
-            "retention, of 30 days by default: a cursor from before goes on with what is left, and a gap in `sequence` "
-            "shows it."
+            "Events of a session, of a data source, or of all sessions the caller may see; of some types, or all. "
+            "Without `after` from now on; with the cursor of an event, from a page or a stream, all that followed it, "
+            "and then new ones: without gaps or repeats, at whichever server, and whatever was restarted meanwhile. "
+            "INVALID_INPUT if the cursor is not one of this journal. Events that nobody caused (SESSION_TICK, "
+            "TILES_REASSIGNED, TILE_HEALTH_CHANGED, TILE_SPLIT, TILES_MERGED) are deleted after a retention, 30 days "
+            "by default: an older cursor continues with what is left, and a gap in `sequence` shows it."
         )
     )
     @needs(Scope.SESSION_READ)
@@ -66,7 +65,9 @@ class SessionSubscriptions:
         ] = None,
         data_source: Annotated[
             str | None,
-            strawberry.argument(description="Of sessions of exactly this data source; null: of all, and of none."),
+            strawberry.argument(
+                description="Of sessions of exactly this data source; null: of all sessions, also those without one."
+            ),
         ] = None,
         types: EventTypes = None,
         after: Annotated[

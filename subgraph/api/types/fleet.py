@@ -23,7 +23,7 @@ class RebalancingState:
     """State of rebalancing."""
 
     paused: bool = strawberry.field(description="Whether an operator paused it; unowned tiles are placed all the same.")
-    paused_until: datetime | None = strawberry.field(description="When it goes on by itself.")
+    paused_until: datetime | None = strawberry.field(description="When it resumes automatically.")
     paused_by: strawberry.ID | None = strawberry.field(description="Who paused it.")
     reason: str | None = strawberry.field(description="Why it is paused.")
     last_skip: str | None = strawberry.field(

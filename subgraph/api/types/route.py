@@ -29,7 +29,9 @@ class TileRouteBatch:
     """A batch of routes."""
 
     version: Long = strawberry.field(description="The fleet's version it is of.")
-    begins: bool = strawberry.field(description="Whether what was told before is void: the first part of all routes.")
+    begins: bool = strawberry.field(
+        description="Whether this is the first part of all routes, which replaces all earlier ones."
+    )
     is_complete: bool = strawberry.field(
         description="Whether nothing up to the version is missing; if not, the next parts follow at once."
     )
