@@ -36,7 +36,12 @@ def check_lines(name: str, text: str, path: tuple[str, ...]) -> None:
 
 
 def check_visible(name: str, text: str, path: tuple[str, ...]) -> None:
-    """The same for a text that is compared by eye: what cannot be seen in it (Cf) may not be in it, either."""
+    """The same for a text that is compared by eye: what cannot be seen in it (Cf) may not be in it, either.
+
+    Nor may what joins others and is seen by that alone (U+200C, U+200D), as in some emoji: where a font does not know
+    the joined sign, or letters do not join, a text looks like the one without it. Which do is no rule but a table of
+    each version of Unicode, and the standard library has none of it.
+    """
     check_line(name, text, path)
     for one in text:
         if unicodedata.category(one) == "Cf":
