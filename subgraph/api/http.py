@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from json import JSONDecodeError
 from typing import Any
 
@@ -25,6 +26,9 @@ from subgraph.api.request_errors import BAD_REQUEST, OPERATION_UNRESOLVED, is_re
 from subgraph.api.websocket import TextFrames, TransportWs
 from subgraph.operations.authentication import NOBODY, Authenticator
 
+CONNECTION_INIT_WAIT = timedelta(seconds=10)
+"""How long a socket may stay without a `connection_init`: until then it holds one of the places there are."""
+
 
 class GraphQLApp(GraphQL[Context, None]):
     """The `/graphql` endpoint: queries and mutations, subscriptions, and GraphiQL for browsers."""
@@ -41,6 +45,7 @@ class GraphQLApp(GraphQL[Context, None]):
             # which alone ends with its token.
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             allow_queries_via_get=True,
+            connection_init_wait_timeout=CONNECTION_INIT_WAIT,
             max_subscriptions_per_connection=None,  # TransportWs bounds them
         )
         self._services = services
