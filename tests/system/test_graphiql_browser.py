@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +11,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.support.server import running_server
+
 CHROMIUM = Path("/usr/bin/chromium")
 CHROMEDRIVER = Path("/usr/bin/chromedriver")
 missing = [str(path) for path in (CHROMIUM, CHROMEDRIVER) if not path.exists()]
+
 pytestmark = pytest.mark.skipif(bool(missing), reason=f"needs Debian's chromium and chromium-driver: no {missing}")
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, of the test extra")
 
@@ -50,28 +50,8 @@ def wait_for(what: str, look: Callable[[], T | None]) -> T:
 
 @pytest.fixture(scope="module")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    directory = tmp_path_factory.mktemp("graphiql")
-    command = [sys.executable, "-m", "subgraph", "serve", "--port", str(port), "--data-dir", str(directory / "data")]
-    with (directory / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    url = f"http://127.0.0.1:{port}/graphql"
-
-    def answers() -> bool | None:
-        assert server.poll() is None, (directory / "server.log").read_text()
-        try:
-            return "data" in post(url, "{ __typename }") or None
-        except httpx.TransportError:
-            return None
-
-    try:
-        wait_for("the server answers", answers)
-        yield url
-    finally:
-        server.terminate()
-        server.wait(timeout=WAIT_SECONDS)
+    with running_server(tmp_path_factory.mktemp("graphiql") / "data") as server:
+        yield f"{server.url}/graphql"
 
 
 @pytest.fixture
