@@ -1,4 +1,4 @@
-"""Owns how other subgraphs' references resolve: one batched load per type, errors per index, unknown fields ignored."""
+"""Owns how other subgraphs' references resolve: batched loads per type, errors per index, unknown fields ignored."""
 
 import asyncio
 from collections import defaultdict
@@ -17,8 +17,11 @@ from subgraph.api.types.session import Session
 from subgraph.api.types.tile import Tile
 from subgraph.domain.access import Scope
 from subgraph.domain.errors import InvalidInput, SessionManagerFailure
+from subgraph.operations.turns import Turns
 
 REPRESENTATIONS_MAX = 10_000
+LOADED_AT_ONCE = 1_000
+"""References of one type that are loaded, before others of the process have their turn."""
 
 References = Sequence[dict[str, object]]
 
@@ -65,6 +68,10 @@ async def resolve_entities(info: Info, representations: Sequence[Any]) -> list[A
             ("representations",),
             f"{REPRESENTATIONS_MAX} representations",
         )
+    turns = Turns()
+    if len(representations) > LOADED_AT_ONCE:
+        # To read as many from a body took as long as a turn.
+        await turns.next()
     answers: list[Any] = [None] * len(representations)
     indices_of_type: defaultdict[str, list[int]] = defaultdict(list)
     for index, representation in enumerate(representations):
@@ -73,23 +80,29 @@ async def resolve_entities(info: Info, representations: Sequence[Any]) -> list[A
             answers[index] = GraphQLError(problem, extensions={"code": "INVALID_INPUT"})
         else:
             indices_of_type[representation["__typename"]].append(index)
-    loads = [_load(info, name, [representations[i] for i in at]) for name, at in indices_of_type.items()]
+    loads = [_load(info, name, [representations[i] for i in at], turns) for name, at in indices_of_type.items()]
     for indices, found in zip(indices_of_type.values(), await asyncio.gather(*loads), strict=True):
         for index, entity in zip(indices, found, strict=True):
             answers[index] = entity
     return answers
 
 
-async def _load(info: Info, type_name: str, references: References) -> Sequence[object | None]:
+async def _load(info: Info, type_name: str, references: References, turns: Turns) -> Sequence[object | None]:
     entity = ENTITIES[type_name]
     refused = refusal(info.context.caller, entity.needs)
     if refused is not None:
         return [to_graphql_error(refused)] * len(references)
-    try:
-        return await entity.load(info, references)
-    except SessionManagerFailure as failure:
-        # One store that is away takes only its own type's entities with it.
-        return [to_graphql_error(failure)] * len(references)
+    found: list[object | None] = []
+    for start in range(0, len(references), LOADED_AT_ONCE):
+        if start:
+            await turns.next()
+        some = references[start : start + LOADED_AT_ONCE]
+        try:
+            found += await entity.load(info, some)
+        except SessionManagerFailure as failure:
+            # One store that is away takes only its own type's entities with it.
+            found += [to_graphql_error(failure)] * len(some)
+    return found
 
 
 def _problem(representation: object) -> str | None:

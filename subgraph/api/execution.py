@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from graphql import GraphQLOutputType, GraphQLResolveInfo
-from graphql.pyutils import Path
+from graphql import GraphQLObjectType, GraphQLOutputType, GraphQLResolveInfo
+from graphql.pyutils import Path, Undefined
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from subgraph.operations.turns import Turns
@@ -37,6 +37,63 @@ class ExecutionInTurns(StrawberryGraphQLCoreExecutionContext):
         if self._turns is not None and self._turns.is_over():
             await self._turns.next()
         return value
+
+    def execute_fields(
+        self,
+        parent_type: GraphQLObjectType,
+        source_value: Any,
+        path: Path | None,
+        grouped_field_set: Any,
+        position_context: Any,
+    ) -> Any:
+        """Execute fields: those that follow one with which its turn was over, in a later one."""
+        turns = self._turns
+        if turns is None:
+            return super().execute_fields(parent_type, source_value, path, grouped_field_set, position_context)
+        results: dict[str, Any] = {}
+        awaited: list[str] = []
+        waiting = iter(grouped_field_set.items())
+
+        def go_on() -> bool:
+            for name, details in waiting:
+                result = self.execute_field(
+                    parent_type, source_value, details, Path(path, name, parent_type.name), position_context
+                )
+                if result is not Undefined:
+                    results[name] = result
+                    if self.is_awaitable(result):
+                        awaited.append(name)
+                        # What was completed at once was short, or a list, which looks at the clock itself.
+                        if turns.is_over():
+                            return False
+            return True
+
+        def give_up() -> None:
+            if awaited:
+                self._abandon([results[name] for name in awaited], turns)
+
+        try:
+            is_whole = go_on()
+        except Exception:
+            give_up()
+            raise
+        if is_whole and not awaited:
+            return results
+
+        async def rest() -> dict[str, Any]:
+            try:
+                while not is_whole:
+                    await turns.next()
+                    if go_on():
+                        break
+            except BaseException:
+                give_up()
+                raise
+            values = await self._each([results[name] for name in awaited], turns)
+            results.update(zip(awaited, values, strict=True))
+            return results
+
+        return rest()
 
     def complete_iterable_value(
         self,
@@ -113,7 +170,7 @@ class ExecutionInTurns(StrawberryGraphQLCoreExecutionContext):
             for some in _batches(awaitables):
                 if begun:
                     await turns.next()
-                begun += map(asyncio.ensure_future, some)
+                begun += [asyncio.ensure_future(_begin(one, turns)) for one in some]
             await asyncio.sleep(0)
             return await asyncio.gather(*begun)
         except BaseException:
@@ -132,6 +189,17 @@ class ExecutionInTurns(StrawberryGraphQLCoreExecutionContext):
         ending = asyncio.ensure_future(end_each())
         self.background_futures.add(ending)
         ending.add_done_callback(self.background_futures.discard)
+
+
+async def _begin(awaitable: Awaitable[T], turns: Turns) -> T:
+    # It may work long before it waits for anything.
+    if turns.is_over():
+        try:
+            await turns.next()
+        except BaseException:
+            await _end([asyncio.ensure_future(awaitable)])
+            raise
+    return await awaitable
 
 
 async def _end(begun: list[asyncio.Future[Any]]) -> None:

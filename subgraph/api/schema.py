@@ -92,7 +92,7 @@ class Schema(strawberry.federation.Schema):
     async def entities_resolver(  # type: ignore[override]  # ours is asynchronous, which GraphQL allows
         self, info: Info, representations: list[FederationAny]
     ) -> list[FederationAny]:
-        """Resolve references in one batched load per type."""
+        """Resolve references in batched loads per type."""
         return await resolve_entities(info, representations)
 
     def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:

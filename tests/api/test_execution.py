@@ -20,14 +20,15 @@ STEPS_OF_A_TURN = 10
 
 
 class TickingClock:
-    """A clock by which every look takes a tenth of a turn."""
+    """A clock by which every look takes a tenth of a turn, unless it is stopped."""
 
     def __init__(self) -> None:
-        self.looks = 0
+        self.now = 0.0
+        self.step = TURN_SECONDS / STEPS_OF_A_TURN
 
     def monotonic(self) -> float:
-        self.looks += 1
-        return self.looks * TURN_SECONDS / STEPS_OF_A_TURN
+        self.now += self.step
+        return self.now
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +142,8 @@ async def test_others_have_turns_all_through_ten_thousand_references() -> None:
     assert turns[0] >= 10_000 / STEPS_OF_A_TURN
 
 
-async def test_what_a_long_list_waits_for_is_loaded_together_some_at_a_time() -> None:
+async def test_what_a_long_list_waits_for_is_loaded_together_some_at_a_time(clock: TickingClock) -> None:
+    clock.step = 0.0
     asked: list[int] = []
 
     async def counted(numbers: list[int]) -> list[int]:
