@@ -21,6 +21,7 @@ from subgraph.api.open_sockets import OpenSockets
 from subgraph.api.schema import make_schema
 from subgraph.domain.access import Scope as CallerScope
 from subgraph.logs import begin_logging
+from subgraph.long_lived import pass_over_what_is_there
 from subgraph.settings import Settings
 from subgraph.wiring.authentication import AuthenticationParts
 from subgraph.wiring.process import Process, running
@@ -33,7 +34,9 @@ def create_worker_app() -> Starlette:
         sys.exit(why_not)
     settings = Settings.from_environment()
     begin_logging(settings.log_level)
-    return create_app(settings)
+    app = create_app(settings)
+    pass_over_what_is_there()
+    return app
 
 
 def create_app(settings: Settings) -> Starlette:

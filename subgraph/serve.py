@@ -17,6 +17,7 @@ from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey, EmbeddedVal
 from subgraph.adapters.valkey.valkey_keeper import ValkeyKeeper
 from subgraph.api.websocket import WEBSOCKET_MESSAGE_BYTES_MAX
 from subgraph.app import create_app
+from subgraph.long_lived import pass_over_what_is_there
 from subgraph.settings import Settings
 from subgraph.settings.texts import variable
 from subgraph.stop_signals import hear_stop_signals, ignore_stop_signals, stopped_by_signals
@@ -139,6 +140,7 @@ def _run(settings: Settings, listener: socket.socket, announce: Callable[[], Non
         lifespan="on",
     )
     if settings.workers == 1:
+        pass_over_what_is_there()
         _Server(config, announce).run(sockets=[listener])
         return
     os.environ.update(settings.to_environment())
