@@ -1,6 +1,7 @@
 """Changes that come at once share a transaction, on every database: who fails fails alone, nobody waits for company."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -109,6 +110,29 @@ async def test_changes_that_come_at_once_share_transactions_and_one_alone_waits_
             seen.add(await connection.scalar(select(func.count()).select_from(FLEET)) or 0)
     await other.close()
     assert seen <= {2, 3, 62}, "the first goes at once, all that came meanwhile go together"
+
+
+@pytest.mark.parametrize("late", [put("late"), fail_after_putting("late"), put("first")])
+async def test_one_that_comes_before_the_commit_of_another_is_done_or_fails_by_itself(
+    database: Database, late: Callable[[Connection], object]
+) -> None:
+    loop, is_asked = asyncio.get_running_loop(), threading.Event()
+    coming: list[asyncio.Task[object]] = []
+
+    async def come() -> object:
+        is_asked.set()
+        return await database.write(late)
+
+    def first(connection: Connection) -> str:
+        put("first")(connection)
+        loop.call_soon_threadsafe(lambda: coming.append(loop.create_task(come())))
+        while not is_asked.is_set():
+            connection.execute(select(FLEET.c.id))
+        return "first"
+
+    assert await database.write(first) == "first"
+    (outcome,) = await asyncio.gather(*coming, return_exceptions=True)
+    assert await kept(database) == (["first"] if isinstance(outcome, Exception) else ["first", "late"])
 
 
 async def test_a_caller_that_gives_up_takes_nobody_with_it(database: Database) -> None:

@@ -98,7 +98,8 @@ async def test_only_active_sessions_with_an_end_expire(database: Database) -> No
     await stored(database, sessions.end(ended, actor="ann", now=NOW))
     deleted = await stored(database, made("deleted"))
     await stored(database, sessions.delete(deleted, actor="ann", now=NOW))
-    assert await SqlSessionSweeps(database).expire_due(NOW + HOUR * 24 * 365, 10) == SweptBatch(0, 0.0, is_last=True)
+    nothing = SweptBatch(0, 0.0, 0.0, is_last=True)
+    assert await SqlSessionSweeps(database).expire_due(NOW + HOUR * 24 * 365, 10) == nothing
     assert await read(database, main) == main
 
 

@@ -32,6 +32,7 @@ class SlowSweeps:
         self.due, self.seconds_each, self.clock = due, seconds_each, clock
         self.batches: list[int] = []
         self.batch_max = due
+        self.waited_seconds = 0.0
         self.are_taken = False
 
     async def expire_due(self, now: datetime, limit: int, tenant_id: TenantId | None = None) -> SweptBatch:
@@ -39,13 +40,13 @@ class SlowSweeps:
         self.due -= count
         self.batches.append(count)
         held_seconds = count * self.seconds_each
-        self.clock.seconds += FIND_SECONDS + held_seconds
-        return SweptBatch(count, held_seconds, is_last=self.due < 1)
+        self.clock.seconds += FIND_SECONDS + self.waited_seconds + held_seconds
+        return SweptBatch(count, self.waited_seconds, held_seconds, is_last=self.due < 1)
 
     async def purge_stopped(
         self, before: datetime, now: datetime, limit: int, tenant_id: TenantId | None = None
     ) -> SweptBatch:
-        return SweptBatch(0, 0.0, is_last=True)
+        return SweptBatch(0, 0.0, 0.0, is_last=True)
 
 
 class Clock:
@@ -89,6 +90,15 @@ async def test_after_each_batch_a_process_rests_for_longer_than_all_of_it_took(c
     await sweeper(sweeps).sweep()
     took = [FIND_SECONDS + count * 0.001 for count in sweeps.batches[:-1]]
     assert clock.rests == pytest.approx([RESTS_PER_BATCH * seconds for seconds in took])
+
+
+async def test_the_wait_until_others_were_served_counts_as_rest(clock: Clock) -> None:
+    sweeps = SlowSweeps(BATCH_MIN * 30, 0.001, clock)
+    sweeps.waited_seconds = 0.02
+    await sweeper(sweeps).sweep()
+    busy = [FIND_SECONDS + count * 0.001 for count in sweeps.batches[:-1]]
+    assert clock.rests == pytest.approx([max(0.0, RESTS_PER_BATCH * seconds - 0.02) for seconds in busy])
+    assert max(clock.rests) > 0.0
 
 
 async def test_a_batch_of_fewer_than_asked_for_is_the_last_only_if_it_says_so(clock: Clock) -> None:

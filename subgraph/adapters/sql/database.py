@@ -11,7 +11,7 @@ from sqlalchemy import URL, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from subgraph.adapters.sql.failures import DatabaseTooNew, DatabaseTooOld, DatabaseUnusable, told_to_callers
-from subgraph.adapters.sql.group_commit import GroupCommit, Outcome, T, Work
+from subgraph.adapters.sql.group_commit import GroupCommit, Latecomers, Outcome, T, Work
 from subgraph.adapters.sql.postgres_connections import PostgresConnections
 from subgraph.adapters.sql.schema_upgrade import SchemaStep, prepare_schema
 from subgraph.adapters.sql.sqlite_connections import SqliteConnections
@@ -54,8 +54,8 @@ class Connections(Protocol):
         """A change in a transaction of its own, without journal entries."""
         ...
 
-    async def carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
-        """Changes in one transaction, whose journal entries are numbered in commit order."""
+    async def carry_out(self, works: Sequence[Work[Any]], latecomers: Latecomers) -> list[Outcome]:
+        """Changes in one transaction, with those that come until its commit; journal entries have commit order."""
         ...
 
     async def aclose(self) -> None:
@@ -125,13 +125,14 @@ class Database:
         with told_to_callers():
             return await self._connections.write_apart(work)
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, is_patient: bool = False) -> T:
         """Carry out a change, with journal entries or without, in a transaction shared with others that come at once.
 
         Journal entries are written here and nowhere else: positions that are handed out here rise in the order in which
         they become visible, across all processes. What `work` raises undoes this change alone. It is called with a
         connection that only it uses meanwhile, in a thread or on the loop, and anew if its transaction was undone for
-        the sake of another; so it must do nothing but execute statements, and briefly.
+        the sake of another; so it must do nothing but execute statements, and briefly. One that no caller waits for
+        is patient: it lets others go first, for a moment.
 
         Raises:
             Unavailable: the database is closed, does not answer, or was kept busy beyond the bound. The change may have
@@ -139,7 +140,7 @@ class Database:
         """
         self._require_open()
         with told_to_callers():
-            return await self._group_commit.write(work)
+            return await self._group_commit.write(work, is_patient=is_patient)
 
     async def check(self) -> None:
         """Make sure that the database answers.

@@ -165,7 +165,9 @@ class SqlJournal:
         # Mostly there is none, and whoever only looks keeps no writer waiting.
         if not await self._database.read(lambda connection: connection.execute(_SELECT_OLD, asked).first()):
             return 0
-        return await self._database.write(lambda connection: connection.execute(_FORGET_OLD, asked).rowcount)
+        return await self._database.write(
+            lambda connection: connection.execute(_FORGET_OLD, asked).rowcount, is_patient=True
+        )
 
     async def _read(self, page: Select[tuple[object, ...]], after: int, limit: int) -> list[JournalEntry]:
         asked = {"after": after, "most": limit}

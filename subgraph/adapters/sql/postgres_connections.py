@@ -19,7 +19,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from subgraph.adapters.sql.group_commit import Outcome, T, Work, carry_out_together
+from subgraph.adapters.sql.group_commit import Latecomers, Outcome, T, Work, carry_out_together
 
 READERS_MAX = 8
 WRITERS_MAX = 4
@@ -74,11 +74,11 @@ class PostgresConnections:
         async with self.writing() as connection:
             return await connection.run_sync(work)
 
-    async def carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
-        """Changes in one transaction, whose journal entries are numbered in commit order."""
+    async def carry_out(self, works: Sequence[Work[Any]], latecomers: Latecomers) -> list[Outcome]:
+        """Changes in one transaction, with those that come until its commit; journal entries have commit order."""
         async with self._writer.begin() as connection:
             await connection.execute(_TAKE_JOURNAL_LOCK)
-            return await connection.run_sync(carry_out_together, works)
+            return await connection.run_sync(carry_out_together, works, latecomers)
 
     async def aclose(self) -> None:
         """Close all connections."""

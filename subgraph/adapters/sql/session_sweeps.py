@@ -88,7 +88,7 @@ class SqlSessionSweeps:
         is_last: bool,
     ) -> SweptBatch:
         if not found:
-            return SweptBatch(0, 0.0, is_last=True)
+            return SweptBatch(0, 0.0, 0.0, is_last=True)
         claim = _claim(and_(due, SESSION.c.id.in_([one.session_id for one in found])))
         began = time.monotonic()
 
@@ -105,8 +105,9 @@ class SqlSessionSweeps:
         async with self._guard([(one.tenant_id, one.session_id) for one in found]):
             while True:
                 try:
-                    count = await self._database.write(work)
-                    return SweptBatch(count, time.monotonic() - began, is_last)
+                    asked_at = time.monotonic()
+                    count = await self._database.write(work, is_patient=True)
+                    return SweptBatch(count, began - asked_at, time.monotonic() - began, is_last)
                 except LongJournal as long:
                     await shorten(self._database, long.session_ids)
 

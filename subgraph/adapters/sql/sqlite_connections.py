@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from subgraph.adapters.sql.group_commit import Outcome, T, Work, carry_out_together
+from subgraph.adapters.sql.group_commit import Latecomers, Outcome, T, Work, carry_out_together
 from subgraph.adapters.sql.sqlite_checkpoints import LOG_PAGES_MAX, SqliteCheckpoints
 
 READERS_MAX = 8
@@ -72,13 +72,13 @@ class SqliteConnections:
 
     async def write_apart(self, work: Work[T]) -> T:
         """A change in a transaction of its own."""
-        (written,) = await self.carry_out([work])
+        (written,) = await self.carry_out([work], list)
         return cast(T, written)
 
-    async def carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
-        """Changes in one transaction."""
+    async def carry_out(self, works: Sequence[Work[Any]], latecomers: Latecomers) -> list[Outcome]:
+        """Changes in one transaction, with those that come until its commit."""
         async with self._turn(self._writer_turn):
-            outcomes = await asyncio.wrap_future(self._writer_thread.submit(self._carry_out, works))
+            outcomes = await asyncio.wrap_future(self._writer_thread.submit(self._carry_out, works, latecomers))
         self._checkpoints.note_commit()
         return outcomes
 
@@ -96,9 +96,9 @@ class SqliteConnections:
         with self._reader_of_threads.begin() as connection:
             return work(connection)
 
-    def _carry_out(self, works: Sequence[Work[Any]]) -> list[Outcome]:
+    def _carry_out(self, works: Sequence[Work[Any]], latecomers: Latecomers) -> list[Outcome]:
         with self._writer_of_thread.begin() as connection:
-            return carry_out_together(connection, works)
+            return carry_out_together(connection, works, latecomers)
 
     @asynccontextmanager
     async def _turn(self, turns: asyncio.Lock | asyncio.Semaphore) -> AsyncIterator[None]:

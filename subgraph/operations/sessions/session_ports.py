@@ -120,9 +120,17 @@ class SessionHierarchy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SweptBatch:
-    """How many sessions a batch has swept, for how long others could not write, and whether nothing else is due."""
+    """How many sessions a batch has swept, and how that went.
+
+    Attributes:
+        count: how many.
+        waited_seconds: for how long it let others go first.
+        held_seconds: for how long others could not write.
+        is_last: whether nothing else is due.
+    """
 
     count: int
+    waited_seconds: float
     held_seconds: float
     is_last: bool
 

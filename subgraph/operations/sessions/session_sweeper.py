@@ -1,8 +1,8 @@
 """Owns what happens to sessions by the passing of time: they expire, and retention removes those that stopped long ago.
 
 Every process sweeps. A batch is claimed and written in one transaction, so no two do the same. Callers who write wait
-for that transaction to end, so a batch is as large as fits into some milliseconds of it; then a process rests for
-longer than the batch took, finding it included.
+for that transaction to end; so the store begins it when somebody was just served and nobody waits, and a batch is as
+large as fits into some milliseconds. Then a process rests for longer than the batch took, finding it included.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from subgraph.operations.sessions.session_ports import SessionSweeps, SweptBatch
 
 logger = logging.getLogger(__name__)
 
-HOLD_SECONDS = 0.005
+HOLD_SECONDS = 0.006
 """For how long a batch is to keep others from writing: not much longer than a caller's own change, most of it the wait
 for the disk. What comes before and after, finding and fencing, keeps nobody from writing."""
 BATCH_FIRST, BATCH_MIN, BATCH_MAX = 25, 10, 100
@@ -118,5 +118,7 @@ class SessionSweeper:
             if done.is_last or not done.count:
                 break
             size = next_batch(size, done.held_seconds)
-            await asyncio.sleep(RESTS_PER_BATCH * (self.monotonic() - began))
+            busy_seconds = self.monotonic() - began - done.waited_seconds
+            # It has rested already while it let others go first.
+            await asyncio.sleep(max(0.0, RESTS_PER_BATCH * busy_seconds - done.waited_seconds))
         return swept
