@@ -14,20 +14,23 @@ PAGE_SIZE_MAX = 100
 TILES_PAGE_SIZE_MAX = 1_000
 
 PageSize = Annotated[
-    int | None, strawberry.argument(description=f"How many at most, 1 to {PAGE_SIZE_MAX}; null: the default.")
+    int | None, strawberry.argument(description=f"Maximum number of items, 1 to {PAGE_SIZE_MAX}; null: the default.")
 ]
 TilesPageSize = Annotated[
-    int | None, strawberry.argument(description=f"How many at most, 1 to {TILES_PAGE_SIZE_MAX:,}; null: the default.")
+    int | None,
+    strawberry.argument(description=f"Maximum number of items, 1 to {TILES_PAGE_SIZE_MAX:,}; null: the default."),
 ]
 After = Annotated[
     str | None,
     strawberry.argument(
-        description="The cursor of an edge, or a page's `endCursor`: what follows it. Null: from the first."
+        description=(
+            "Return the items after this cursor: that of an edge, or `endCursor` of a page. Null: from the beginning."
+        )
     ),
 ]
 SessionIdArgument = Annotated[strawberry.ID, strawberry.argument(description="The session's id.")]
 EventTypes = Annotated[
-    list[SessionEventType] | None, strawberry.argument(description="Only events of these types; null: of all.")
+    list[SessionEventType] | None, strawberry.argument(description="Only events of these types; null: all types.")
 ]
 
 

@@ -33,34 +33,36 @@ show_enum(
     SessionManagerErrorCode,
     name="SessionManagerErrorCode",
     description=(
-        "What went wrong, for programs: `code` in a mutation's errors, `extensions.code` in those of queries and "
-        "subscriptions. All that may stand there besides is in docs/errors.md."
+        "Machine-readable code of a failure: `code` in a mutation's `errors`, `extensions.code` in errors of "
+        "queries and subscriptions. docs/errors.md lists all codes."
     ),
     values={
-        _Code.NOT_FOUND: "Nothing of that kind and id is there, or the caller may not see it.",
-        _Code.SESSION_EXPIRED: "The session's time has run out: extendSession revives it.",
-        _Code.DISABLED: "Session management is switched off here: nothing can be changed or followed.",
-        _Code.ILLEGAL_STATE: "The entity's state does not allow what was asked: read it anew.",
-        _Code.REVISION_CONFLICT: "The session is not at `expectedRevision`: read it anew, and decide again.",
-        _Code.NAME_TAKEN: "Another session of the tenant bears the name, or the external id.",
-        _Code.NAME_AMBIGUOUS: "A reference fits several sessions: refer to one by its id.",
-        _Code.INVALID_INPUT: "A value is malformed or beyond a limit: it will be refused again.",
-        _Code.QUOTA_EXCEEDED: "A limit on how many there may be is reached.",
-        _Code.EPOCH_STALE: "The pod speaks for a term of ownership that is not in force.",
-        _Code.PLAN_STALE: "What the plan touches has changed, or it has expired: plan anew.",
-        _Code.LEASE_LOST: "The lease token is not that of a running instance of the pod.",
-        _Code.NOT_ALLOWED: "The caller lacks a scope: `requiredScope` would be enough.",
-        _Code.UNAVAILABLE: "A store cannot be reached, or this process lags behind the fleet: try again.",
+        _Code.NOT_FOUND: "There is no such entity, or the caller may not see it.",
+        _Code.SESSION_EXPIRED: "The session has expired; extendSession revives it.",
+        _Code.DISABLED: "Session management is disabled on this server: mutations and subscriptions are refused.",
+        _Code.ILLEGAL_STATE: "The entity's state does not allow the operation: read it again.",
+        _Code.REVISION_CONFLICT: "The session is not at `expectedRevision`: read it again and retry.",
+        _Code.NAME_TAKEN: "Another session of the tenant has the name or the external id.",
+        _Code.NAME_AMBIGUOUS: "A reference matches several sessions: use an id instead.",
+        _Code.INVALID_INPUT: "A value is malformed or exceeds a limit; retrying does not help.",
+        _Code.QUOTA_EXCEEDED: "A quota is exhausted.",
+        _Code.EPOCH_STALE: "The epoch given by the pod is not the tile's current one.",
+        _Code.PLAN_STALE: "The plan has expired, or tiles or pods it affects have changed: make a new one.",
+        _Code.LEASE_LOST: "The lease token does not belong to a running instance of the pod.",
+        _Code.NOT_ALLOWED: "The caller lacks the scope `requiredScope`.",
+        _Code.UNAVAILABLE: "A store cannot be reached, or this process lags behind the fleet: retry later.",
     },
 )
 
 
-_MESSAGE = "What went wrong, for people."
-_CODE = "What went wrong, for programs."
-_PATH = "The input field it is about, outermost first; null when it is about none."
+_MESSAGE = "Human-readable description."
+_CODE = "Machine-readable code."
+_PATH = "Path of the input field that caused the error, outermost first; null if no single field did."
 
 
-@strawberry.interface(description="An expected failure of a mutation: data, with its facts.")
+@strawberry.interface(
+    description="An expected failure of a mutation, returned as data. Each implementation adds details."
+)
 class SessionManagerError:
     """What all failures have."""
 
@@ -69,107 +71,120 @@ class SessionManagerError:
     path: list[str] | None = strawberry.field(description=_PATH)
 
 
-@strawberry.type(description="Nothing of that kind and id is visible to the caller.")
+@strawberry.type(description="NOT_FOUND: there is no such entity, or the caller may not see it.")
 class SessionManagerNotFound(SessionManagerError):
     """NOT_FOUND."""
 
-    entity: str = strawberry.field(description="What was sought: Session, Tile, Pod, …")
-    id: strawberry.ID = strawberry.field(description="The id that was given.")
+    entity: str = strawberry.field(description="The kind of entity: Session, Tile, Pod, …")
+    id: strawberry.ID = strawberry.field(description="The id that was not found.")
 
 
-@strawberry.type(description="The session's time has run out; extendSession revives it.")
+@strawberry.type(description="The session has expired; extendSession revives it.")
 class SessionExpired(SessionManagerError):
     """SESSION_EXPIRED."""
 
-    expired_at: datetime = strawberry.field(description="When its time ran out.")
+    expired_at: datetime = strawberry.field(description="When the session expired.")
 
 
-@strawberry.type(description="The entity's state does not allow what was asked.")
+@strawberry.type(description="ILLEGAL_STATE: the entity's state does not allow the operation.")
 class SessionIllegalState(SessionManagerError):
     """ILLEGAL_STATE."""
 
-    state: str = strawberry.field(description="The state it is in.")
+    state: str = strawberry.field(description="The current state.")
 
 
-@strawberry.type(description="The session changed since it was read.")
+@strawberry.type(description="REVISION_CONFLICT: the session is not at `expectedRevision`.")
 class SessionRevisionConflict(SessionManagerError):
     """REVISION_CONFLICT."""
 
-    current_revision: int = strawberry.field(description="The revision it is at.")
+    current_revision: int = strawberry.field(description="The session's current revision.")
 
 
-@strawberry.type(description="Another session of the tenant has the name or the external id; `path` says which.")
+@strawberry.type(
+    description=(
+        "NAME_TAKEN: another session of the tenant has the name or the external id; `path` tells which of them."
+    )
+)
 class SessionNameTaken(SessionManagerError):
     """NAME_TAKEN."""
 
     conflicting_id: strawberry.ID | None = strawberry.field(
-        description="The session that has it; null if the caller may not see it."
+        description="Id of the other session; null if the caller may not see it."
     )
 
 
-@strawberry.type(description="A reference to one session fits several: none of them is chosen.")
+@strawberry.type(description="NAME_AMBIGUOUS: a reference matches several sessions.")
 class SessionNameAmbiguous(SessionManagerError):
     """NAME_AMBIGUOUS."""
 
-    candidate_ids: list[strawberry.ID] = strawberry.field(description="Sessions that it fits, up to 20 of them.")
+    candidate_ids: list[strawberry.ID] = strawberry.field(description="Ids of matching sessions, at most 20.")
 
 
-@strawberry.type(description="A value is malformed or beyond a limit.")
+@strawberry.type(description="INVALID_INPUT: a value is malformed or exceeds a limit.")
 class SessionManagerInvalidInput(SessionManagerError):
     """INVALID_INPUT."""
 
-    limit: str | None = strawberry.field(description="The limit it broke, where there is one.")
+    limit: str | None = strawberry.field(description="The limit that was exceeded; null if the value is malformed.")
 
 
-@strawberry.type(description="A stated limit on how many there may be is reached.")
+@strawberry.type(description="QUOTA_EXCEEDED: the operation would exceed a quota.")
 class SessionManagerQuotaExceeded(SessionManagerError):
     """QUOTA_EXCEEDED."""
 
-    quota: str = strawberry.field(description="What is limited.")
-    limit: Long = strawberry.field(description="How many there may be.")
-    current: Long = strawberry.field(description="How many there would be.")
+    quota: str = strawberry.field(description="Name of the quota.")
+    limit: Long = strawberry.field(description="The maximum.")
+    current: Long = strawberry.field(description="The number that the operation would have led to.")
 
 
-@strawberry.type(description="The pod speaks for a term of ownership that is not in force.")
+@strawberry.type(description="The epoch given by the pod is not the tile's current one.")
 class AssignmentEpochStale(SessionManagerError):
     """EPOCH_STALE."""
 
     tile_id: strawberry.ID = strawberry.field(description="The tile.")
-    current_epoch: Long = strawberry.field(description="The epoch in force; 0 when nobody owns the tile.")
+    current_epoch: Long = strawberry.field(description="The current epoch; 0 if the tile has no owner.")
 
 
-@strawberry.type(description="What the plan touches has changed, or the plan has expired.")
+@strawberry.type(description="PLAN_STALE: the plan has expired, or tiles or pods it affects have changed.")
 class RebalancePlanStale(SessionManagerError):
     """PLAN_STALE."""
 
-    changed_tile_ids: list[strawberry.ID] = strawberry.field(description="Tiles that changed since.")
-    changed_pod_ids: list[strawberry.ID] = strawberry.field(description="Pods that changed since.")
+    changed_tile_ids: list[strawberry.ID] = strawberry.field(
+        description="Ids of tiles that changed since the plan was made."
+    )
+    changed_pod_ids: list[strawberry.ID] = strawberry.field(
+        description="Ids of pods that changed since the plan was made."
+    )
 
 
-@strawberry.type(description="The lease token is not that of a running instance of the pod: register again.")
+@strawberry.type(
+    description=(
+        "LEASE_LOST: the lease token does not belong to a running instance of the pod. Register again, unless "
+        "`superseded`."
+    )
+)
 class PodLeaseLost(SessionManagerError):
     """LEASE_LOST."""
 
     pod_id: strawberry.ID = strawberry.field(description="The pod.")
     superseded: bool = strawberry.field(
-        description="Whether another instance has registered since: then do not register again."
+        description="Whether another instance has registered under this id: then do not register again."
     )
 
 
-@strawberry.type(description="The caller lacks a scope.")
+@strawberry.type(description="NOT_ALLOWED: the caller lacks a scope.")
 class SessionManagerNotAllowed(SessionManagerError):
     """NOT_ALLOWED."""
 
-    required_scope: str = strawberry.field(description="The scope that would be enough.")
+    required_scope: str = strawberry.field(description="A scope that suffices.")
 
 
 @strawberry.type(
     description=(
-        "UNAVAILABLE: a store cannot be reached, or this process lags behind the fleet: try again. DISABLED: session "
-        "management is switched off here."
+        "UNAVAILABLE: a store cannot be reached, or this process lags behind the fleet: retry later. DISABLED: "
+        "session management is disabled on this server."
     )
 )
 class SessionManagerUnavailable(SessionManagerError):
     """UNAVAILABLE or DISABLED."""
 
-    retry_after: Duration | None = strawberry.field(description="When to try again, if that is known.")
+    retry_after: Duration | None = strawberry.field(description="How long to wait before a retry; null if unknown.")

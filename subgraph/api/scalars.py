@@ -117,26 +117,26 @@ def _check_characters(text: str) -> None:
 SCALARS: Mapping[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
-        description="A moment as ISO 8601 text: 2026-03-01T12:00:00Z. Without an offset it is UTC.",
+        description="A point in time in ISO 8601: 2026-03-01T12:00:00Z. Without an offset it is UTC.",
         serialize=datetime.isoformat,
         parse_value=parse_moment,
     ),
     Duration: strawberry.scalar(
         name="Duration",
-        description="A length of time as ISO 8601 text: PT1H, -PT5H30M, P2D. Years and months are not accepted.",
+        description="A duration in ISO 8601: PT1H, -PT5H30M, P2D. Years and months are not accepted.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339#appendix-A",
         serialize=format_duration,
         parse_value=parse_duration,
     ),
     Long: strawberry.scalar(
         name="Long",
-        description="A whole number beyond 32 bits, as a JSON number below 2^53: epochs, versions, byte counts.",
+        description="An integer of up to 53 bits, as a JSON number: epochs, versions, byte counts.",
         serialize=int,
         parse_value=parse_long,
     ),
     JSON: strawberry.scalar(
         name="JSON",
-        description="Any JSON value, with finite numbers and nested at most 64 deep.",
+        description="Any JSON value with finite numbers, nested at most 64 levels deep.",
         specified_by_url="https://ecma-international.org/publications-and-standards/standards/ecma-404/",
         serialize=lambda value: value,
         parse_value=parse_json,

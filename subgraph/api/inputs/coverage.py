@@ -15,31 +15,35 @@ CELLS_PER_CALL_MAX = 100_000
 """Cells that one call may register; larger coverages come in several calls."""
 
 
-@strawberry.input(description="What a session's tiles cover: cells, or a GeoJSON polygon and a resolution.")
+@strawberry.input(
+    description="The area covered by a session's tiles: either H3 cells, or a GeoJSON area and a resolution."
+)
 class TileCoverageInput:
     """A coverage."""
 
     resolution: int | None = strawberry.field(
-        default=None, description="H3 resolution (0 to 15) at which to fill `geoJson`; not for `cells`."
+        default=None,
+        description="H3 resolution (0 to 15) of the cells that fill `geoJson`; not allowed with `cells`.",
     )
     cells: list[strawberry.ID] | None = strawberry.field(
-        default=None, description=f"H3 cells, as text, at most {CELLS_PER_CALL_MAX:,}."
+        default=None, description=f"H3 indexes as hexadecimal strings, at most {CELLS_PER_CALL_MAX:,}."
     )
     geo_json: JSON | None = strawberry.field(
         default=None,
         description=(
-            "A GeoJSON Polygon or MultiPolygon, or a Feature, FeatureCollection or GeometryCollection of them. It is "
-            "filled with the cells whose centre it contains; a polygon that contains none, with those it overlaps."
+            "A GeoJSON Polygon or MultiPolygon, or a Feature, FeatureCollection or GeometryCollection of them. It"
+            " is filled with the cells whose centres it contains; a polygon that contains no centre, with the "
+            "cells it overlaps."
         ),
     )
     tile_capacity: float | None = strawberry.field(
-        default=None, description="The load each tile may carry; by default half the median ready pod's capacity."
+        default=None, description="The load each tile may carry; by default half the median capacity of READY pods."
     )
     required_labels: list[SessionDetailInput] | None = strawberry.field(
         default=None,
         description=(
-            f"Labels that a pod must bear to have one of these tiles, besides those the session requires; its zone "
-            f"counts as the label `zone`. At most {REQUIRED_LABELS_MAX}."
+            f"Labels that a pod must have to own these tiles, in addition to those the session requires, at most "
+            f"{REQUIRED_LABELS_MAX}. A pod's zone counts as the label `zone`."
         ),
     )
 

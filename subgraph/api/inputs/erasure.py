@@ -8,6 +8,6 @@ class EraseSessionOwnerInput:
     """An owner."""
 
     owner_id: strawberry.ID = strawberry.field(
-        description="The owner whose sessions, and all traces of them, are to be erased."
+        description="Id of the owner whose sessions and all their traces are erased."
     )
     dry_run: bool = strawberry.field(default=True, description="Only count what would be erased.")

@@ -5,7 +5,7 @@ import strawberry
 from subgraph.domain.errors import InvalidInput
 
 
-@strawberry.input(description="A label to set.")
+@strawberry.input(description="A label: a key and its value.")
 class SessionDetailInput:
     """A label."""
 

@@ -8,8 +8,8 @@ from typing import Any
 from subgraph.domain.idempotency import OnceKey
 
 IDEMPOTENCY_KEY = (
-    "A key chosen by the client, at most 200 characters. Repeating the same request with it returns what the first one "
-    "made; a different request with it is refused. Keys are kept for a time that is a setting, 24 hours by default."
+    "Idempotency key chosen by the client, at most 200 characters. Repeating the request with the same key "
+    "returns the first result; a different request with it is refused. Keys are kept for 24 hours by default."
 )
 
 

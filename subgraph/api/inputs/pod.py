@@ -15,37 +15,45 @@ from subgraph.operations.fleet.pods import Acknowledgement
 show_enum(
     AcknowledgedPhase,
     name="AcknowledgedPhase",
-    description="What a pod has done for a term.",
+    description="The phase that a pod acknowledges.",
     values={
-        AcknowledgedPhase.READY: "It is prepared to take the tile over.",
-        AcknowledgedPhase.ACTIVE: "It has raised the epoch at every sink, and is at work.",
-        AcknowledgedPhase.RELEASED: "It has stopped working on the tile.",
+        AcknowledgedPhase.READY: "It is ready to take the tile over.",
+        AcknowledgedPhase.ACTIVE: "It has raised the epoch at every sink and works on the tile.",
+        AcknowledgedPhase.RELEASED: "It has finished draining and no longer works on the tile.",
     },
 )
 
 
-@strawberry.input(description="A tile that a pod still works on.")
+@strawberry.input(description="A tile that a pod holds when it registers.")
 class HeldTileInput:
     """A held tile."""
 
     tile_id: strawberry.ID = strawberry.field(description="The tile.")
-    epoch: Long = strawberry.field(description="The epoch it is held at.")
+    epoch: Long = strawberry.field(description="The epoch at which the pod holds it.")
 
 
-@strawberry.input(description="A pod's registration.")
+@strawberry.input(description="Registration of a pod.")
 class RegisterPodInput:
     """A registration."""
 
-    id: strawberry.ID = strawberry.field(description="The pod's id; registering it again fences the former instance.")
-    service: str = strawberry.field(description="What the pod does; it only describes.")
-    capacity: float = strawberry.field(description="The load it can bear, in the balanced metric's unit.")
-    max_tiles: int | None = strawberry.field(default=None, description="The most tiles it takes; null: no limit.")
-    zone: str | None = strawberry.field(default=None, description="Where it runs.")
-    labels: list[SessionDetailInput] | None = strawberry.field(default=None, description="Labels.")
-    lease: Duration | None = strawberry.field(default=None, description="Lease, up to the fleet's maximum.")
+    id: strawberry.ID = strawberry.field(
+        description="The pod's id, chosen by the pod. Registering it again fences the former instance."
+    )
+    service: str = strawberry.field(description="Name of the service the pod runs; informational.")
+    capacity: float = strawberry.field(description="The load it can carry, in the unit of the balanced metric.")
+    max_tiles: int | None = strawberry.field(default=None, description="Maximum number of tiles; null: unlimited.")
+    zone: str | None = strawberry.field(default=None, description="Availability zone it runs in.")
+    labels: list[SessionDetailInput] | None = strawberry.field(
+        default=None, description="Labels, matched against required labels."
+    )
+    lease: Duration | None = strawberry.field(
+        default=None, description="Length of the lease, at most the fleet's maximum; a setting if absent."
+    )
     held: list[HeldTileInput] | None = strawberry.field(
         default=None,
-        description="Tiles it still works on after it lost its lease; it keeps those nobody else was given.",
+        description=(
+            "Tiles it still holds after its lease was lost. It keeps those that were not assigned to another pod."
+        ),
     )
 
     def to_new_pod(self) -> NewPod:
@@ -68,36 +76,39 @@ class RegisterPodInput:
         )
 
 
-@strawberry.input(description="A pod's sign of life.")
+@strawberry.input(description="A running instance of a pod, identified by its lease token.")
 class HeartbeatPodInput:
     """A heartbeat."""
 
     pod_id: strawberry.ID = strawberry.field(description="The pod.")
-    lease_token: strawberry.ID = strawberry.field(description="The token its registration returned.")
+    lease_token: strawberry.ID = strawberry.field(description="The lease token that registerPod returned.")
     applied_version: Long | None = strawberry.field(
-        default=None, description="The newest version of its assignments it has applied."
+        default=None,
+        description=(
+            "Version of the latest change to its assignments that it has reported as applied; null: none yet."
+        ),
     )
 
 
-@strawberry.input(description="What a pod measured of one tile.")
+@strawberry.input(description="A pod's measurements of one tile.")
 class TileLoadInput:
     """A load."""
 
     tile_id: strawberry.ID = strawberry.field(description="The tile.")
-    epoch: Long = strawberry.field(description="The epoch it is owned at.")
-    records_per_second: float = strawberry.field(description="Records processed a second.")
-    bytes_per_second: float = strawberry.field(default=0.0, description="Bytes processed a second.")
-    volume_bytes: Long = strawberry.field(default=Long(0), description="Bytes held.")
-    backlog: Long = strawberry.field(default=Long(0), description="Records waiting.")
+    epoch: Long = strawberry.field(description="The epoch at which the pod owns it.")
+    records_per_second: float = strawberry.field(description="Records processed per second.")
+    bytes_per_second: float = strawberry.field(default=0.0, description="Bytes processed per second.")
+    volume_bytes: Long = strawberry.field(default=Long(0), description="Bytes stored.")
+    backlog: Long = strawberry.field(default=Long(0), description="Number of queued records.")
 
 
-@strawberry.input(description="A pod's load report; it renews the lease too.")
+@strawberry.input(description="A pod's load report, which also renews its lease.")
 class ReportTileLoadsInput:
     """A report."""
 
     pod_id: strawberry.ID = strawberry.field(description="The pod.")
-    lease_token: strawberry.ID = strawberry.field(description="The token its registration returned.")
-    loads: list[TileLoadInput] = strawberry.field(description="One entry a tile, at most 10,000.")
+    lease_token: strawberry.ID = strawberry.field(description="The lease token that registerPod returned.")
+    loads: list[TileLoadInput] = strawberry.field(description="One entry per tile, at most 10,000.")
 
     def to_batch(self) -> LoadBatch:
         """The domain's columns."""
@@ -112,21 +123,21 @@ class ReportTileLoadsInput:
         )
 
 
-@strawberry.input(description="A pod's word that a term has reached a phase.")
+@strawberry.input(description="Acknowledgement that a term has reached a phase.")
 class AcknowledgementInput:
     """An acknowledgement."""
 
-    assignment_id: strawberry.ID = strawberry.field(description="The term: `{tileId}@{epoch}`.")
-    phase: AcknowledgedPhase = strawberry.field(description="The phase it has reached.")
+    assignment_id: strawberry.ID = strawberry.field(description="The term's id: `{tileId}@{epoch}`.")
+    phase: AcknowledgedPhase = strawberry.field(description="The phase that the term has reached.")
 
 
-@strawberry.input(description="Acknowledgements of a pod.")
+@strawberry.input(description="Acknowledgements by a pod that terms have reached a phase.")
 class AcknowledgeAssignmentsInput:
     """Acknowledgements."""
 
     pod_id: strawberry.ID = strawberry.field(description="The pod.")
-    lease_token: strawberry.ID = strawberry.field(description="The token its registration returned.")
-    acknowledgements: list[AcknowledgementInput] = strawberry.field(description="At most 10,000.")
+    lease_token: strawberry.ID = strawberry.field(description="The lease token that registerPod returned.")
+    acknowledgements: list[AcknowledgementInput] = strawberry.field(description="The acknowledgements, at most 10,000.")
 
     def to_acknowledgements(self) -> list[Acknowledgement]:
         """The domain's values.

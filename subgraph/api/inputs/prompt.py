@@ -9,12 +9,12 @@ from subgraph.domain.prompt_session import CLIENT_ID_LENGTH_MAX, FIRST_USER_CHAR
 show_enum(
     PromptRole,
     name="SessionMessageRole",
-    description="Who speaks in a conversation.",
+    description="Role of a message's author.",
     values={
-        PromptRole.USER: "The person who asks.",
-        PromptRole.ASSISTANT: "The model or agent that answers.",
-        PromptRole.SYSTEM: "Whoever instructs the assistant.",
-        PromptRole.TOOL: "A tool that the assistant called: its result.",
+        PromptRole.USER: "The user.",
+        PromptRole.ASSISTANT: "The model or agent.",
+        PromptRole.SYSTEM: "Instructions to the assistant.",
+        PromptRole.TOOL: "The result of a tool that the assistant called.",
     },
 )
 
@@ -23,22 +23,23 @@ show_enum(
 class PromptMessageInput:
     """A message."""
 
-    role: PromptRole = strawberry.field(description="Who speaks.")
-    content: str = strawberry.field(description="What is said.")
+    role: PromptRole = strawberry.field(description="Role of the message's author.")
+    content: str = strawberry.field(description="Text of the message.")
 
 
-@strawberry.input(description="What a chat client knows of its session: the id it uses, or the prompt it sends.")
+@strawberry.input(description="A chat client's reference to its session: the id it uses, or the prompt it sends.")
 class ResolveSessionInput:
     """A session to resolve."""
 
     client_session_id: str | None = strawberry.field(
-        default=None, description=f"The id the client uses, 1 to {CLIENT_ID_LENGTH_MAX} characters."
+        default=None, description=f"The client's id for the session, 1 to {CLIENT_ID_LENGTH_MAX} characters."
     )
     messages: list[PromptMessageInput] | None = strawberry.field(
         default=None,
         description=(
-            f"The prompt. Without an id one is derived from the caller, the first {SYSTEM_CHARACTERS} characters of "
-            f"its first system message and the first {FIRST_USER_CHARACTERS} of its first user message."
+            "The prompt. If `clientSessionId` is absent, an id is derived from the caller, the first "
+            f"{SYSTEM_CHARACTERS} characters of the first system message and the first {FIRST_USER_CHARACTERS} "
+            "characters of the first user message."
         ),
     )
 

@@ -12,49 +12,52 @@ from subgraph.domain.fleet.columns import HypotheticalPod, WhatIf
 from subgraph.domain.ids import PodId
 
 
-@strawberry.input(description="A READY pod to suppose in a dry run.")
+@strawberry.input(description="A hypothetical READY pod for a dry run.")
 class HypotheticalPodInput:
     """A pod that does not exist."""
 
-    id: strawberry.ID = strawberry.field(description="A name for it; no pod may bear it.")
-    capacity: float = strawberry.field(description="The load it could bear.")
-    max_tiles: int | None = strawberry.field(default=None, description="The most tiles it would take; null: no limit.")
-    zone: str | None = strawberry.field(default=None, description="Where it would run.")
-    labels: list[SessionDetailInput] | None = strawberry.field(default=None, description="Labels it would bear.")
+    id: strawberry.ID = strawberry.field(description="Its id, which no existing pod may have.")
+    capacity: float = strawberry.field(description="The load it could carry, in the unit of the balanced metric.")
+    max_tiles: int | None = strawberry.field(default=None, description="Maximum number of tiles; null: unlimited.")
+    zone: str | None = strawberry.field(default=None, description="Availability zone it would run in.")
+    labels: list[SessionDetailInput] | None = strawberry.field(default=None, description="Labels it would have.")
 
 
-@strawberry.input(description="How to plan a dry run, and what to suppose in it.")
+@strawberry.input(description="Options and hypothetical changes for a dry run.")
 class RebalancePlanInput:
     """A dry run."""
 
     emergency: bool = strawberry.field(
         default=False,
         description=(
-            "Only what has no owner, or whose pod drains, is given to others: all of it at once, without budget or "
-            "cool-down, and nothing is moved for balance or for a changed rule."
+            "Only assign tiles that have no owner or whose pod is draining: all of them at once, without churn "
+            "budget or cool-down. Nothing is moved for balance or because of changed constraints."
         ),
     )
     remove_pods: list[strawberry.ID] | None = strawberry.field(
-        default=None, description="What if these pods were gone? Their tiles are placed elsewhere."
+        default=None, description="Ids of pods to treat as absent: their tiles are assigned elsewhere."
     )
     add_pods: list[HypotheticalPodInput] | None = strawberry.field(
-        default=None, description="What if these pods were there?"
+        default=None, description="Hypothetical pods to add."
     )
-    load_factor: float = strawberry.field(default=1.0, description="What if every load were multiplied by this?")
+    load_factor: float = strawberry.field(default=1.0, description="Factor by which to multiply every load.")
     max_churn: float | None = strawberry.field(
-        default=None, description="The most load to move, as a share of all load (0 to 1); null: the policy's budget."
+        default=None,
+        description="Maximum load to move, as a fraction of the total load (0 to 1); null: the configured budget.",
     )
 
 
-@strawberry.input(description="How long rebalancing rests, and why.")
+@strawberry.input(description="How long to pause rebalancing, and why.")
 class PauseRebalancingInput:
     """A pause."""
 
-    until: datetime | None = strawberry.field(default=None, description="When it goes on; or give `duration`.")
-    duration: Duration | None = strawberry.field(
-        default=None, description="For how long; or give `until`. At most P7D."
+    until: datetime | None = strawberry.field(
+        default=None, description="When rebalancing resumes, at most 7 days from now. Give either this or `duration`."
     )
-    reason: str = strawberry.field(description="Why, for those who wonder; at most 500 characters.")
+    duration: Duration | None = strawberry.field(
+        default=None, description="Length of the pause, at most P7D. Give either this or `until`."
+    )
+    reason: str = strawberry.field(description="Reason shown to other operators, at most 500 characters.")
 
     def until_ms(self, now_ms: int) -> int:
         """When it goes on, in milliseconds of Redis time.
@@ -70,25 +73,26 @@ class PauseRebalancingInput:
         return round(self.until.timestamp() * 1_000)
 
 
-@strawberry.input(description="Apply a plan by its id; or, without one, plan and apply now.")
+@strawberry.input(description="A plan to apply; without one, plan and apply now.")
 class RebalanceInput:
     """A rebalance."""
 
-    plan_id: strawberry.ID | None = strawberry.field(default=None, description="A plan of `rebalancePlan`.")
+    plan_id: strawberry.ID | None = strawberry.field(default=None, description="Id of a plan from `rebalancePlan`.")
     emergency: bool = strawberry.field(
         default=False,
         description=(
-            "Only what has no owner, or whose pod drains, is given to others: all of it at once, without budget or "
-            "cool-down, and nothing is moved for balance or for a changed rule."
+            "Only assign tiles that have no owner or whose pod is draining: all of them at once, without churn "
+            "budget or cool-down. Nothing is moved for balance or because of changed constraints."
         ),
     )
     max_churn: float | None = strawberry.field(
-        default=None, description="Without a plan: the most load to move, as a share of all load (0 to 1)."
+        default=None,
+        description="Only without `planId`: maximum load to move, as a fraction of the total load (0 to 1).",
     )
     idempotency_key: str | None = strawberry.field(
         default=None,
         description=(
-            f"{IDEMPOTENCY_KEY} What was refused is not remembered; a plan that was cut short is gone on with; the "
+            f"{IDEMPOTENCY_KEY} Refused requests are not recorded; an interrupted plan is continued. At most the "
             "last 1,000 keys are remembered."
         ),
     )

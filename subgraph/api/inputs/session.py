@@ -25,30 +25,33 @@ show_enum(
     CopyPart,
     name="SessionCopyPart",
     description=(
-        "A part of a session that a copy may take along, deep: nothing is shared. Of parts that a session has none "
-        "of, none is copied."
+        "A part of a session that can be copied. Copies are deep: nothing is shared. Parts that the session does "
+        "not have are ignored."
     ),
     values={
-        CopyPart.DATASETS: "Its datasets; sessions have none yet.",
-        CopyPart.SCENARIOS: "Its scenarios; sessions have none yet.",
-        CopyPart.RUNS: "Its runs; sessions have none yet.",
-        CopyPart.CONTEXT: "Its working memory.",
-        CopyPart.MESSAGES: "Its messages; sessions have none yet.",
-        CopyPart.FILES: "Its files; sessions have none yet.",
-        CopyPart.TILES: "Its registered coverage, whose tiles are placed anew.",
+        CopyPart.DATASETS: "Datasets; not supported yet.",
+        CopyPart.SCENARIOS: "Scenarios; not supported yet.",
+        CopyPart.RUNS: "Runs; not supported yet.",
+        CopyPart.CONTEXT: "Working memory (`context`).",
+        CopyPart.MESSAGES: "Messages; not supported yet.",
+        CopyPart.FILES: "Files; not supported yet.",
+        CopyPart.TILES: "Registered coverage; the copy's tiles are assigned to pods independently.",
     },
 )
-EXPECTED_REVISION = "If given, the session must be at this revision."
+EXPECTED_REVISION = "If given, the session must be at this revision, else REVISION_CONFLICT."
 
 
 show_enum(
     NameConflict,
     name="SessionNameConflictPolicy",
-    description=("What to do if another session of the tenant has the name, after trimming and NFC normalisation."),
+    description=(
+        "What to do if another session of the tenant has the name. Names are compared after trimming and NFC "
+        "normalisation."
+    ),
     values={
-        NameConflict.REJECT: "It is refused: NAME_TAKEN.",
-        NameConflict.SUFFIX: 'It gets the first free one of "-2", "-3" and so on.',
-        NameConflict.ALLOW: "They share the name; a lookup by it then fails with NAME_AMBIGUOUS.",
+        NameConflict.REJECT: "Refuse it with NAME_TAKEN.",
+        NameConflict.SUFFIX: 'Append the first free suffix of "-2", "-3" and so on.',
+        NameConflict.ALLOW: "Share the name; lookups by it fail with NAME_AMBIGUOUS.",
     },
 )
 NAME_CONFLICT = "What to do if another session of the tenant has the name."
@@ -58,65 +61,75 @@ NAME_CONFLICT = "What to do if another session of the tenant has the name."
 class CopySessionInput:
     """A copy."""
 
-    source_id: strawberry.ID = strawberry.field(description="The session to copy; it stays as it is.")
+    source_id: strawberry.ID = strawberry.field(description="Id of the session to copy; it is not changed.")
     display_name: str = strawberry.field(description="The copy's name.")
     include: list[CopyPart] = strawberry.field(
-        default_factory=lambda: [CopyPart.DATASETS], description="What the copy takes along beyond its attributes."
+        default_factory=lambda: [CopyPart.DATASETS],
+        description="Parts to copy in addition to the session's attributes.",
     )
     name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
     idempotency_key: str | None = strawberry.field(default=None, description=IDEMPOTENCY_KEY)
 
 
-@strawberry.input(description="A session to create. Its key is made by the server.")
+@strawberry.input(description="A session to create. The server generates its id.")
 class CreateSessionInput:
     """A new session."""
 
     display_name: str | None = strawberry.field(
         default=None,
-        description="Label, unique in the tenant; made up if absent. Every character in it can be seen, or is a space.",
+        description="Name, unique in the tenant; generated if absent. Only printable characters and spaces.",
     )
-    data_source: str | None = strawberry.field(default=None, description="The data source it belongs to.")
-    type: str = strawberry.field(default="Session", description="What kind of session it is.")
-    version: int = strawberry.field(default=1, description="The creator's version number, from 1.")
+    data_source: str | None = strawberry.field(default=None, description="Data source it belongs to.")
+    type: str = strawberry.field(default="Session", description="Type of the session, chosen by the creator.")
+    version: int = strawberry.field(default=1, description="Version number chosen by the creator, from 1.")
     utc_offset: Duration = strawberry.field(
-        default=Duration(timedelta()), description="Offset of its local time from UTC, within 18 hours."
+        default=Duration(timedelta()), description="Offset of its local time from UTC, at most 18 hours."
     )
-    details: list[SessionDetailInput] | None = strawberry.field(default=None, description="Small public labels.")
-    metadata: JSON | None = strawberry.field(default=None, description="A JSON object of the creator's own.")
+    details: list[SessionDetailInput] | None = strawberry.field(
+        default=None, description="Labels: pairs of key and value."
+    )
+    metadata: JSON | None = strawberry.field(default=None, description="JSON object to attach.")
     coverage: TileCoverageInput | None = strawberry.field(default=None, description="Tiles to register with it.")
     required_labels: list[SessionDetailInput] | None = strawberry.field(
         default=None,
         description=(
-            "Labels that a pod must bear to have any of its tiles, present or future; its zone counts as the label "
-            f"`zone`. At most {REQUIRED_LABELS_MAX}."
+            "Labels that a pod must have to own any of its tiles, now or later, at most "
+            f"{REQUIRED_LABELS_MAX}. A pod's zone counts as the label `zone`."
         ),
     )
 
     external_id: str | None = strawberry.field(
-        default=None, description="The client's own alias, unique in the tenant and owner; a lookup, never a key."
+        default=None,
+        description="The client's own id for the session, unique per tenant and owner. For lookups only.",
     )
     ttl: Duration | None = strawberry.field(
-        default=None, description="How long it lives after activity (SLIDING) or from now (FIXED); else a setting."
+        default=None,
+        description=(
+            "Time to live: since the last activity (SLIDING) or from now (FIXED). By default `defaultTtl` of "
+            "sessionManager."
+        ),
     )
     expiry_policy: ExpiryPolicy = strawberry.field(
-        default=ExpiryPolicy.SLIDING, description="What renews its time. With NEVER there is no ttl."
+        default=ExpiryPolicy.SLIDING, description="What renews the time to live. NEVER excludes `ttl`."
     )
     context: JSON | None = strawberry.field(
         default=None, description=f"Working memory: a JSON object of at most {CONTEXT_BYTES_MAX:,} bytes."
     )
     max_history: int | None = strawberry.field(
-        default=None, description=f"How many messages its working history keeps, at most {MAX_HISTORY_MAX:,}."
+        default=None, description=f"Maximum number of messages in its working history, at most {MAX_HISTORY_MAX:,}."
     )
-    token_budget: Long | None = strawberry.field(default=None, description="How many tokens its runs may use.")
+    token_budget: Long | None = strawberry.field(
+        default=None, description="Maximum number of tokens its runs may use; unlimited if absent."
+    )
     tick_interval: Duration | None = strawberry.field(
         default=None,
-        description="How often it ticks in its journal, from PT1S to P1D, for as long as it lives; never if absent.",
+        description="Interval of SESSION_TICK events while it is ACTIVE, PT1S to P1D; none if absent.",
     )
 
     name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
     idempotency_key: str | None = strawberry.field(default=None, description=IDEMPOTENCY_KEY)
     associate_ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description=f"Sessions to be its associates (children), at most {ASSOCIATES_PER_CALL_MAX}."
+        default=None, description=f"Ids of sessions to add as associates (children), at most {ASSOCIATES_PER_CALL_MAX}."
     )
 
     def to_new_session(self) -> NewSession:
@@ -146,43 +159,45 @@ class CreateSessionInput:
         )
 
 
-@strawberry.input(description="A session to rename; its id and what refers to it stay.")
+@strawberry.input(description="A session to rename. Its id and references to it do not change.")
 class RenameSessionInput:
     """A name."""
 
     id: strawberry.ID = strawberry.field(description="The session.")
-    display_name: str = strawberry.field(description="Its name from now on.")
+    display_name: str = strawberry.field(description="The new name.")
     name_conflict: NameConflict = strawberry.field(default=NameConflict.REJECT, description=NAME_CONFLICT)
     expected_revision: int | None = strawberry.field(default=None, description=EXPECTED_REVISION)
 
 
-@strawberry.input(description="A title by hand, or a query to make one from: exactly one of them.")
+@strawberry.input(description="Either a title, or a query from which to generate one.")
 class TitleSessionInput:
     """A title."""
 
     id: strawberry.ID = strawberry.field(description="The session.")
     title: str | None = strawberry.field(
         default=None,
-        description=f"1 to {TITLE_LENGTH_MAX} characters after trimming; what cannot be seen is left out.",
+        description=f"The title, 1 to {TITLE_LENGTH_MAX} characters after trimming. Unprintable ones are removed.",
     )
     query: str | None = strawberry.field(
         default=None,
-        description="What was asked first; a title provider, if one is set, is shown its beginning; else the title is "
-        "its first line. A session that has a title keeps it.",
+        description=(
+            "The user's first query. Its beginning is sent to the title provider, if one is configured; otherwise its"
+            " first line becomes the title. A session that already has a title keeps it."
+        ),
     )
     expected_revision: int | None = strawberry.field(default=None, description=EXPECTED_REVISION)
 
 
-@strawberry.input(description="A parent, and sessions that are to be its associates, or to be none any more.")
+@strawberry.input(description="A parent session, and associates to add to it or remove from it.")
 class AssociateSessionsInput:
     """A parent and its associates."""
 
-    parent_id: strawberry.ID = strawberry.field(description="The parent.")
+    parent_id: strawberry.ID = strawberry.field(description="Id of the parent session.")
     associate_ids: list[strawberry.ID] = strawberry.field(
-        description=f"The associates (children), at most {ASSOCIATES_PER_CALL_MAX}."
+        description=f"Ids of the associates (children), at most {ASSOCIATES_PER_CALL_MAX}."
     )
     expected_revision: int | None = strawberry.field(
-        default=None, description="If given, the parent must be at this revision."
+        default=None, description="If given, the parent must be at this revision, else REVISION_CONFLICT."
     )
 
     def to_associate_ids(self) -> list[SessionId]:

@@ -15,12 +15,12 @@ from subgraph.domain.sessions import SessionState
 show_enum(
     SessionOrderField,
     name="SessionOrderField",
-    description="By what a list of sessions is ordered.",
+    description="Field by which a list of sessions is ordered.",
     values={
-        SessionOrderField.CREATED_AT: "When they were created.",
-        SessionOrderField.UPDATED_AT: "When they changed last.",
-        SessionOrderField.LAST_ACTIVE_AT: "When they were last worked on.",
-        SessionOrderField.DISPLAY_NAME: "Their names, by code points: capitals come first.",
+        SessionOrderField.CREATED_AT: "Time of creation.",
+        SessionOrderField.UPDATED_AT: "Time of the last change.",
+        SessionOrderField.LAST_ACTIVE_AT: "Time of the last activity.",
+        SessionOrderField.DISPLAY_NAME: "Name, compared by code points: upper case before lower case.",
     },
 )
 
@@ -35,18 +35,19 @@ class SessionOrderDirection(StrEnum):
 show_enum(
     SessionOrderDirection,
     name="SessionOrderDirection",
-    description="In which direction a list runs.",
+    description="Direction of an order.",
     values={
-        SessionOrderDirection.ASC: "The earliest, or the first by name, comes first.",
-        SessionOrderDirection.DESC: "The latest, or the last by name, comes first.",
+        SessionOrderDirection.ASC: "Ascending: earliest first, or first by name.",
+        SessionOrderDirection.DESC: "Descending: latest first, or last by name.",
     },
 )
 
 
 @strawberry.input(
     description=(
-        "Which session: exactly one of these. More than one match is NAME_AMBIGUOUS, never a guess; one that has "
-        "expired is SESSION_EXPIRED; one that was deleted, or that the caller may not see, is not there."
+        "A reference to one session: exactly one of the fields. If several sessions match, it fails with "
+        "NAME_AMBIGUOUS; if the session has expired, with SESSION_EXPIRED. Sessions that were deleted, or that "
+        "the caller may not see, are not found."
     )
 )
 class SessionRef:
@@ -56,15 +57,15 @@ class SessionRef:
     external_id: str | None = strawberry.field(
         default=None,
         description=(
-            "The client's own alias: of the caller's own session if it has one of that alias, else of one it may see."
+            "The client's own id for the session. The caller's own sessions are searched first, then others it may see."
         ),
     )
     display_name: str | None = strawberry.field(
-        default=None, description="The session's name, compared after trimming and NFC normalisation; capitals count."
+        default=None, description="The session's name, compared after trimming and NFC normalisation; case-sensitive."
     )
     any: str | None = strawberry.field(
         default=None,
-        description="Its id, else its external id, else its name: the first of these that there is decides.",
+        description="The session's id, external id or name, tried in this order; the first that matches decides.",
     )
 
     def to_ref(self) -> session_ref.SessionRef:
@@ -77,29 +78,38 @@ class SessionRef:
         return session_ref.ref_of(given_id, self.external_id, self.display_name, self.any)
 
 
-@strawberry.input(description="What sessions must be like; what is not given does not matter.")
+@strawberry.input(description="Criteria that sessions must meet; absent ones do not restrict.")
 class SessionFilter:
     """A filter."""
 
     states: list[SessionState] | None = strawberry.field(
-        default=None, description="ACTIVE and ENDED if absent. What has run out of time is EXPIRED at once."
+        default=None,
+        description=(
+            "Sessions in one of these states; by default ACTIVE and ENDED. A session counts as EXPIRED from the "
+            "moment its time runs out."
+        ),
     )
-    data_source: str | None = strawberry.field(default=None, description="Exactly this data source.")
-    type: str | None = strawberry.field(default=None, description="Exactly this type.")
+    data_source: str | None = strawberry.field(default=None, description="Sessions of exactly this data source.")
+    type: str | None = strawberry.field(default=None, description="Sessions of exactly this type.")
     owner_id: strawberry.ID | None = strawberry.field(
-        default=None, description="This owner's; without tenant:read a caller sees only its own in any case."
+        default=None,
+        description="Sessions of this owner. Without tenant:read a caller only sees its own in any case.",
     )
     display_name_contains: str | None = strawberry.field(
-        default=None, description="Part of the name; capitals do not count."
+        default=None, description="Sessions whose name contains this text, ignoring case."
     )
     detail: SessionDetailInput | None = strawberry.field(
-        default=None, description="A detail it has. Keys that begin with : , or } cannot be asked for."
+        default=None, description="Sessions with this label. Keys that begin with : , or } are not supported here."
     )
-    active_within: Duration | None = strawberry.field(default=None, description="Active within this time until now.")
-    created_after: datetime | None = strawberry.field(default=None, description="Created then or later.")
-    created_before: datetime | None = strawberry.field(default=None, description="Created before then.")
+    active_within: Duration | None = strawberry.field(
+        default=None, description="Sessions that were active within this time before now."
+    )
+    created_after: datetime | None = strawberry.field(
+        default=None, description="Sessions created at this time or later."
+    )
+    created_before: datetime | None = strawberry.field(default=None, description="Sessions created before this time.")
     include_deleted: bool = strawberry.field(
-        default=False, description="Also those that were deleted and are not purged yet."
+        default=False, description="Whether to include deleted sessions that have not been purged."
     )
 
     def to_filter(self) -> session_list.SessionFilter:
@@ -118,13 +128,15 @@ class SessionFilter:
         )
 
 
-@strawberry.input(description="How a list of sessions is ordered; by their ids where they are equal in it.")
+@strawberry.input(description="Order of a list of sessions. Ties are broken by id.")
 class SessionOrder:
     """An order."""
 
-    field: SessionOrderField = strawberry.field(default=SessionOrderField.CREATED_AT, description="What counts.")
+    field: SessionOrderField = strawberry.field(
+        default=SessionOrderField.CREATED_AT, description="The field to order by."
+    )
     direction: SessionOrderDirection = strawberry.field(
-        default=SessionOrderDirection.DESC, description="Which way it runs."
+        default=SessionOrderDirection.DESC, description="The direction."
     )
 
     def to_order(self) -> session_list.SessionOrder:

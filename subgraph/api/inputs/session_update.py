@@ -14,17 +14,17 @@ from subgraph.domain.sessions.patch import REMOVED_CONTEXT_MAX, REMOVED_DETAILS_
 show_enum(
     RemovableField,
     name="SessionRemovableField",
-    description="A field of a session that may be taken off it.",
+    description="A field of a session that can be cleared.",
     values={
-        RemovableField.EXTERNAL_ID: "The client's alias: it is free for another session.",
-        RemovableField.DATA_SOURCE: "The data source: the session is none of its sessions from here on.",
-        RemovableField.TOKEN_BUDGET: "The budget: its runs may use any number of tokens.",
-        RemovableField.TICK_INTERVAL: "The interval: the session ticks no more.",
+        RemovableField.EXTERNAL_ID: "`externalId`, which another session may then use.",
+        RemovableField.DATA_SOURCE: "`dataSource`: the session then belongs to none.",
+        RemovableField.TOKEN_BUDGET: "`tokenBudget`: its runs are then unlimited.",
+        RemovableField.TICK_INTERVAL: "`tickInterval`: the session then has no ticks.",
     },
 )
 
 
-@strawberry.input(description="What to change of an ACTIVE session; what is not given stays.")
+@strawberry.input(description="Changes to an ACTIVE session. Absent fields are not changed.")
 class UpdateSessionInput:
     """A change."""
 
@@ -33,45 +33,47 @@ class UpdateSessionInput:
     required_labels: list[SessionDetailInput] | None = strawberry.field(
         default=None,
         description=(
-            "All labels that a pod must bear to have any of its tiles; an empty list: none. Tiles on other pods move "
-            f"away, make-before-break. At most {REQUIRED_LABELS_MAX}."
+            f"Labels that a pod must have to own any of its tiles, at most {REQUIRED_LABELS_MAX}. Replaces the former "
+            "list; tiles on pods without them are moved, make-before-break."
         ),
     )
 
     external_id: str | None = strawberry.field(
         default=None,
-        description="Another alias of the client's own. An empty text leaves it; `removeFields` takes it off.",
+        description="New external id. An empty string is ignored; `removeFields` clears the field.",
     )
     data_source: str | None = strawberry.field(
-        default=None, description="Another data source. An empty text leaves it; `removeFields` takes it off."
+        default=None, description="New data source. An empty string is ignored; `removeFields` clears the field."
     )
-    type: str | None = strawberry.field(default=None, description="Another kind of session. An empty text leaves it.")
-    version: int | None = strawberry.field(default=None, description="Another version number of the creator's, from 1.")
-    utc_offset: Duration | None = strawberry.field(default=None, description="Another offset, within 18 hours of UTC.")
+    type: str | None = strawberry.field(default=None, description="New type. An empty string is ignored.")
+    version: int | None = strawberry.field(default=None, description="New version number of the creator, from 1.")
+    utc_offset: Duration | None = strawberry.field(default=None, description="New offset from UTC, at most 18 hours.")
     metadata: JSON | None = strawberry.field(
-        default=None, description="A JSON object that takes the place of all that was attached."
+        default=None, description="New JSON object, which replaces the former one as a whole."
     )
     details: list[SessionDetailInput] | None = strawberry.field(
-        default=None, description="Labels to set, merged key by key. An empty value leaves its key as it is."
+        default=None, description="Labels to set, merged key by key. Labels with an empty value are ignored."
     )
     remove_details: list[str] | None = strawberry.field(
         default=None, description=f"Keys of labels to remove, at most {REMOVED_DETAILS_MAX}."
     )
     context: JSON | None = strawberry.field(
-        default=None, description="A JSON object, merged into the working memory key by key."
+        default=None, description="JSON object to merge into the working memory, key by key."
     )
     remove_context: list[str] | None = strawberry.field(
         default=None, description=f"Keys to remove from the working memory, at most {REMOVED_CONTEXT_MAX:,}."
     )
-    max_history: int | None = strawberry.field(default=None, description="How many messages its history keeps.")
+    max_history: int | None = strawberry.field(
+        default=None, description="New maximum number of messages in its working history."
+    )
     token_budget: Long | None = strawberry.field(
-        default=None, description="Another number of tokens its runs may use, from 1."
+        default=None, description="New maximum number of tokens its runs may use, from 1."
     )
     remove_fields: list[RemovableField] | None = strawberry.field(
-        default=None, description="Fields to take off, which are null then; none of them may be given as well."
+        default=None, description="Fields to clear: they become null. None of them may be set in the same call."
     )
     extend_ttl: Duration | None = strawberry.field(
-        default=None, description="A TTL that begins now and stays, as with extendSession."
+        default=None, description="New time to live, PT1S to P3650D, starting now, as with extendSession."
     )
 
     def to_patch(self) -> SessionPatch:

@@ -15,23 +15,23 @@ class RegisterTilesInput:
     """Tiles to register."""
 
     session_id: strawberry.ID = strawberry.field(description="The session.")
-    coverage: TileCoverageInput = strawberry.field(description="What to cover.")
+    coverage: TileCoverageInput = strawberry.field(description="The cells or area to cover.")
 
 
-@strawberry.input(description="Tiles, and the labels their pods must bear.")
+@strawberry.input(description="Tiles, and labels that their pods must have.")
 class RequireTileLabelsInput:
     """Tiles and labels."""
 
     tile_ids: list[strawberry.ID] = strawberry.field(description=f"The tiles, at most {TILES_PER_COMMIT_MAX:,}.")
     required_labels: list[SessionDetailInput] = strawberry.field(
         description=(
-            "All labels that these tiles require of their own, besides those the session requires; an empty list: "
-            f"none. At most {REQUIRED_LABELS_MAX}."
+            "Labels that a pod must have to own these tiles, in addition to those the session requires, at most "
+            f"{REQUIRED_LABELS_MAX}. Replaces the tiles' former list."
         )
     )
 
 
-@strawberry.input(description="A tile, and the pod to put it on.")
+@strawberry.input(description="A tile and a pod.")
 class PlaceTileInput:
     """A tile to place."""
 
@@ -46,7 +46,7 @@ class TileRefInput:
     tile_id: strawberry.ID = strawberry.field(description="The tile.")
 
 
-@strawberry.input(description="Tiles, also of several sessions.")
+@strawberry.input(description="Tiles, possibly of several sessions.")
 class TileRefsInput:
     """Tiles."""
 
@@ -55,12 +55,12 @@ class TileRefsInput:
     )
 
 
-@strawberry.input(description="The tiles of a session that make up a coarser cell.")
+@strawberry.input(description="The tiles of a session that together cover a coarser cell.")
 class MergeTilesInput:
     """Tiles to merge."""
 
     session_id: strawberry.ID = strawberry.field(description="The session.")
-    parent: strawberry.ID = strawberry.field(description="The H3 cell that all of its children merge into, as text.")
+    parent: strawberry.ID = strawberry.field(description="H3 index of the parent cell, as a hexadecimal string.")
 
     def to_cell(self) -> int:
         """The parent's cell.

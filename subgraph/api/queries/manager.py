@@ -14,27 +14,28 @@ from subgraph.api.websocket import SOCKET_OPERATION_BYTES_MAX, SOCKET_OPERATIONS
 from subgraph.operations.fleet.fleet_writes import TILES_PER_COMMIT_MAX
 
 
-@strawberry.type(description="What this session manager is and allows.")
+@strawberry.type(description="Version, configuration and limits of this session manager.")
 class SessionManagerInfo:
     """About this session manager."""
 
-    version: str = strawberry.field(description="The version of the software.")
+    version: str = strawberry.field(description="Version of the software.")
     enabled: bool = strawberry.field(
         description=(
-            "Whether anything can be changed or followed; if not, mutations answer DISABLED, reads go on, and nothing "
-            "is written of sessions: no main for who comes first, no ticks, nothing that time does."
+            "Whether session management is enabled. If not, mutations and subscriptions fail with DISABLED, "
+            "queries still work, and the server writes nothing about sessions: it creates no main sessions, emits"
+            " no ticks, and expires or purges nothing."
         )
     )
-    show_session_picker: bool = strawberry.field(description="Whether front ends let users choose a session.")
-    default_ttl: Duration = strawberry.field(description="How long a session lives whose creator says nothing.")
+    show_session_picker: bool = strawberry.field(description="Whether front ends should let users choose a session.")
+    default_ttl: Duration = strawberry.field(description="Default time to live of a session.")
     default_max_history: int = strawberry.field(
-        description="How many messages a session's working history keeps if its creator says nothing."
+        description="Default maximum number of messages in a session's working history."
     )
     retention: Duration = strawberry.field(
-        description="How long after its end, expiry or deletion a session is removed for good."
+        description="How long after its end, expiry or deletion a session is purged."
     )
     limits: JSON = strawberry.field(
-        description="What may be asked of a session, and in one operation, at most, by name and unit."
+        description="Limits of sessions and of a single operation, as an object of names, with units, and values."
     )
 
 

@@ -33,39 +33,45 @@ class PodAssignmentChangeKind(Enum):
 show_enum(
     PodAssignmentChangeKind,
     name="PodAssignmentChangeKind",
-    description="What a step of a pod's desired state holds.",
+    description="What a step of a pod's desired state contains.",
     values={
-        PodAssignmentChangeKind.SNAPSHOT: "All of the pod's terms: what is not there is not its any more.",
-        PodAssignmentChangeKind.CHANGES: "The terms that are new, or other than before.",
+        PodAssignmentChangeKind.SNAPSHOT: (
+            "All of the pod's terms. A term that is missing from it is no longer the pod's."
+        ),
+        PodAssignmentChangeKind.CHANGES: "The terms that are new or have changed.",
     },
 )
 
 
-@strawberry.type(description="A pod's desired state: a snapshot, then changes in order.")
+@strawberry.type(description="A step of a pod's desired state: a snapshot, or a change that follows the step before.")
 class PodAssignmentChange:
     """A step of a pod's desired state."""
 
-    version: Long = strawberry.field(description="The fleet's version after it.")
+    version: Long = strawberry.field(description="The fleet's version after this step.")
     previous_version: Long | None = strawberry.field(
         description=(
-            "The version of the change before it for this pod; null for a snapshot. If it is not the one you applied "
-            "last, subscribe again for a snapshot."
+            "Version of this pod's previous step; null for a snapshot. If it is not the last one you applied, "
+            "steps are missing: subscribe again for a snapshot."
         )
     )
-    kind: PodAssignmentChangeKind = strawberry.field(description="All terms, or those that changed.")
+    kind: PodAssignmentChangeKind = strawberry.field(
+        description="Whether it contains all terms, or only those that changed."
+    )
     assignments: list[PodAssignment] = strawberry.field(
-        description="The terms; ended ones come once, as RELEASED, LOST or ABORTED."
+        description="The terms. One that has ended is sent once, as RELEASED, LOST or ABORTED."
     )
 
 
-@strawberry.type(description="Tiles that changed since the batch before, once a control cycle.")
+@strawberry.type(description="Tiles that changed since the previous batch; sent at most once a control cycle.")
 class TileChangeBatch:
     """A batch of changed tiles."""
 
-    cycle: Long = strawberry.field(description="The control cycle after which it was sent.")
-    tiles: list[Tile] = strawberry.field(description="Tiles whose owner, health or load (by a tenth) changed.")
+    cycle: Long = strawberry.field(description="Number of the control cycle after which it was sent.")
+    tiles: list[Tile] = strawberry.field(
+        description="Tiles whose owner or health changed, or whose load changed by at least a tenth."
+    )
     removed_ids: list[strawberry.ID] = strawberry.field(
-        description="Tiles that are gone, or not of the healths asked for any more."
+        description="Ids of tiles that were removed or no longer match the filter."
     )
 
 

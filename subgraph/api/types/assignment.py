@@ -26,35 +26,31 @@ if TYPE_CHECKING:
 show_enum(
     AssignmentState,
     name="PodAssignmentState",
-    description="Where a term of ownership stands. It has ended with RELEASED, LOST or ABORTED.",
+    description="Phase of a term of ownership. RELEASED, LOST and ABORTED are final.",
     values={
-        AssignmentState.PREPARING: "The next owner prepares to take over; the present one works on.",
-        AssignmentState.ACTIVE: "In force: its pod owns the tile.",
-        AssignmentState.DRAINING: "The former owner finishes what it has.",
-        AssignmentState.RELEASED: "Ended: the former owner finished, or its time to finish was over.",
-        AssignmentState.LOST: (
-            "Ended with its pod, or because its pod let go of the tile or did not take it over in time."
-        ),
-        AssignmentState.ABORTED: "Ended before it came into force.",
+        AssignmentState.PREPARING: "The next owner is preparing; the current owner keeps working.",
+        AssignmentState.ACTIVE: "In force: the pod owns the tile.",
+        AssignmentState.DRAINING: "Ownership has passed to another pod; the former owner is finishing its work.",
+        AssignmentState.RELEASED: "Ended: the former owner finished draining, or the drain timed out.",
+        AssignmentState.LOST: "Ended: the pod was lost, gave the tile up, or did not take it over in time.",
+        AssignmentState.ABORTED: "Ended before it came into force: the handoff was cancelled.",
     },
 )
 show_enum(
     AssignmentReason,
     name="PodAssignmentReason",
-    description="Why a tile was given to a pod.",
+    description="Why a tile was assigned to a pod.",
     values={
-        AssignmentReason.INITIAL: "It is new, and nobody had it before.",
-        AssignmentReason.LOAD_BALANCE: "Another pod had too much, or too little.",
-        AssignmentReason.POD_JOINED: "A new pod had room.",
-        AssignmentReason.POD_LOST: "The pod that had it was lost.",
-        AssignmentReason.POD_DRAINED: "The pod that had it drains, or left.",
-        AssignmentReason.TILE_SPLIT: "The pod had the tile that this one is a part of.",
-        AssignmentReason.TILE_MERGED: "The pod had the tiles that this one was merged from.",
-        AssignmentReason.MANUAL: "An operator moved or pinned it.",
-        AssignmentReason.RECOVERED: "The pod held it when the fleet's live state was lost, and keeps it.",
-        AssignmentReason.NOT_TAKEN_OVER: (
-            "The pod before it had it for longer than it may, and did not acknowledge ACTIVE."
-        ),
+        AssignmentReason.INITIAL: "The tile is new and had no owner.",
+        AssignmentReason.LOAD_BALANCE: "To balance load between pods.",
+        AssignmentReason.POD_JOINED: "To give a new pod its share of the load.",
+        AssignmentReason.POD_LOST: "The former owner was lost.",
+        AssignmentReason.POD_DRAINED: "The former owner is draining or has left.",
+        AssignmentReason.TILE_SPLIT: "The tile was split from one that the pod owned.",
+        AssignmentReason.TILE_MERGED: "The tile was merged from tiles that the pod owned.",
+        AssignmentReason.MANUAL: "An operator moved or pinned the tile.",
+        AssignmentReason.RECOVERED: "The pod held the tile when Redis lost its state, and keeps it.",
+        AssignmentReason.NOT_TAKEN_OVER: "The former owner did not acknowledge ACTIVE in time.",
     },
 )
 
@@ -62,52 +58,56 @@ show_enum(
 @strawberry.federation.type(
     keys=["id"],
     description=(
-        "One term of ownership of one tile by one pod. Its epoch is the fencing token: a sink accepts a record of a "
-        "tile only with an epoch at least as high as the highest it has seen."
+        "A term of ownership of one tile by one pod. Its epoch is a fencing token: a sink accepts a record of a "
+        "tile only if its epoch is not below the highest it has seen for that tile."
     ),
 )
 class PodAssignment:
     """A term of ownership."""
 
     id: strawberry.ID = strawberry.field(description="`{tileId}@{epoch}`.")
-    tile_id: strawberry.ID = strawberry.field(description="The tile that is owned.")
-    pod_id: strawberry.ID = strawberry.field(description="The pod that owns it.")
-    state: AssignmentState = strawberry.field(description="Where this term stands.")
-    reason: AssignmentReason = strawberry.field(description="Why the tile was given to this pod.")
+    tile_id: strawberry.ID = strawberry.field(description="Id of the owned tile.")
+    pod_id: strawberry.ID = strawberry.field(description="Id of the pod that owns it.")
+    state: AssignmentState = strawberry.field(description="The term's phase.")
+    reason: AssignmentReason = strawberry.field(description="Why the tile was assigned to this pod.")
     epoch: Long = strawberry.field(
         description=(
-            "Fencing token: reserved at PREPARING, in force from the cut-over, rising per tile for ever, never reused."
+            "Fencing token: reserved at PREPARING, in force from the cut-over. It rises with every new owner of "
+            "the tile and is never reused."
         )
     )
     pinned: bool = strawberry.field(description="Whether the tile is pinned to this pod.")
     replaces: list[strawberry.ID] = strawberry.field(
         description=(
-            "After a split or merge, the tiles that this one came from and whose former owners may still write: raise "
-            "this epoch at every sink for them as for the tile itself, before you work on it and acknowledge ACTIVE. "
-            "Empty once an owner has."
+            "After a split or merge: ids of the tiles that this one replaces and whose former owners may still "
+            "write. Before the pod works on the tile and acknowledges ACTIVE, it must raise this epoch at every "
+            "sink for them as well as for the tile itself. Empty once an owner has done so."
         )
     )
-    assigned_at: datetime = strawberry.field(description="When the term was reserved.")
+    assigned_at: datetime = strawberry.field(
+        description="When the tile was assigned to the pod: the start of PREPARING."
+    )
     acknowledged_at: datetime | None = strawberry.field(
-        description="When the pod acknowledged that it works on the tile; null until then."
+        description="When the pod acknowledged ACTIVE; null until then."
     )
     released_at: datetime | None = strawberry.field(
         description=(
-            "When the term ended; null while it lives, and until its end is recorded if this process has not seen it."
+            "When the term ended; null before. It may stay null for about a second, until the end is recorded in "
+            "the history."
         )
     )
     load: float = strawberry.field(
-        description="The tile's smoothed load when it was given to this pod; 0 if it had not reported."
+        description="The tile's smoothed load when it was assigned to this pod; 0 if none had been reported."
     )
 
-    @strawberry.field(description="The tile that is owned; null once it is gone.")
+    @strawberry.field(description="The owned tile; null once it has been removed.")
     async def tile(self, info: Info) -> Annotated["Tile", strawberry.lazy("subgraph.api.types.tile")] | None:
         """The tile."""
         from subgraph.api.types.tile import load_tiles
 
         return (await load_tiles(info, [str(self.tile_id)]))[0]
 
-    @strawberry.field(description="The pod that owns the tile; null once it is forgotten.")
+    @strawberry.field(description="The pod that owns the tile; null once its record has been removed.")
     @needs(Scope.FLEET_READ, Scope.POD)
     def pod(self, info: Info) -> Annotated["Pod", strawberry.lazy("subgraph.api.types.pod")] | None:
         """The pod."""
@@ -116,21 +116,23 @@ class PodAssignment:
         return load_pods(info, [str(self.pod_id)])[0]
 
 
-@strawberry.type(description="An assignment in a page, with its cursor.")
+@strawberry.type(description="An assignment with its cursor (Relay edge).")
 class PodAssignmentEdge:
     """Relay's edge."""
 
-    cursor: str = strawberry.field(description="Give it as `after` to continue behind this edge.")
+    cursor: str = strawberry.field(description="Cursor of this edge: pass it as `after` to continue from here.")
     node: PodAssignment = strawberry.field(description="The assignment.")
 
 
-@strawberry.type(description="A page of assignments.")
+@strawberry.type(description="A page of assignments (Relay connection).")
 class PodAssignmentConnection:
     """Relay's connection."""
 
-    edges: list[PodAssignmentEdge] = strawberry.field(description="The assignments of this page.")
-    page_info: PageInfo = strawberry.field(description="Where this page lies.")
-    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
+    edges: list[PodAssignmentEdge] = strawberry.field(description="Edges of this page.")
+    page_info: PageInfo = strawberry.field(description="Cursors of this page, and whether there are more.")
+    total_count: int | None = strawberry.field(
+        description="Number of items in the whole list, exact; null if it is not counted."
+    )
 
 
 def to_assignment(change: TermChange) -> PodAssignment:

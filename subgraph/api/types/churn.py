@@ -14,17 +14,19 @@ CHURN_WINDOW = Duration(timedelta(hours=1))
 
 @strawberry.type(
     description=(
-        "Tiles given to a pod for one reason. INITIAL, POD_LOST and NOT_TAKEN_OVER are no choice: those tiles had no "
-        "owner, or none at work. What was moved by choice is the sum of the other reasons. A split or merge stays on "
-        "its pod and moves no load."
+        "Assignments made for one reason. INITIAL, POD_LOST and NOT_TAKEN_OVER are forced: the tiles had no "
+        "working owner. The sum of the other reasons is what was moved voluntarily. Splits and merges stay on "
+        "their pod and move no load."
     )
 )
 class ChurnByReason:
     """Churn of one reason."""
 
-    reason: AssignmentReason = strawberry.field(description="Why the tiles were given.")
-    moves: int = strawberry.field(description="Terms given in the window that came into force; given up ones are none.")
-    load_moved: float = strawberry.field(description="Sum of the tiles' smoothed loads when they were given.")
+    reason: AssignmentReason = strawberry.field(description="Why the tiles were assigned.")
+    moves: int = strawberry.field(
+        description="Number of assignments in the window that came into force; aborted ones do not count."
+    )
+    load_moved: float = strawberry.field(description="Sum of the tiles' smoothed loads when they were assigned.")
 
 
 async def churn_over(info: Info, window: Duration) -> list[ChurnByReason]:

@@ -9,23 +9,23 @@ import strawberry
 T = TypeVar("T")
 
 
-@strawberry.federation.type(shareable=True, description="Where a page lies in its list (Relay).")
+@strawberry.federation.type(shareable=True, description="Position of a page in its list (Relay).")
 class PageInfo:
     """Relay's page info."""
 
-    has_next_page: bool = strawberry.field(description="Whether more follow after this page.")
-    has_previous_page: bool = strawberry.field(description="Whether some came before this page.")
-    start_cursor: str | None = strawberry.field(description="Cursor of the first edge, or null on an empty page.")
+    has_next_page: bool = strawberry.field(description="Whether more items follow this page.")
+    has_previous_page: bool = strawberry.field(description="Whether there are items before this page.")
+    start_cursor: str | None = strawberry.field(description="Cursor of the first edge; null if the page is empty.")
     end_cursor: str | None = strawberry.field(
-        description="Cursor of the last edge: give it as `after` for the next page."
+        description="Cursor of the last edge: pass it as `after` for the next page. Null if the page is empty."
     )
 
 
-@strawberry.type(description="A small public label: a key and its value.")
+@strawberry.type(description="A label: a key and its value.")
 class SessionDetail:
     """A label."""
 
-    key: str = strawberry.field(description="The label's key, unique within its owner.")
+    key: str = strawberry.field(description="The label's key, unique within the session, tile or pod.")
     value: str = strawberry.field(description="The label's value.")
 
 

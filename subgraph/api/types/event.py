@@ -20,31 +20,35 @@ if TYPE_CHECKING:
 
 
 @strawberry.type(
-    description="One entry of the journal. It stays as long as its session does; of a purged one, only SESSION_PURGED."
+    description=(
+        "An entry of the journal. It is kept as long as its session; of a purged session, only its stops and "
+        "SESSION_PURGED are kept."
+    )
 )
 class SessionEvent:
     """An event."""
 
-    id: strawberry.ID = strawberry.field(description="Names it: the session's id and the sequence.")
+    id: strawberry.ID = strawberry.field(description="Unique id, made of the session's id and `sequence`.")
     sequence: Long = strawberry.field(
         description=(
-            "Counts within the session, from 1. A gap shows what is not kept any more: what comes by itself, after its "
-            "retention."
+            "Number of the event within its session, from 1. Gaps are events that were deleted after their retention."
         )
     )
     cursor: str = strawberry.field(
-        description="Its place in the order of all commits: as `after`, a page or a stream goes on behind it."
+        description=(
+            "Position in the commit order of the journal: pass it as `after` to continue a page or a stream from here."
+        )
     )
-    type: SessionEventType = strawberry.field(description="What happened.")
-    session_id: strawberry.ID = strawberry.field(description="The session it is about.")
-    actor: strawberry.ID | None = strawberry.field(description="Who asked for it; null where nobody did.")
-    agent_id: strawberry.ID | None = strawberry.field(description="The agent it is about, if any.")
-    run_id: strawberry.ID | None = strawberry.field(description="The run it is about, if any.")
-    message: str | None = strawberry.field(description="What happened, for people, where there is more to say.")
+    type: SessionEventType = strawberry.field(description="The event's type.")
+    session_id: strawberry.ID = strawberry.field(description="Id of the session it concerns.")
+    actor: strawberry.ID | None = strawberry.field(description="Id of the caller who caused it; null if nobody did.")
+    agent_id: strawberry.ID | None = strawberry.field(description="Id of the agent it concerns; null if none.")
+    run_id: strawberry.ID | None = strawberry.field(description="Id of the run it concerns; null if none.")
+    message: str | None = strawberry.field(description="Human-readable message; null if the type says it all.")
     occurred_at: datetime = strawberry.field(description="When it happened.")
     payload: JSON | None = strawberry.field(description=PAYLOAD)
 
-    @strawberry.field(description="The session as it is now; null if it is gone.")
+    @strawberry.field(description="The session in its current state; null once it has been purged.")
     async def session(self, info: Info) -> Annotated["Session", strawberry.lazy("subgraph.api.types.session")] | None:
         """The session."""
         from subgraph.api.types.session import to_session
@@ -53,21 +57,25 @@ class SessionEvent:
         return to_session(session) if session else None
 
 
-@strawberry.type(description="An event in a page, with its cursor.")
+@strawberry.type(description="An event with its cursor (Relay edge).")
 class SessionEventEdge:
     """Relay's edge."""
 
-    cursor: str = strawberry.field(description="Give it as `after` to continue behind this edge, also in a stream.")
+    cursor: str = strawberry.field(
+        description="Cursor of this edge: pass it as `after` to continue from here, in a page or a stream."
+    )
     node: SessionEvent = strawberry.field(description="The event.")
 
 
-@strawberry.type(description="A page of events, in the order they were committed.")
+@strawberry.type(description="A page of events, in commit order (Relay connection).")
 class SessionEventConnection:
     """Relay's connection."""
 
-    edges: list[SessionEventEdge] = strawberry.field(description="The events of this page.")
-    page_info: PageInfo = strawberry.field(description="Where this page lies.")
-    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
+    edges: list[SessionEventEdge] = strawberry.field(description="Edges of this page.")
+    page_info: PageInfo = strawberry.field(description="Cursors of this page, and whether there are more.")
+    total_count: int | None = strawberry.field(
+        description="Number of items in the whole list, exact; null if it is not counted."
+    )
 
 
 def to_event(entry: JournalEntry) -> SessionEvent:

@@ -18,60 +18,84 @@ from subgraph.domain.pods import PodStatus
 from subgraph.operations.fleet.readings import sums
 
 
-@strawberry.type(description="Whether the fleet is rebalanced, and if not, why not.")
+@strawberry.type(description="State of automatic rebalancing.")
 class RebalancingState:
     """State of rebalancing."""
 
-    paused: bool = strawberry.field(description="Whether an operator paused it; unowned tiles are placed all the same.")
-    paused_until: datetime | None = strawberry.field(description="When it resumes automatically.")
-    paused_by: strawberry.ID | None = strawberry.field(description="Who paused it.")
-    reason: str | None = strawberry.field(description="Why it is paused.")
+    paused: bool = strawberry.field(
+        description="Whether an operator has paused it. Tiles without an owner are assigned nevertheless."
+    )
+    paused_until: datetime | None = strawberry.field(
+        description="When it resumes automatically; null if it is not paused."
+    )
+    paused_by: strawberry.ID | None = strawberry.field(
+        description="Id of the caller who paused it; null if it is not paused."
+    )
+    reason: str | None = strawberry.field(description="The reason given for the pause; null if it is not paused.")
     last_skip: str | None = strawberry.field(
         description=(
-            "Why the last round of planning moved nothing: PAUSED, NO_TILES, NO_PODS, NEW_LEADER, BALANCED, "
-            "WITHIN_HYSTERESIS, BUDGET_EXHAUSTED or NOTHING_FITS; null if it moved, split or merged something."
+            "Why the last planning round changed nothing: PAUSED, NO_TILES, NO_PODS, NEW_LEADER, BALANCED, "
+            "WITHIN_HYSTERESIS, BUDGET_EXHAUSTED or NOTHING_FITS; null if it moved, split or merged tiles."
         )
     )
 
 
-@strawberry.type(description="How many pods the fleet should have, and why.")
+@strawberry.type(description="Recommended number of pods, with the reason.")
 class ScalingRecommendation:
     """Advice on the number of pods."""
 
-    pods: int = strawberry.field(description="READY pods, of the present median size, that there should be.")
-    delta: int = strawberry.field(description="How many that adds to those there are; negative: some could go.")
-    limiting_dimension: str = strawberry.field(description="What calls for the most: LOAD, TILES, SURVIVAL or NONE.")
-    reason: str = strawberry.field(description="The figures behind it.")
+    pods: int = strawberry.field(description="Recommended number of READY pods of the current median capacity.")
+    delta: int = strawberry.field(
+        description="Recommended minus current number of READY pods; negative if there are more than needed."
+    )
+    limiting_dimension: str = strawberry.field(
+        description=(
+            "The requirement that determines the number: LOAD, TILES, SURVIVAL (of the loss of one pod) or NONE."
+        )
+    )
+    reason: str = strawberry.field(description="Human-readable reason, with the figures.")
 
 
-@strawberry.type(description="The pods and tiles of all tenants, as this process sees them now.")
+@strawberry.type(description="The pods and tiles of all tenants, as currently known to this server process.")
 class Fleet:
     """The fleet."""
 
-    id: strawberry.ID = strawberry.field(description="The fleet's name.")
-    version: Long = strawberry.field(description="Raised by every committed change: incarnation << 32 | counter.")
-    lag_ms: float = strawberry.field(description="How far behind this process's picture may be, in milliseconds.")
-    pod_count: int = strawberry.field(description="Pods known, of every status.")
-    tile_count: int = strawberry.field(description="Tiles of all sessions.")
-    unassigned_tiles: int = strawberry.field(description="Tiles without an owner.")
-    quarantined_tiles: int = strawberry.field(
-        description="Tiles that must wait without an owner for a while: pod after pod died soon after taking them up."
+    id: strawberry.ID = strawberry.field(description="The fleet's configured name.")
+    version: Long = strawberry.field(
+        description="Logical clock, raised by every committed change: incarnation << 32 | counter."
     )
-    moves_in_flight: int = strawberry.field(description="Tiles in the middle of a handoff.")
+    lag_ms: float = strawberry.field(description="Maximum age of this process's view of the fleet, in milliseconds.")
+    pod_count: int = strawberry.field(description="Number of pods, of every status.")
+    tile_count: int = strawberry.field(description="Number of tiles, of all sessions.")
+    unassigned_tiles: int = strawberry.field(description="Number of tiles without an owner.")
+    quarantined_tiles: int = strawberry.field(
+        description=(
+            "Number of tiles in quarantine: several pods in succession were lost soon after they took them over, so "
+            "they stay without an owner for a while."
+        )
+    )
+    moves_in_flight: int = strawberry.field(description="Number of tiles whose handoff is in progress.")
     total_load: float = strawberry.field(description="Sum of the tiles' smoothed loads.")
-    total_capacity: float = strawberry.field(description="Sum of the READY pods' capacities.")
-    max_utilization: float = strawberry.field(description="The highest utilization of a READY pod.")
-    mean_utilization: float = strawberry.field(description="What every READY pod would have under perfect balance.")
-    imbalance: float = strawberry.field(description="Highest over mean utilization; 1 is perfect balance.")
-    leader: str | None = strawberry.field(description="The process that runs the control loop; null while none does.")
+    total_capacity: float = strawberry.field(description="Sum of the capacities of READY pods.")
+    max_utilization: float = strawberry.field(description="Highest utilization (load / capacity) of a READY pod.")
+    mean_utilization: float = strawberry.field(
+        description="Total load / total capacity: the utilization of every pod under perfect balance."
+    )
+    imbalance: float = strawberry.field(description="Highest / mean utilization; 1 is perfect balance.")
+    leader: str | None = strawberry.field(
+        description="Name of the server process that runs the control loop; null if none does."
+    )
     last_cycle_at: datetime | None = strawberry.field(description="When the last control cycle ended.")
-    last_cycle_ms: float | None = strawberry.field(description="How long it took, in milliseconds.")
-    rebalancing: RebalancingState = strawberry.field(description="Whether tiles are being moved.")
+    last_cycle_ms: float | None = strawberry.field(description="Duration of the last control cycle, in milliseconds.")
+    rebalancing: RebalancingState = strawberry.field(description="Whether rebalancing is enabled, and its last result.")
     unrecorded_changes: int = strawberry.field(
-        description="Changes of tiles that history has not recorded yet: few, and more and more while SQL is away."
+        description=(
+            "Number of ownership changes not yet recorded in the history. It is small, and grows while SQL is "
+            "unavailable."
+        )
     )
 
-    @strawberry.field(description="How many pods there should be, and why.")
+    @strawberry.field(description="Recommended number of pods, with the reason.")
     def scaling(self, info: Info) -> ScalingRecommendation:
         """Advice on the number of pods."""
         advice = advise(info.context.services.view.current())
@@ -81,28 +105,29 @@ class Fleet:
 
     @strawberry.field(
         description=(
-            "Tiles given to pods in the window up to now, of all tenants, by reason; those that moved the most load "
-            "first. `window` is at most PT24H; the last second may be missing. Null while SQL does not answer."
+            "Assignments of all tenants within the window up to now, grouped by reason, in descending order of "
+            "load moved. The last second may be missing. Null while SQL is unavailable."
         )
     )
     async def churn(
         self,
         info: Info,
         window: Annotated[
-            Duration, strawberry.argument(description="How far back from now, longer than nothing and at most PT24H.")
+            Duration, strawberry.argument(description="Length of the window, above 0 and at most PT24H.")
         ] = CHURN_WINDOW,
     ) -> list[ChurnByReason] | None:
         """Churn by reason."""
         return await churn_over(info, window)
 
-    @strawberry.field(description="The pods, by id.")
+    @strawberry.field(description="The pods, ordered by id.")
     def pods(
         self,
         info: Info,
         first: PageSize = PAGE_SIZE_MAX,
         after: After = None,
         status: Annotated[
-            list[PodStatus] | None, strawberry.argument(description="Only pods of one of these statuses; null: of all.")
+            list[PodStatus] | None,
+            strawberry.argument(description="Only pods with one of these statuses; null: all."),
         ] = None,
     ) -> PodConnection:
         """The pods."""

@@ -21,60 +21,64 @@ from subgraph.operations.fleet.readings import read_rows
 from subgraph.operations.fleet.session_tiles import TileQuery, matching, partition_sums, session_rows
 
 
-@strawberry.input(description="Which of a session's tiles; what is not given does not restrict.")
+@strawberry.input(description="Criteria that tiles must meet; absent ones do not restrict.")
 class TileFilter:
     """A filter of tiles."""
 
-    health: list[TileHealth] | None = strawberry.field(default=None, description="Tiles of one of these healths.")
+    health: list[TileHealth] | None = strawberry.field(default=None, description="Tiles with one of these healths.")
     pod_id: strawberry.ID | None = strawberry.field(default=None, description="Tiles owned by this pod.")
     resolution: int | None = strawberry.field(default=None, description="Tiles of this H3 resolution.")
-    assigned: bool | None = strawberry.field(default=None, description="Tiles with an owner, or without.")
+    assigned: bool | None = strawberry.field(
+        default=None, description="Tiles with an owner (true) or without one (false)."
+    )
     within: JSON | None = strawberry.field(
         default=None,
         description=(
-            "Tiles whose centre lies in this area, as in a coverage: a GeoJSON Polygon or MultiPolygon, or a Feature "
-            f"or FeatureCollection of them, of at most {AREA_POSITIONS_MAX:,} positions."
+            "Tiles whose centre lies in this area: a GeoJSON Polygon or MultiPolygon, or a Feature or "
+            f"FeatureCollection of them, with at most {AREA_POSITIONS_MAX:,} positions."
         ),
     )
 
 
-@strawberry.type(description="A tile in a page, with its cursor.")
+@strawberry.type(description="A tile with its cursor (Relay edge).")
 class TileEdge:
     """Relay's edge."""
 
-    cursor: str = strawberry.field(description="Give it as `after` to continue behind this edge.")
+    cursor: str = strawberry.field(description="Cursor of this edge: pass it as `after` to continue from here.")
     node: Tile = strawberry.field(description="The tile.")
 
 
-@strawberry.type(description="A page of tiles, in the order of their H3 indexes.")
+@strawberry.type(description="A page of tiles, ordered by H3 index (Relay connection).")
 class TileConnection:
     """Relay's connection."""
 
-    edges: list[TileEdge] = strawberry.field(description="The tiles of this page.")
-    page_info: PageInfo = strawberry.field(description="Where this page lies.")
-    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
+    edges: list[TileEdge] = strawberry.field(description="Edges of this page.")
+    page_info: PageInfo = strawberry.field(description="Cursors of this page, and whether there are more.")
+    total_count: int | None = strawberry.field(
+        description="Number of items in the whole list, exact; null if it is not counted."
+    )
 
 
-@strawberry.type(description="How many tiles are of one health.")
+@strawberry.type(description="Number of tiles with one health.")
 class TileHealthCount:
     """A count."""
 
     health: TileHealth = strawberry.field(description="The health.")
-    count: int = strawberry.field(description="How many tiles are of it.")
+    count: int = strawberry.field(description="Number of tiles.")
 
 
-@strawberry.type(description="A session's tiles in numbers.")
+@strawberry.type(description="Statistics of a session's tiles.")
 class SessionPartition:
     """Sums over a session's tiles."""
 
-    tile_count: int = strawberry.field(description="Tiles there are.")
-    unassigned_tiles: int = strawberry.field(description="Tiles without an owner.")
-    records_per_second: float = strawberry.field(description="Sum of the tiles' last reports.")
-    volume_bytes: Long = strawberry.field(description="Bytes held, summed over the tiles.")
+    tile_count: int = strawberry.field(description="Number of tiles.")
+    unassigned_tiles: int = strawberry.field(description="Number of tiles without an owner.")
+    records_per_second: float = strawberry.field(description="Records per second, summed over the tiles' last reports.")
+    volume_bytes: Long = strawberry.field(description="Bytes stored, summed over the tiles' last reports.")
     imbalance: float = strawberry.field(
-        description="Highest over mean load that this session puts on the pods which have any of it; 1 is even."
+        description="Highest / mean load that this session puts on the pods that own its tiles; 1 is perfect balance."
     )
-    tiles_by_health: list[TileHealthCount] = strawberry.field(description="Tiles of each health, worst first.")
+    tiles_by_health: list[TileHealthCount] = strawberry.field(description="Number of tiles by health, worst first.")
 
 
 async def tile_page(

@@ -14,34 +14,43 @@ if TYPE_CHECKING:
     from subgraph.api.types.tile import Tile
 
 
-@strawberry.type(description="A live pod as a place for a tile.")
+@strawberry.type(description="A live pod, evaluated as an owner of a tile.")
 class PlacementCandidate:
     """A candidate."""
 
     pod: Pod = strawberry.field(description="The pod.")
-    feasible: bool = strawberry.field(description="Whether no hard constraint forbids the tile there.")
+    feasible: bool = strawberry.field(description="Whether the pod satisfies all hard constraints of the tile.")
     rejected_by: list[str] = strawberry.field(
         description=(
-            "What speaks against it: QUARANTINED (the tile must wait), LABELS (it lacks some), FORBIDDEN (by an "
-            "operator), PINNED_ELSEWHERE, EVACUATING, NOT_ACCEPTING, FULL_TILES, OVER_CAPACITY."
+            "The violated constraints: QUARANTINED (the tile is in quarantine), LABELS (the pod lacks required "
+            "labels), FORBIDDEN (by an operator), PINNED_ELSEWHERE, EVACUATING, NOT_ACCEPTING, FULL_TILES, "
+            "OVER_CAPACITY."
         )
     )
-    missing_labels: list[SessionDetail] = strawberry.field(description="Labels the tile requires and the pod lacks.")
+    missing_labels: list[SessionDetail] = strawberry.field(
+        description="Labels that the tile requires and the pod lacks."
+    )
     score: float | None = strawberry.field(
-        description="By how much the hotter of the two pods would cool; null where the tile cannot be."
+        description=(
+            "By how much the higher utilization of the two pods would fall if the tile moved; null if the pod is not "
+            "feasible."
+        )
     )
     score_terms: JSON = strawberry.field(
-        description="The terms: utilizationAfter, gain (in utilization), churn (load), neighborsKept (tiles)."
+        description=(
+            "The score's components: utilizationAfter, gain (in utilization), churn (in load), neighborsKept (number "
+            "of tiles)."
+        )
     )
 
 
-@strawberry.type(description="Why a tile is where it is, and why not elsewhere.")
+@strawberry.type(description="Why a tile is on its pod, and how the other live pods compare.")
 class PlacementExplanation:
     """An explanation."""
 
     tile: Annotated["Tile", strawberry.lazy("subgraph.api.types.tile")] = strawberry.field(description="The tile.")
-    current: Pod | None = strawberry.field(description="The pod that owns it; null while nobody does.")
-    candidates: list[PlacementCandidate] = strawberry.field(description="The live pods, the best first.")
+    current: Pod | None = strawberry.field(description="The pod that owns the tile; null if it has no owner.")
+    candidates: list[PlacementCandidate] = strawberry.field(description="The live pods, best first.")
 
 
 def explain(info: Info, tile: "Tile", first: int | None) -> PlacementExplanation:

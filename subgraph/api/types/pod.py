@@ -29,40 +29,48 @@ show_enum(
     name="PodStatus",
     description="Whether a pod may receive and keep tiles.",
     values={
-        PodStatus.READY: "It may receive tiles.",
-        PodStatus.CORDONED: "It keeps its tiles and receives none.",
-        PodStatus.DRAINING: "Its tiles move away, and it receives none.",
-        PodStatus.LOST: "Its lease ended without its word; its tiles are given to others.",
-        PodStatus.GONE: "It left by its own word.",
+        PodStatus.READY: "It keeps its tiles and may receive more.",
+        PodStatus.CORDONED: "It keeps its tiles and receives no new ones.",
+        PodStatus.DRAINING: "Its tiles are moved away, and it receives no new ones.",
+        PodStatus.LOST: "Its lease expired; its tiles are assigned to other pods.",
+        PodStatus.GONE: "It deregistered.",
     },
 )
 
 
-@strawberry.federation.type(keys=["id"], description="A processing instance: it owns tiles as long as its lease lives.")
+@strawberry.federation.type(
+    keys=["id"], description="A data-processing instance. It owns tiles while its lease is valid."
+)
 class Pod:
     """A pod."""
 
     id: strawberry.ID = strawberry.field(
-        description="Chosen by the pod; registering it again fences the former instance."
+        description="Id chosen by the pod. Registering it again fences the former instance."
     )
-    service: str = strawberry.field(description="What the pod does; it only describes.")
-    zone: str | None = strawberry.field(description="Where it runs, if it said so.")
-    labels: list[SessionDetail] = strawberry.field(description="Labels it registered with.")
-    status: PodStatus = strawberry.field(description="Whether it may receive and keep tiles.")
-    capacity: float = strawberry.field(description="The load it can bear, in the balanced metric's unit.")
-    max_tiles: int | None = strawberry.field(description="The most tiles it takes; null: no limit.")
-    load: float = strawberry.field(description="Sum of its tiles' smoothed loads.")
+    service: str = strawberry.field(description="Name of the service the pod runs; informational.")
+    zone: str | None = strawberry.field(description="Availability zone it registered with; null if none.")
+    labels: list[SessionDetail] = strawberry.field(
+        description="Labels it registered with, matched against required labels."
+    )
+    status: PodStatus = strawberry.field(description="Whether the pod may receive and keep tiles.")
+    capacity: float = strawberry.field(description="The load it can carry, in the unit of the balanced metric.")
+    max_tiles: int | None = strawberry.field(description="Maximum number of tiles; null: unlimited.")
+    load: float = strawberry.field(description="Sum of the smoothed loads of its tiles.")
     utilization: float = strawberry.field(description="Load / capacity.")
-    tile_count: int = strawberry.field(description="Tiles it owns now.")
-    applied_version: Long | None = strawberry.field(description="The newest version of its assignments it has applied.")
+    tile_count: int = strawberry.field(description="Number of tiles it owns.")
+    applied_version: Long | None = strawberry.field(
+        description="Version of the latest change to its assignments that it has reported as applied; null: none yet."
+    )
     shunned_until: datetime | None = strawberry.field(
-        description="Until when it receives no tiles because it did not take one over in time; null: it is not shunned."
+        description=(
+            "Until when it receives no tiles, because it did not take one over in time; null if it is not excluded."
+        )
     )
     registered_at: datetime = strawberry.field(description="When this instance registered.")
-    last_heartbeat_at: datetime = strawberry.field(description="When its lease was renewed last.")
-    lease_expires_at: datetime = strawberry.field(description="When its lease ends unless it is renewed.")
+    last_heartbeat_at: datetime = strawberry.field(description="When its lease was last renewed.")
+    lease_expires_at: datetime = strawberry.field(description="When its lease expires unless it is renewed.")
 
-    @strawberry.field(description="Its living terms of ownership.")
+    @strawberry.field(description="Its terms of ownership that have not ended.")
     def assignments(
         self, info: Info, first: TilesPageSize = TILES_PAGE_SIZE, after: After = None
     ) -> PodAssignmentConnection:
@@ -84,21 +92,23 @@ class Pod:
         return load_pods(info, [str(key.get("id")) for key in keys])
 
 
-@strawberry.type(description="A pod in a page, with its cursor.")
+@strawberry.type(description="A pod with its cursor (Relay edge).")
 class PodEdge:
     """Relay's edge."""
 
-    cursor: str = strawberry.field(description="Give it as `after` to continue behind this edge.")
+    cursor: str = strawberry.field(description="Cursor of this edge: pass it as `after` to continue from here.")
     node: Pod = strawberry.field(description="The pod.")
 
 
-@strawberry.type(description="A page of pods, in the order of their ids.")
+@strawberry.type(description="A page of pods, ordered by id (Relay connection).")
 class PodConnection:
     """Relay's connection."""
 
-    edges: list[PodEdge] = strawberry.field(description="The pods of this page.")
-    page_info: PageInfo = strawberry.field(description="Where this page lies.")
-    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
+    edges: list[PodEdge] = strawberry.field(description="Edges of this page.")
+    page_info: PageInfo = strawberry.field(description="Cursors of this page, and whether there are more.")
+    total_count: int | None = strawberry.field(
+        description="Number of items in the whole list, exact; null if it is not counted."
+    )
 
 
 def to_pod(reading: PodReading, now_ms: int) -> Pod:

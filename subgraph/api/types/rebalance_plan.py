@@ -29,134 +29,150 @@ from subgraph.domain.planning.reasons import UnsplitReason
 class PlanOutcome:
     """An outcome."""
 
-    imbalance: float = strawberry.field(description="Highest over mean utilization.")
-    max_utilization: float = strawberry.field(description="The highest utilization of a pod.")
-    cut_edges: int = strawberry.field(description="Pairs of neighbouring tiles that are on two different pods.")
-    unassigned_tiles: int = strawberry.field(description="Tiles without an owner.")
+    imbalance: float = strawberry.field(description="Highest / mean utilization of pods; 1 is perfect balance.")
+    max_utilization: float = strawberry.field(description="Highest utilization of a pod.")
+    cut_edges: int = strawberry.field(description="Number of pairs of neighbouring tiles that are on different pods.")
+    unassigned_tiles: int = strawberry.field(description="Number of tiles without an owner.")
 
 
-@strawberry.type(description="One tile that a plan gives to another pod.")
+@strawberry.type(description="A tile that a plan assigns to another pod.")
 class PlannedMove:
     """A planned move."""
 
     move: strawberry.Private[FleetMove]
-    reason: AssignmentReason = strawberry.field(description="Why the tile moves.")
+    reason: AssignmentReason = strawberry.field(description="Why the tile is moved.")
     load: float = strawberry.field(description="The tile's smoothed load.")
     gain: float = strawberry.field(
-        description="By how much the move lowers its source's utilization above its target's."
+        description=(
+            "By how much the move lowers the higher utilization of its two pods; 0 if it is not made for balance."
+        )
     )
 
-    @strawberry.field(description="Id of the tile that moves.")
+    @strawberry.field(description="Id of the tile that is moved.")
     def tile_id(self) -> strawberry.ID:
         """The tile's id."""
         return strawberry.ID(self.move.tile_id)
 
-    @strawberry.field(description="Id of the pod it leaves; null for an unowned tile.")
+    @strawberry.field(description="Id of the current owner; null if the tile has none.")
     def from_pod_id(self) -> strawberry.ID | None:
         """The source's id."""
         return strawberry.ID(self.move.source) if self.move.source else None
 
-    @strawberry.field(description="Id of the pod it goes to; also of one that is only supposed.")
+    @strawberry.field(description="Id of the next owner, which may be a hypothetical pod.")
     def to_pod_id(self) -> strawberry.ID:
         """The target's id."""
         return strawberry.ID(self.move.target)
 
-    @strawberry.field(description="The tile that moves; null once it is gone.")
+    @strawberry.field(description="The tile that is moved; null once it has been removed.")
     def tile(self, info: Info) -> Tile | None:
         """The tile."""
         return _tile(info, self.move.tile_id)
 
-    @strawberry.field(name="from", description="The pod it leaves; null for an unowned tile.")
+    @strawberry.field(name="from", description="The current owner; null if the tile has none.")
     def source(self, info: Info) -> Pod | None:
         """The source."""
         return load_pods(info, [self.move.source])[0] if self.move.source else None
 
-    @strawberry.field(name="to", description="The pod it goes to; null for one that is only supposed, or forgotten.")
+    @strawberry.field(
+        name="to", description="The next owner; null if it is hypothetical, or its record has been removed."
+    )
     def target(self, info: Info) -> Pod | None:
         """The target."""
         return load_pods(info, [self.move.target])[0]
 
 
-@strawberry.type(description="A planned move in a page, with its cursor.")
+@strawberry.type(description="A planned move with its cursor (Relay edge).")
 class PlannedMoveEdge:
     """Relay's edge."""
 
-    cursor: str = strawberry.field(description="Give it as `after` to continue behind this edge.")
-    node: PlannedMove = strawberry.field(description="The move.")
+    cursor: str = strawberry.field(description="Cursor of this edge: pass it as `after` to continue from here.")
+    node: PlannedMove = strawberry.field(description="The planned move.")
 
 
-@strawberry.type(description="A page of planned moves, in the order in which they would be made.")
+@strawberry.type(description="A page of planned moves, in the order of execution (Relay connection).")
 class PlannedMoveConnection:
     """Relay's connection."""
 
-    edges: list[PlannedMoveEdge] = strawberry.field(description="The moves of this page.")
-    page_info: PageInfo = strawberry.field(description="Where this page lies.")
-    total_count: int | None = strawberry.field(description="How many there are in all: exact, or null.")
+    edges: list[PlannedMoveEdge] = strawberry.field(description="Edges of this page.")
+    page_info: PageInfo = strawberry.field(description="Cursors of this page, and whether there are more.")
+    total_count: int | None = strawberry.field(
+        description="Number of items in the whole list, exact; null if it is not counted."
+    )
 
 
-@strawberry.type(description="Pods that cannot take a tile, all for one reason.")
+@strawberry.type(description="Pods that cannot take a tile, all for the same reason.")
 class PodRejection:
     """Pods and a reason."""
 
     reason: str = strawberry.field(
         description=(
-            "QUARANTINED (the tile must wait), LABELS (they lack some), FORBIDDEN (by an operator), PINNED_ELSEWHERE, "
-            "EVACUATING, NOT_ACCEPTING, FULL_TILES or OVER_CAPACITY; of several the first."
+            "The first violated constraint: QUARANTINED (the tile is in quarantine), LABELS (the pods lack "
+            "required labels), FORBIDDEN (by an operator), PINNED_ELSEWHERE, EVACUATING, NOT_ACCEPTING, "
+            "FULL_TILES or OVER_CAPACITY."
         )
     )
     missing_labels: list[SessionDetail] = strawberry.field(description="Labels that these pods lack.")
-    pod_count: int = strawberry.field(description="How many pods these are.")
-    pod_ids: list[strawberry.ID] = strawberry.field(description=f"The first of them by id, at most {PODS_NAMED_MAX}.")
+    pod_count: int = strawberry.field(description="Number of these pods.")
+    pod_ids: list[strawberry.ID] = strawberry.field(
+        description=f"Ids of these pods, in order, at most {PODS_NAMED_MAX}."
+    )
 
 
-@strawberry.type(description="A tile no pod can take, with the reasons.")
+@strawberry.type(description="A tile that no pod can take, with the reasons.")
 class UnplaceableTile:
     """A tile without a place."""
 
     tile_id: strawberry.ID = strawberry.field(description="The tile's id.")
     reasons: list[str] = strawberry.field(
         description=(
-            "Why, in short: NO_PODS (none accepts tiles), ALL_PODS_FULL, LABELS, FORBIDDEN, PINNED (its pod cannot "
-            "take it), OVER_CAPACITY or QUARANTINED."
+            "Summary of the reasons: NO_PODS (no pod accepts tiles), ALL_PODS_FULL, LABELS, FORBIDDEN, PINNED "
+            "(the pod it is pinned to cannot take it), OVER_CAPACITY or QUARANTINED."
         )
     )
     rejections: list[PodRejection] = strawberry.field(
         description=(
-            f"Why, for every live pod: pods of one reason together, the most pods first, at most {REJECTIONS_MAX}. "
-            f"Empty beyond {EXPLAINED_MAX} different answers in one plan."
+            "The reason for every live pod: pods with the same reason are grouped, largest groups first, at most "
+            f"{REJECTIONS_MAX} groups. Empty for tiles beyond the first {EXPLAINED_MAX} distinct results of a plan."
         )
     )
 
-    @strawberry.field(description="The tile; null once it is gone.")
+    @strawberry.field(description="The tile; null once it has been removed.")
     def tile(self, info: Info) -> Tile | None:
         """The tile."""
         return _tile(info, TileId(str(self.tile_id)))
 
 
-@strawberry.type(description="What rebalancing would do, or did: a dry run until it is given to `rebalance`.")
+@strawberry.type(description="A set of moves, splits and merges. It is a dry run until it is passed to `rebalance`.")
 class RebalancePlan:
     """A plan."""
 
     plan: strawberry.Private[FleetPlan]
-    id: strawberry.ID = strawberry.field(description="Give it to `rebalance` to apply this very plan.")
-    is_hypothetical: bool = strawberry.field(description="Whether it supposes something; then it cannot be applied.")
-    base_version: Long = strawberry.field(description="The fleet's version it was made for.")
+    id: strawberry.ID = strawberry.field(description="Pass it to `rebalance` to apply exactly this plan.")
+    is_hypothetical: bool = strawberry.field(
+        description="Whether it is based on hypothetical pods or loads; then it cannot be applied."
+    )
+    base_version: Long = strawberry.field(description="The fleet's version it was computed from.")
     created_at: datetime = strawberry.field(description="When it was made.")
     expires_at: datetime = strawberry.field(description="Until when it can be applied.")
-    skipped: str | None = strawberry.field(description="Why nothing is moved, split or merged; null if something is.")
-    move_count: int = strawberry.field(description="How many tiles it gives to another pod.")
-    before: PlanOutcome = strawberry.field(description="The balance before.")
-    after: PlanOutcome = strawberry.field(description="The balance after.")
-    churn: float = strawberry.field(description="Load it moves off pods that have too much.")
+    skipped: str | None = strawberry.field(
+        description="Why it changes nothing; null if it moves, splits or merges tiles."
+    )
+    move_count: int = strawberry.field(description="Number of tiles it assigns to another pod.")
+    before: PlanOutcome = strawberry.field(description="The fleet's balance before the plan.")
+    after: PlanOutcome = strawberry.field(description="The fleet's balance after the plan.")
+    churn: float = strawberry.field(description="Load that it moves away from overloaded pods.")
     fill_churn: float = strawberry.field(
-        description="Load it moves, besides `churn`, to pods that have too little, such as new ones."
+        description="Load that it moves, in addition to `churn`, to underloaded pods, such as new ones."
     )
     churn_lower_bound: float = strawberry.field(
-        description="The least load that must move to reach the target: sum of max(0, load - target * fair share)."
+        description=(
+            "Lower bound of the load that must be moved to reach the target: the sum over pods of max(0, load - "
+            "target * fair share)."
+        )
     )
-    compute_ms: float = strawberry.field(description="How long planning took, in milliseconds.")
+    compute_ms: float = strawberry.field(description="Duration of planning, in milliseconds.")
 
-    @strawberry.field(description="The moves, in the order in which they would be made.")
+    @strawberry.field(description="The moves, in the order of execution.")
     def moves(self, first: TilesPageSize = TILES_PAGE_SIZE, after: After = None) -> PlannedMoveConnection:
         """The moves."""
         size = page_size(first, TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX)
@@ -175,17 +191,19 @@ class RebalancePlan:
             total_count=len(self.plan.moves),
         )
 
-    @strawberry.field(description="Tiles too hot to stay whole, replaced by their H3 children; hottest first.")
+    @strawberry.field(description="Hot tiles to be replaced by their H3 children, hottest first.")
     def splits(self) -> list[PlannedSplit]:
         """The splits."""
         return [PlannedSplit(split=split, load=split.load) for split in self.plan.splits]
 
-    @strawberry.field(description="Sets of siblings from earlier splits, all cold by now; the coldest first.")
+    @strawberry.field(
+        description="Sets of cold siblings from earlier splits, to be replaced by their parent, coldest first."
+    )
     def merges(self) -> list[PlannedMerge]:
         """The merges."""
         return [PlannedMerge(merge=merge, load=merge.load) for merge in self.plan.merges]
 
-    @strawberry.field(description="Tiles too hot to stay whole that do not split, with the reason; hottest first.")
+    @strawberry.field(description="Hot tiles that are not split, with the reason, hottest first.")
     def unsplit(self, first: TilesPageSize = TILES_PAGE_SIZE) -> list[UnsplitTile]:
         """Hot tiles that stay whole."""
         size = page_size(first, TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX)
@@ -194,7 +212,7 @@ class RebalancePlan:
             for tile_id, reason in self.plan.unsplit[:size]
         ]
 
-    @strawberry.field(description="Tiles no pod can take.")
+    @strawberry.field(description="Tiles that no pod can take.")
     def unplaceable(self, first: TilesPageSize = TILES_PAGE_SIZE) -> list[UnplaceableTile]:
         """The tiles without a place."""
         size = page_size(first, TILES_PAGE_SIZE, TILES_PAGE_SIZE_MAX)

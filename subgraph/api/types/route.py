@@ -7,40 +7,46 @@ from subgraph.operations.fleet.fleet_view import FleetView
 from subgraph.operations.fleet.tile_routes import RouteBatch
 
 
-@strawberry.type(description="Where records of a tile are to go.")
+@strawberry.type(description="Destination of a tile's records.")
 class TileRoute:
     """A route."""
 
     tile_id: strawberry.ID = strawberry.field(description="The tile.")
-    pod_id: strawberry.ID | None = strawberry.field(description="The pod that owns it; null while nobody does.")
+    pod_id: strawberry.ID | None = strawberry.field(description="The pod that owns the tile; null if it has no owner.")
     epoch: Long | None = strawberry.field(
-        description="The epoch at which the pod owns it: send it along, so that a former owner can refuse; or null."
+        description=(
+            "The epoch at which the pod owns the tile, to be sent with each record so that a former owner can reject "
+            "it; null if the tile has no owner."
+        )
     )
-    is_at_work: bool = strawberry.field(description="Whether the owner has acknowledged that it works on the tile.")
+    is_at_work: bool = strawberry.field(description="Whether the owner has acknowledged ACTIVE.")
 
 
 @strawberry.type(
     description=(
-        "Routes that are new or other than before. One comes every second at least, also an empty one. What was told "
-        "is to be believed until leaseMs - lagMs after the last complete one, and no longer: it may be wrong by then."
+        "Routes that are new or have changed. A batch, possibly empty, is sent at least every second. Routes are "
+        "valid until leaseMs - lagMs after the last complete batch; after that they may be stale and must not be "
+        "used."
     )
 )
 class TileRouteBatch:
     """A batch of routes."""
 
-    version: Long = strawberry.field(description="The fleet's version it is of.")
+    version: Long = strawberry.field(description="The fleet's version of this batch.")
     begins: bool = strawberry.field(
-        description="Whether this is the first part of all routes, which replaces all earlier ones."
+        description="Whether this is the first part of a full snapshot, which replaces all earlier routes."
     )
     is_complete: bool = strawberry.field(
-        description="Whether nothing up to the version is missing; if not, the next parts follow at once."
+        description="Whether all changes up to `version` have been sent; if not, the next parts follow immediately."
     )
-    routes: list[TileRoute] = strawberry.field(description="At most 5,000.")
-    removed_ids: list[strawberry.ID] = strawberry.field(description="Tiles that are gone, or replaced by others.")
+    routes: list[TileRoute] = strawberry.field(description="The routes, at most 5,000.")
+    removed_ids: list[strawberry.ID] = strawberry.field(description="Ids of tiles that were removed or replaced.")
     lag_ms: float = strawberry.field(
-        description="For how long, before this batch, changes may have gone unseen by the process that tells it."
+        description=(
+            "Maximum age of the sending process's view of the fleet, in milliseconds: later changes may be missing."
+        )
     )
-    lease_ms: int = strawberry.field(description="The longest lease that a pod of this fleet may have.")
+    lease_ms: int = strawberry.field(description="The maximum lease of a pod of this fleet, in milliseconds.")
 
 
 def to_route_batch(batch: RouteBatch, view: FleetView) -> TileRouteBatch:

@@ -39,30 +39,30 @@ if TYPE_CHECKING:
 show_enum(
     TileHealth,
     name="TileHealth",
-    description="How a tile fares: the first of these that applies.",
+    description="Health of a tile: the first of these that applies.",
     values={
-        TileHealth.UNASSIGNED: "Nobody owns it.",
-        TileHealth.STALE: "No report of its load for 3 report intervals.",
+        TileHealth.UNASSIGNED: "It has no owner.",
+        TileHealth.STALE: "Its load has not been reported for 3 report intervals.",
         TileHealth.OVERLOADED: "Its utilization is above 1.0.",
         TileHealth.DEGRADED: "Its utilization is above 0.8.",
-        TileHealth.HEALTHY: "None of the others.",
+        TileHealth.HEALTHY: "None of the above applies.",
     },
 )
 
 
 @strawberry.federation.type(
     keys=["id", "sessionId h3Index"],
-    description="A hexagon of a session's data, processed by one pod at a time.",
+    description="An H3 cell of a session's data, owned by at most one pod at a time.",
 )
 class Tile:
     """A tile."""
 
     reading: strawberry.Private[TileReading]
     id: strawberry.ID = strawberry.field(description="`{sessionId}:{h3Index}`.")
-    session_id: strawberry.ID = strawberry.field(description="The session whose data this is.")
-    h3_index: strawberry.ID = strawberry.field(description="The H3 cell, as text.")
+    session_id: strawberry.ID = strawberry.field(description="The session it belongs to.")
+    h3_index: strawberry.ID = strawberry.field(description="The H3 index of the cell, as a hexadecimal string.")
 
-    @strawberry.field(description="The session whose data this is.")
+    @strawberry.field(description="The session it belongs to.")
     async def session(self, info: Info) -> Annotated["Session", strawberry.lazy("subgraph.api.types.session")] | None:
         """The session."""
         from subgraph.api.types.session import to_session
@@ -70,7 +70,7 @@ class Tile:
         session = await info.context.session_loader.load(self.reading.session_id)
         return to_session(session) if session else None
 
-    @strawberry.field(description="The cell as an entity that other subgraphs extend.")
+    @strawberry.field(description="The cell as an entity that other subgraphs can extend.")
     def cell(self) -> HexCell:
         """The cell."""
         return HexCell(h3_index=self.h3_index)
@@ -80,18 +80,18 @@ class Tile:
         """The resolution."""
         return int(h3.get_resolution(self.reading.cell))
 
-    @strawberry.field(description="The cell's centre.")
+    @strawberry.field(description="Centre of the cell.")
     def center(self) -> TileCoordinate:
         """The centre."""
         lat, lng = h3.cell_to_latlng(self.reading.cell)
         return TileCoordinate(lat=lat, lng=lng)
 
-    @strawberry.field(description="The cell's corners, counter-clockwise.")
+    @strawberry.field(description="Corners of the cell, counter-clockwise.")
     def boundary(self) -> list[TileCoordinate]:
         """The corners."""
         return [TileCoordinate(lat=lat, lng=lng) for lat, lng in h3.cell_to_boundary(self.reading.cell)]
 
-    @strawberry.field(description="The tiles of the same session and resolution that border on this one.")
+    @strawberry.field(description="Adjacent tiles of the same session and resolution.")
     def neighbors(self, info: Info) -> list["Tile"]:
         """The neighbours."""
         reading = self.reading
@@ -100,8 +100,8 @@ class Tile:
 
     @strawberry.field(
         description=(
-            "The tile one resolution coarser: the one it was split from, as long as that is remembered, or the one it "
-            "is to be merged into at this moment. Null where there is none."
+            "The tile one resolution coarser: the one it was split from, as long as its record is kept, or the "
+            "one it is being merged into. Null if there is none."
         )
     )
     def parent(self, info: Info) -> Optional["Tile"]:
@@ -109,15 +109,15 @@ class Tile:
         parent = parent_of(self.reading.id)
         return None if parent is None else known_tiles(info, [parent])[0]
 
-    @strawberry.field(description="Tiles one resolution finer that it has split into; none while it is in force.")
+    @strawberry.field(description="Tiles one resolution finer that it was split into; empty unless it was split.")
     def children(self, info: Info) -> list["Tile"]:
         """The tiles inside it."""
         return _in_force(known_tiles(info, children_of(self.reading.id)))
 
     @strawberry.field(
         description=(
-            "When other tiles replaced it, or its session stopped; null while it is in force. Its owner drains, then "
-            "it is gone; one that was replaced is still found by its id for a while."
+            "When it was replaced by other tiles, or its session stopped; null while it is in force. Its owner "
+            "drains it, then it is removed; a replaced tile can still be found by its id for a while."
         )
     )
     def retired_at(self) -> datetime | None:
@@ -128,9 +128,7 @@ class Tile:
         since_ms = record.draining.draining_since_ms if record.retiring and record.draining else None
         return None if since_ms is None else at_ms(since_ms)
 
-    @strawberry.field(
-        description="Once it has retired, the tiles that have its place now: those inside it, or the one around it."
-    )
+    @strawberry.field(description="The tiles that replaced it in a split or merge; empty while it is in force.")
     def replaced_by(self, info: Info) -> list["Tile"]:
         """The tiles in its place."""
         if not self.reading.record.retiring:
@@ -138,12 +136,12 @@ class Tile:
         fleet = info.context.services.view.current()
         return _in_force(known_tiles(info, successors_of(fleet, self.reading.id)))
 
-    @strawberry.field(description="How the tile fares.")
+    @strawberry.field(description="Health, derived from owner, reports and utilization.")
     def health(self) -> TileHealth:
         """The health."""
         return self.reading.health
 
-    @strawberry.field(description="The tile's own work.")
+    @strawberry.field(description="The tile's reported load.")
     def load(self) -> TileLoad:
         """The load."""
         reading = self.reading
@@ -157,7 +155,10 @@ class Tile:
         )
 
     @strawberry.field(
-        description="The load it may carry: from its coverage, else half the median ready pod's capacity; 0: unknown."
+        description=(
+            "The load it may carry: `tileCapacity` of its coverage, by default half the median capacity of READY "
+            "pods; 0: unknown."
+        )
     )
     def capacity(self) -> float:
         """The capacity."""
@@ -169,21 +170,23 @@ class Tile:
         return self.reading.utilization
 
     @strawberry.field(
-        description="Labels that a pod must bear to have it, its own and its session's; the zone is the label `zone`."
+        description=(
+            "Labels that a pod must have to own it: its own and its session's. A pod's zone counts as the label `zone`."
+        )
     )
     def required_labels(self) -> list[SessionDetail]:
         """The labels."""
         return to_details(self.reading.required)
 
-    @strawberry.field(description="Ids of the pods that an operator keeps it off.")
+    @strawberry.field(description="Ids of the pods that an operator has forbidden for it.")
     def forbidden_pod_ids(self) -> list[strawberry.ID]:
         """The forbidden pods."""
         return [strawberry.ID(pod_id) for pod_id in self.reading.record.forbidden]
 
     @strawberry.field(
         description=(
-            "Until when it must wait without an owner, because pod after pod died soon after taking it up; null: it "
-            "need not. `releaseTile` ends it, and so does `moveTile`."
+            "Until when it is in quarantine, without an owner, because several pods in succession were lost soon "
+            "after they took it over; null if it is not. `releaseTile` and `moveTile` end the quarantine."
         )
     )
     def quarantined_until(self) -> datetime | None:
@@ -192,7 +195,10 @@ class Tile:
         return None if until_ms is None else at_ms(until_ms)
 
     @strawberry.field(
-        description="Pods that died soon after they had taken it up, of late; a long time with one pod clears them."
+        description=(
+            "Pods that were recently lost soon after they took it over. Cleared once a pod has owned it for long "
+            "enough."
+        )
     )
     def early_losses(self) -> list[TileLoss]:
         """The losses that speak against it."""
@@ -202,20 +208,20 @@ class Tile:
             for loss in (suspicion.losses if suspicion else ())
         ]
 
-    @strawberry.field(description="The current owner's term; null while nobody owns the tile.")
+    @strawberry.field(description="The current owner's term; null if it has no owner.")
     def assignment(self) -> PodAssignment | None:
         """The term in force."""
         return self._term(AssignmentState.ACTIVE)
 
-    @strawberry.field(description="The next owner's term while it prepares; null otherwise.")
+    @strawberry.field(description="The next owner's term while a handoff is being prepared; null otherwise.")
     def handoff(self) -> PodAssignment | None:
         """The next term."""
         return self._term(AssignmentState.PREPARING)
 
     @strawberry.field(
         description=(
-            "Who owned it, newest first, the present owner included; null while SQL does not answer. A term shows "
-            "about a second after it was given. `totalCount` is null."
+            "Its terms of ownership, newest first, including the current one; null while SQL is unavailable. A "
+            "term appears about a second after its assignment. `totalCount` is null."
         )
     )
     async def history(
@@ -225,7 +231,7 @@ class Tile:
         wanted = TileHistory(self.reading.id, page_size(first, PAGE_SIZE), after)
         return assignment_page(await info.context.history_loader.load(wanted), after)
 
-    @strawberry.field(description="Why it is here, and for every other live pod why it is not there; the best first.")
+    @strawberry.field(description="Why the tile is on its pod, and how every other live pod compares, best first.")
     @needs(Scope.FLEET_READ)
     def explanation(self, info: Info, first: PageSize = PAGE_SIZE) -> PlacementExplanation:
         """The account of its placement."""
