@@ -122,7 +122,7 @@ async def opened(url: str) -> AsyncIterator[SessionMaking]:
     database = await open_database(url)
     sessions = Sessions(SqlSessionStore(database), lambda: datetime.now(UTC), lambda: None)
     await sessions.main(CALLER)
-    names = SessionNames(sessions.store, SqlSessionDirectory(database))
+    names = SessionNames(sessions.store, SqlSessionDirectory(database), sessions.clock)
     keys = Idempotency(SqlIdempotencyKeys(database), sessions.clock, timedelta(hours=24))
     yield SessionMaking(sessions, names, keys)
     await database.close()

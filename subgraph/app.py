@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -80,7 +80,15 @@ def create_app(settings: Settings) -> Starlette:
         authenticator,
         settings.gateway_secret_header,
     )
+
+    async def root(request: Request) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return Response(status_code=404)
+        # Relative, so that it also holds behind a proxy that serves this below a path. GraphiQL holds no data.
+        return RedirectResponse("graphql", 307)
+
     routes = [
+        Route("/", root),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         *([Route("/metrics", metrics)] if settings.metrics else []),

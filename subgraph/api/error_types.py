@@ -141,7 +141,7 @@ class AssignmentEpochStale(SessionManagerError):
     """EPOCH_STALE."""
 
     tile_id: strawberry.ID = strawberry.field(description="The tile.")
-    current_epoch: Long = strawberry.field(description="The current epoch; 0 if the tile has no owner.")
+    current_epoch: Long = strawberry.field(description="The current epoch; 0 if the tile has no owner or is unknown.")
 
 
 @strawberry.type(description="PLAN_STALE: the plan has expired, or tiles or pods it affects have changed.")

@@ -72,15 +72,25 @@ class RevisionConflict(SessionManagerFailure):
 class NameTaken(SessionManagerFailure):
     """Another session of the tenant has the name, or the external id if `path` ends with `externalId`.
 
-    `conflicting_id` names that session; None if the caller may not see it.
+    `conflicting_id` names that session; None if the caller may not see it. An expired session keeps its name:
+    `has_expired` tells so, and how to free the name.
     """
 
-    def __init__(self, display_name: str, conflicting_id: str | None, path: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        display_name: str,
+        conflicting_id: str | None,
+        path: tuple[str, ...] = (),
+        *,
+        has_expired: bool = False,
+    ) -> None:
         what = "external id" if path[-1:] == ("externalId",) else "name"
         by = "another session" if conflicting_id is None else f"session {conflicting_id!r}"
-        super().__init__(f"the {what} {display_name!r} is taken by {by}", path)
+        hint = ", which has expired: extendSession revives it, deleteSession frees the name" if has_expired else ""
+        super().__init__(f"the {what} {display_name!r} is taken by {by}{hint}", path)
         self.display_name = display_name
         self.conflicting_id = conflicting_id
+        self.has_expired = has_expired
 
 
 class NameAmbiguous(SessionManagerFailure):
@@ -92,10 +102,14 @@ class NameAmbiguous(SessionManagerFailure):
 
 
 class EpochStale(SessionManagerFailure):
-    """The caller speaks for a term of ownership that is not in force (any more)."""
+    """The epoch given by a pod is not the tile's current one, which is 0 if the tile has no owner or is unknown.
+
+    Unknown tiles are not NOT_FOUND: a tile may be removed, or not be known to this process yet, while its pod reports.
+    """
 
     def __init__(self, tile_id: str, epoch: int, current_epoch: int, path: tuple[str, ...] = ()) -> None:
-        super().__init__(f"epoch {epoch} of tile {tile_id!r} is stale: {current_epoch} is in force", path)
+        current = f"the current epoch is {current_epoch}" if current_epoch else "the tile has no owner, or is unknown"
+        super().__init__(f"epoch {epoch} of tile {tile_id!r} is stale: {current}", path)
         self.tile_id = tile_id
         self.current_epoch = current_epoch
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 
+from subgraph.adapters.data_directory import DataDirectory
 from subgraph.adapters.prometheus.metrics import Metrics
 from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
@@ -16,6 +17,7 @@ from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.fleet_register import SqlFleetRegister
 from subgraph.adapters.sql.term_history import SqlTermHistory
 from subgraph.adapters.sql.tile_journal import SqlTileJournal
+from subgraph.adapters.valkey.embedded_valkey import embedded_url
 from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.handoff import HandoffPolicy
 from subgraph.domain.planning.resolution import ResolutionPolicy
@@ -66,6 +68,7 @@ class FleetParts:
             ms(settings.leader_lease_seconds),
             lease_ms_max,
             new_token,
+            settings.redis_url == embedded_url(DataDirectory(settings.data_dir).valkey_directory),
         )
         self.placement = PlacementPolicy(
             resolution=ResolutionPolicy(

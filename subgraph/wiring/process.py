@@ -99,7 +99,7 @@ def services_of(
     """The operations that the parts of a process offer."""
     live, view, sessions, store = fleet.live, fleet.view, parts.sessions, parts.store
     directory = SqlSessionDirectory(database)
-    names = SessionNames(store, directory)
+    names = SessionNames(store, directory, sessions.clock)
     lifecycle, changes = SessionLifecycle(sessions), SessionChanges(sessions, parts.titles)
     making = SessionMaking(sessions, names, parts.idempotency)
     partition = Partition(sessions, fleet.coverage, fleet.tile_making, fleet.retirement, view, parts.label_rules)

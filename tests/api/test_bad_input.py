@@ -126,6 +126,10 @@ def test_loads_that_are_none_are_refused_whole_and_stale_epochs_one_by_one(serve
     assert stale["accepted"] == len(loads) - 1
     (error,) = stale["errors"]
     assert (error["code"], error["currentEpoch"]) == ("EPOCH_STALE", loads[0]["epoch"])
+
+    (error,) = pod.report([{**loads[0], "tileId": "nobody:8426819ffffffff"}])["errors"]
+    assert (error["code"], error["currentEpoch"]) == ("EPOCH_STALE", 0)
+    assert "no owner, or is unknown" in error["message"]
     pod.leave()
 
 

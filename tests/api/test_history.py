@@ -234,10 +234,13 @@ def test_history_survives_a_restart(tmp_path: Path) -> None:
     with running_server(tmp_path / "data", **PATIENT) as server:
         handover = Handover(server)
         before = handover.recorded()
-    with running_server(tmp_path / "data", **PATIENT) as server:
+        server.stop()
+    with running_server(tmp_path / "data", **PATIENT, SESSION_MANAGER_LOG_LEVEL="info") as server:
         # What was not carried into SQL by then waits in Redis, and whoever leads next carries it.
         after = recorded(server, handover.session_id)
     assert [(one["id"], one["assignedAt"]) for one in after] == [(one["id"], one["assignedAt"]) for one in before]
+    eras = [line for line in (tmp_path / "data.log").read_text().splitlines() if "begins an era" in line]
+    assert [" INFO " in line for line in eras] == [True], "an orderly restart of the embedded stores is no incident"
     assert after[1]["releasedAt"] == before[1]["releasedAt"]
 
 

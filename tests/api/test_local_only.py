@@ -32,6 +32,13 @@ def test_a_page_whose_name_was_made_to_point_here_gets_nothing(server: RunningSe
     assert refused.json()["errors"][0]["extensions"]["code"] == "NOT_ALLOWED"
 
 
+def test_a_browser_is_led_from_the_root_to_graphiql_and_nobody_else_is(server: RunningServer) -> None:
+    led = server.http.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (led.status_code, led.headers["location"]) == (307, "graphql")
+    assert server.http.get("/").status_code == 404
+    assert server.http.get("/", headers={"Accept": "text/html", "Host": "evil.example"}).status_code == 403
+
+
 def test_a_page_from_elsewhere_gets_nothing(server: RunningServer) -> None:
     assert server.http.post("/graphql", json=ASKED, headers={"Origin": "http://evil.example"}).status_code == 403
     assert server.http.post("/graphql", json=ASKED, headers={"Origin": "null"}).status_code == 403

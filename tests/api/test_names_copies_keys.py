@@ -155,6 +155,9 @@ def test_an_expired_session_is_told_as_such_and_resolves_as_an_entity(server: Ru
         assert answer["data"] == {"session": None}
         assert answer["errors"][0]["extensions"]["code"] == "SESSION_EXPIRED"
         assert answer["errors"][0]["extensions"]["expiredAt"]
+    taken = error(server, CREATE, displayName=name)
+    assert (taken["code"], taken["conflictingId"]) == ("NAME_TAKEN", session["id"])
+    assert "which has expired: extendSession revives it" in taken["message"]
     entity = "query($reps: [_Any!]!) { _entities(representations: $reps) { ... on Session { id state } } }"
     answer = server.data(entity, reps=[{"__typename": "Session", "id": session["id"]}])
     assert answer["_entities"] == [{"id": session["id"], "state": "EXPIRED"}]

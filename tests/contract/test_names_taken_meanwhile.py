@@ -44,7 +44,7 @@ async def test_of_a_name_that_a_session_bore_a_moment_ago_nobody_is_told_who_has
     store = Meanwhile(database)
     all_sessions = Sessions(store, lambda: NOW, lambda: None)
     changes = SessionChanges(all_sessions)
-    names = SessionNames(store, SqlSessionDirectory(database))
+    names = SessionNames(store, SqlSessionDirectory(database), lambda: NOW)
     naming = SessionNaming(all_sessions, changes, SessionLifecycle(all_sessions), names)
     wanted = NewSession(display_name="a")
     anns = sessions.create(wanted, TENANT, "ann", NOW)

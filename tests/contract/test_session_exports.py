@@ -124,7 +124,7 @@ async def test_what_comes_in_with_associates_is_told_to_them(database: Database,
     child = await new_session(database)
     parent = await new_session(database, "ann", TENANT, child)
     document = await exported(transfer, parent.id)
-    names = SessionNames(SqlSessionStore(database), SqlSessionDirectory(database))
+    names = SessionNames(SqlSessionStore(database), SqlSessionDirectory(database), lambda: NOW)
     making = SessionMaking(transfer.sessions, names, Idempotency(SqlIdempotencyKeys(database), lambda: NOW))
     arrived = await replace(transfer, making=making).bring_in(ANN, document, "arrived")
     told = [event["payload"] for event in (await exported(transfer, child.id))["events"][1:]]

@@ -273,7 +273,7 @@ def making_on(database: Database) -> SessionMaking:
     store = SqlSessionStore(database)
     return SessionMaking(
         Sessions(store, lambda: NOW, lambda: None),
-        SessionNames(store, SqlSessionDirectory(database)),
+        SessionNames(store, SqlSessionDirectory(database), lambda: NOW),
         Idempotency(SqlIdempotencyKeys(database), lambda: NOW, timedelta(hours=1)),
     )
 

@@ -1,6 +1,7 @@
 """Names that are numbered where they are taken: found in two looks at most, however many numbers are taken."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -42,7 +43,9 @@ async def settled(directory: Directory) -> str:
     async def attempt(name: str, holds_name: bool) -> str:
         return name
 
-    names = SessionNames(cast("Any", NoSessions()), cast("SessionDirectory", directory))
+    names = SessionNames(
+        cast("Any", NoSessions()), cast("SessionDirectory", directory), lambda: datetime(2026, 3, 1, tzinfo=UTC)
+    )
     return await names.settle(CALLER, "run", NameConflict.SUFFIX, attempt)
 
 

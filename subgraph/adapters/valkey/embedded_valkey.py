@@ -60,7 +60,7 @@ class EmbeddedValkey:
         """
         if self._socket_path is None:
             raise EmbeddedValkeyFailed("Valkey has not been started")
-        return f"unix://{quote(str(self._socket_path))}?db=0"
+        return _url_of(self._socket_path)
 
     @property
     def pid(self) -> int | None:
@@ -203,6 +203,18 @@ class EmbeddedValkey:
                 await end_former_valkey(path, self._directory, timeout_seconds)
                 path.unlink(missing_ok=True)
                 _remove_socket_directory(path.parent)
+
+
+def embedded_url(directory: Path) -> str | None:
+    """The URL of the server that some process has started in a directory and not stopped; None if there is none."""
+    try:
+        return _url_of(Path((directory.absolute() / SOCKET_RECORD_NAME).read_text()))
+    except OSError:
+        return None
+
+
+def _url_of(socket_path: Path) -> str:
+    return f"unix://{quote(str(socket_path))}?db=0"
 
 
 def _short_private_directory() -> Path:

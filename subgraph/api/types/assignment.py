@@ -48,7 +48,10 @@ show_enum(
         AssignmentReason.POD_DRAINED: "The former owner is draining or has left.",
         AssignmentReason.TILE_SPLIT: "The tile was split from one that the pod owned.",
         AssignmentReason.TILE_MERGED: "The tile was merged from tiles that the pod owned.",
-        AssignmentReason.MANUAL: "An operator moved or pinned the tile.",
+        AssignmentReason.MANUAL: (
+            "A caller moved or pinned the tile, forbade its pod, changed its required labels, or applied a rebalancing "
+            "plan."
+        ),
         AssignmentReason.RECOVERED: "The pod held the tile when Redis lost its state, and keeps it.",
         AssignmentReason.NOT_TAKEN_OVER: "The former owner did not acknowledge ACTIVE in time.",
     },

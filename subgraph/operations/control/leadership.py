@@ -35,6 +35,8 @@ class Candidacy:
     lease_ms: int
     pod_lease_ms_max: int
     new_token: NewToken
+    store_is_just_started: bool = False
+    """Whether the live store was started together with this process, as an embedded one is."""
     _token: str = field(default="", init=False)
     _seen_version: int = field(default=0, init=False)
     _term: Term | None = field(default=None, init=False)
@@ -52,12 +54,13 @@ class Candidacy:
                 self.step_down("the lease has ended")
             else:
                 return self._term
+        is_first_attempt = not self._token
         # One token for all terms of this process: a store that comes back with its lease need not wait for its end.
         self._token = self._token or self.new_token()
         if not await self.live.try_lead(self.name, self._token, self.lease_ms):
             return None
         try:
-            leadership = await self._begin()
+            leadership = await self._begin(is_first_attempt)
         except NotLeading:
             return None
         beat, _ = await self.view.observe()
@@ -65,7 +68,7 @@ class Candidacy:
         logger.info("%s leads fleet %s in incarnation %d", self.name, self.fleet_id, leadership.incarnation)
         return self._term
 
-    async def _begin(self) -> Leadership:
+    async def _begin(self, is_first_attempt: bool) -> Leadership:
         self._seen_version = max(self._seen_version, self.view.seen_version)
         above = incarnation_of(self._seen_version)
         for _ in range(BEGIN_ATTEMPTS_MAX):
@@ -83,8 +86,9 @@ class Candidacy:
                 above = behind.incarnation
                 continue
             if began_era:
-                # The very first one is how every fleet begins.
-                level = logging.INFO if leadership.incarnation == 1 else logging.WARNING
+                # A fleet's first era is no incident, nor is that of an embedded store, which starts with its server.
+                is_ordinary = leadership.incarnation == 1 or (self.store_is_just_started and is_first_attempt)
+                level = logging.INFO if is_ordinary else logging.WARNING
                 logger.log(
                     level,
                     "fleet %s begins an era in incarnation %d: the live store is new, or may have forgotten writes; "

@@ -10,6 +10,8 @@ from subgraph.domain.errors import NameTaken
 from subgraph.domain.ids import SessionId
 from subgraph.domain.naming import NameConflict, check_name, is_retired_main, normal_name, numbered, retired_main_name
 from subgraph.domain.session_ref import RefKind
+from subgraph.domain.sessions import SessionState, as_of
+from subgraph.operations.ports import Clock
 from subgraph.operations.sessions.session_ports import SessionDirectory, SessionStore
 
 ATTEMPTS_MAX = 100
@@ -27,6 +29,7 @@ class SessionNames:
 
     store: SessionStore
     directory: SessionDirectory
+    clock: Clock
 
     async def settle(
         self,
@@ -69,11 +72,13 @@ class SessionNames:
             raise await self.told(caller, taken) from taken
 
     async def told(self, caller: Caller, taken: NameTaken) -> NameTaken:
-        """The failure as the caller may know it: without an id of what it may not see."""
+        """The failure as the caller may know it: of the other session only what it may see."""
         holder_id = SessionId(taken.conflicting_id or "")
         holder = (await self.store.sessions(caller.tenant_id, [holder_id])).get(holder_id)
-        is_visible = holder is not None and caller.may_see(holder)
-        return taken if is_visible else NameTaken(taken.display_name, None, taken.path)
+        if holder is None or not caller.may_see(holder):
+            return NameTaken(taken.display_name, None, taken.path)
+        has_expired = as_of(holder, self.clock()).state is SessionState.EXPIRED
+        return NameTaken(taken.display_name, holder.id, taken.path, has_expired=has_expired)
 
     async def _reject(self, caller: Caller, name: str, attempt: Attempt[T]) -> T:
         # Who shares a name does not hold it, so the index knows nothing of it.

@@ -137,8 +137,12 @@ class SessionTransfer:
             if taken.path != ("externalId",):
                 raise
             if name_conflict is NameConflict.REJECT:
-                told = taken.display_name, taken.conflicting_id
-                raise NameTaken(*told, (*SESSION_PATH, "externalId")) from taken
+                raise NameTaken(
+                    taken.display_name,
+                    taken.conflicting_id,
+                    (*SESSION_PATH, "externalId"),
+                    has_expired=taken.has_expired,
+                ) from taken
             anonymous = _without_external_id(document)
             made = await self._made(caller, anonymous, coverage, display_name, visible, name_conflict, once)
         if coverage:
