@@ -14,8 +14,8 @@ from subgraph.domain.ids import SessionId
 from subgraph.domain.journal import JournalEntry, SessionEventType
 from subgraph.domain.sessions import Session
 from subgraph.operations.about import About
-from subgraph.operations.by_hand.hand_divisions import HandDivisions
-from subgraph.operations.by_hand.hand_moves import HandMoves
+from subgraph.operations.by_hand.manual_divisions import ManualDivisions
+from subgraph.operations.by_hand.manual_moves import ManualMoves
 from subgraph.operations.by_hand.operator import Operator
 from subgraph.operations.by_hand.tile_rules import TileRules
 from subgraph.operations.control.rebalancing import Rebalancing
@@ -70,9 +70,9 @@ class Services:
     rebalancing: Rebalancing
     idempotency: Idempotency
     operator: Operator
-    hand_moves: HandMoves
+    manual_moves: ManualMoves
     tile_rules: TileRules
-    hand_divisions: HandDivisions
+    manual_divisions: ManualDivisions
     history: History
     churn: ChurnMeter
     session_events: SessionEvents

@@ -15,14 +15,14 @@ from subgraph.domain.ids import SessionId, TenantId
 __all__ = [
     "COME_BY_THEMSELVES",
     "STOPS",
+    "EventSubject",
     "JournalEntry",
     "SessionEvent",
     "SessionEventType",
-    "Told",
     "changes_labels",
+    "event_of",
     "starts",
     "stops",
-    "tell",
 ]
 
 
@@ -113,8 +113,8 @@ def changes_labels(event: SessionEvent) -> bool:
     return is_update and isinstance(fields, Sequence) and "requiredLabels" in fields
 
 
-class Told(Protocol):
-    """What an event takes from its session."""
+class EventSubject(Protocol):
+    """The fields of a session that its events contain."""
 
     @property
     def id(self) -> SessionId:
@@ -137,8 +137,8 @@ class Told(Protocol):
         ...
 
 
-def tell(
-    session: Told,
+def event_of(
+    session: EventSubject,
     event_type: SessionEventType,
     actor: str | None,
     now: datetime,
@@ -148,7 +148,7 @@ def tell(
     agent_id: str | None = None,
     run_id: str | None = None,
 ) -> SessionEvent:
-    """An event of a session, which a change takes along. The session is as it is after the change.
+    """Make an event of a session, to be committed with a change. `session` is as it is after the change.
 
     Raises:
         ValueError: the payload has a field that events of this type do not have.

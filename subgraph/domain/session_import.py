@@ -16,7 +16,7 @@ from subgraph.domain.document_problems import problem_of
 from subgraph.domain.errors import InvalidInput
 from subgraph.domain.expiry import DEFAULTS, ExpiryPolicy, SessionDefaults
 from subgraph.domain.ids import ID_LENGTH_MAX, SessionId, TenantId
-from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.journal import SessionEventType, event_of
 from subgraph.domain.naming import check_name, is_retired_main, normal_name
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
@@ -140,7 +140,7 @@ def imported(
         raise InvalidInput(refused.message, (*SESSION_PATH, *refused.path), refused.limit) from refused
     origin = {"importedFrom": {"sessionId": told.id, "exportedAt": document.exported_at.isoformat()}}
     events = tuple(
-        tell(change.created[0], event.type, event.actor, now, payload=origin)
+        event_of(change.created[0], event.type, event.actor, now, payload=origin)
         if event.type is SessionEventType.SESSION_STARTED
         else event
         for event in change.events

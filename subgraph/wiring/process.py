@@ -23,8 +23,8 @@ from subgraph.api.context import Services
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.prompt_session import MAPPING_TTL
 from subgraph.operations.about import About
-from subgraph.operations.by_hand.hand_divisions import HandDivisions
-from subgraph.operations.by_hand.hand_moves import HandMoves
+from subgraph.operations.by_hand.manual_divisions import ManualDivisions
+from subgraph.operations.by_hand.manual_moves import ManualMoves
 from subgraph.operations.by_hand.operator import Operator
 from subgraph.operations.by_hand.tile_rules import TileRules
 from subgraph.operations.coverage.partition import Partition
@@ -132,9 +132,9 @@ def services_of(
         pods=Pods(live, view),
         rebalancing=fleet.rebalancing,
         operator=Operator(live, view),
-        hand_moves=HandMoves(live, view, fleet.rebalancing),
+        manual_moves=ManualMoves(live, view, fleet.rebalancing),
         tile_rules=TileRules(live, view),
-        hand_divisions=HandDivisions(sessions, live, view, fleet.rebalancing),
+        manual_divisions=ManualDivisions(sessions, live, view, fleet.rebalancing),
         history=History(fleet.terms, view, fleet.recent_ends),
         churn=ChurnMeter(fleet.terms, view, time.monotonic),
         session_events=SessionEvents(store, parts.journal, parts.journal_feed, now),

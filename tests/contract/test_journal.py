@@ -12,7 +12,7 @@ from subgraph.adapters.sql.session_store import SqlSessionStore
 from subgraph.adapters.sql.tables import CAME_BY_ITSELF
 from subgraph.domain import sessions
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import COME_BY_THEMSELVES, SessionEventType, stops, tell
+from subgraph.domain.journal import COME_BY_THEMSELVES, SessionEventType, event_of, stops
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.operations.journal.journal import EntryFilter
@@ -44,7 +44,7 @@ async def new_session(
 
 async def test_an_event_is_read_with_all_its_facts(store: SqlSessionStore, journal: SqlJournal) -> None:
     session = await new_session(store)
-    event = tell(
+    event = event_of(
         session,
         SessionEventType.TILE_HEALTH_CHANGED,
         None,
@@ -65,10 +65,10 @@ async def test_sequences_count_within_each_session_whoever_writes_and_however_ma
 ) -> None:
     one, other = await new_session(store), await new_session(store)
     tick = SessionEventType.SESSION_TICK
-    await journal.append([tell(session, tick, None, NOW) for session in (one, other, one)])
+    await journal.append([event_of(session, tick, None, NOW) for session in (one, other, one)])
     await store.commit(sessions.end(one, actor="ann", now=NOW))
-    await journal.append([tell(other, tick, None, NOW)])
-    await journal.append([tell(session, tick, None, NOW) for session in (other, one)])
+    await journal.append([event_of(other, tick, None, NOW)])
+    await journal.append([event_of(session, tick, None, NOW) for session in (other, one)])
     told = await journal.entries_after(0, ALL)
     assert [entry.sequence for entry in told if entry.event.session_id == one.id] == [1, 2, 3, 4, 5]
     assert [entry.sequence for entry in told if entry.event.session_id == other.id] == [1, 2, 3, 4]
@@ -79,7 +79,7 @@ async def test_events_of_a_session_that_is_not_there_are_left_out(store: SqlSess
     session = await new_session(store)
     absent = sessions.create(NewSession(), TENANT, "ann", NOW).created[0]
     tick = SessionEventType.SESSION_TICK
-    await journal.append([tell(absent, tick, None, NOW), tell(session, tick, None, NOW)])
+    await journal.append([event_of(absent, tick, None, NOW), event_of(session, tick, None, NOW)])
     assert [entry.event.session_id for entry in await journal.entries_after(0, ALL)] == [session.id] * 2
 
 
@@ -112,7 +112,7 @@ async def test_of_many_sessions_each_ones_next_entries_are_read_and_nobody_elses
     foreign = await new_session(store, OTHER_TENANT)
     ids = [*(one.id for one in several), foreign.id, SessionId("never")]
     tick, ended = SessionEventType.SESSION_TICK, SessionEventType.SESSION_ENDED
-    await journal.append([tell(one, tick, None, NOW) for one in [*several, *several, foreign]])
+    await journal.append([event_of(one, tick, None, NOW) for one in [*several, *several, foreign]])
     last = several[-1]
     await store.commit(sessions.end(last, actor="ann", now=NOW))
 
@@ -134,7 +134,7 @@ async def test_of_a_purged_session_stay_its_stops_and_its_purge_and_positions_ne
     store: SqlSessionStore, journal: SqlJournal
 ) -> None:
     session = await new_session(store, source="trains")
-    await journal.append([tell(session, SessionEventType.SESSION_TICK, None, NOW)])
+    await journal.append([event_of(session, SessionEventType.SESSION_TICK, None, NOW)])
     newest = await journal.newest_position()
     await store.commit(sessions.purge(session, actor="eve", now=NOW))
     told = await journal.entries_after(0, ALL)
@@ -168,8 +168,8 @@ async def test_what_came_by_itself_is_forgotten_by_age_and_what_anybody_did_is_n
     session = await new_session(store)
     for age_days in (40, 35, 10):
         at = NOW - timedelta(days=age_days)
-        by_themselves = [tell(session, one, None, at) for one in sorted(COME_BY_THEMSELVES)]
-        await journal.append([*by_themselves, tell(session, SessionEventType.TILES_REGISTERED, "ann", at)])
+        by_themselves = [event_of(session, one, None, at) for one in sorted(COME_BY_THEMSELVES)]
+        await journal.append([*by_themselves, event_of(session, SessionEventType.TILES_REGISTERED, "ann", at)])
     kinds = len(COME_BY_THEMSELVES)
     before = NOW - timedelta(days=30)
     assert await journal.forget_old(before, ALL) == 0, "nothing is forgotten that was not relayed"
@@ -188,10 +188,10 @@ async def test_a_cursor_from_before_what_was_forgotten_goes_on_with_what_is_left
 ) -> None:
     session = await new_session(store)
     cursor = await journal.newest_position()
-    await journal.append([tell(session, SessionEventType.SESSION_TICK, None, NOW) for _ in range(4)])
+    await journal.append([event_of(session, SessionEventType.SESSION_TICK, None, NOW) for _ in range(4)])
     await journal.mark_relayed([entry.position for entry in await journal.entries_after(0, ALL)])
     assert await journal.forget_old(NOW + timedelta(days=1), ALL) == 4
-    await journal.append([tell(session, SessionEventType.TILES_REGISTERED, "ann", NOW)])
+    await journal.append([event_of(session, SessionEventType.TILES_REGISTERED, "ann", NOW)])
     left = await journal.entries(EntryFilter(TENANT, [session.id]), cursor, ALL)
     assert [(entry.sequence, entry.event.type) for entry in left] == [(6, SessionEventType.TILES_REGISTERED)]
 

@@ -12,7 +12,7 @@ from subgraph.adapters.sql.session_sweeps import SqlSessionSweeps
 from subgraph.domain import sessions
 from subgraph.domain.errors import RevisionConflict
 from subgraph.domain.ids import TenantId
-from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.journal import SessionEventType, event_of
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
 
@@ -34,8 +34,8 @@ async def ticked(database: Database) -> Session:
     change = sessions.create(NewSession(), TENANT, "ann", NOW)
     await SqlSessionStore(database).commit(change)
     (session,) = change.created
-    ticks = [tell(session, T.SESSION_TICK, None, NOW) for _ in range(10)]
-    await SqlJournal(database).append([*ticks, tell(session, T.TILES_REGISTERED, "ann", NOW)])
+    ticks = [event_of(session, T.SESSION_TICK, None, NOW) for _ in range(10)]
+    await SqlJournal(database).append([*ticks, event_of(session, T.TILES_REGISTERED, "ann", NOW)])
     return session
 
 

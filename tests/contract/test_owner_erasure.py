@@ -40,7 +40,7 @@ from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.erasure import ERASED, Traces
 from subgraph.domain.errors import NotAllowed, Unavailable
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.journal import SessionEventType, event_of
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.sessions import Session
@@ -283,8 +283,10 @@ async def test_what_the_journal_tells_of_others_stays_and_names_the_owner_no_mor
 ) -> None:
     gone, bystander = await new_session(database, "ann"), await new_session(database, "bob")
     payload = {"associateIds": [gone.id, bystander.id]}
-    event = tell(bystander, SessionEventType.SESSION_ASSOCIATED, "ann", NOW, payload=payload)
-    titled = tell(bystander, SessionEventType.SESSION_TITLED, "bob", NOW, payload={"title": "ann", "source": "USER"})
+    event = event_of(bystander, SessionEventType.SESSION_ASSOCIATED, "ann", NOW, payload=payload)
+    titled = event_of(
+        bystander, SessionEventType.SESSION_TITLED, "bob", NOW, payload={"title": "ann", "source": "USER"}
+    )
     await SqlJournal(database).append([event, titled])
     assert await erasure(database, redis, tmp_path / "data").erase(ADMIN, "ann", dry_run=False) == Erasure(1, 0)
     entries = await SqlJournal(database).entries_after(0, 100)

@@ -25,7 +25,7 @@ from subgraph.domain.access import Caller, Scope
 from subgraph.domain.coverage.cells import cell_array
 from subgraph.domain.errors import NotFound, QuotaExceeded
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.journal import SessionEventType, event_of
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.registration import RegisteredCells, TileTemplate
 from subgraph.domain.session_document import CELLS_MAX, DOCUMENT_BYTES_MAX, EVENTS_MAX, RELATIVES_MAX
@@ -159,7 +159,8 @@ async def test_of_a_journal_that_is_longer_than_a_document_the_newest_events_are
     session = await new_session(database)
     assert (await exported(transfer, session.id))["eventsOmitted"] == 0
     ticks = [
-        tell(session, SessionEventType.SESSION_TICK, None, NOW + timedelta(seconds=n)) for n in range(EVENTS_MAX + 1)
+        event_of(session, SessionEventType.SESSION_TICK, None, NOW + timedelta(seconds=n))
+        for n in range(EVENTS_MAX + 1)
     ]
     await SqlJournal(database).append(ticks)
     document = await exported(transfer, session.id)
@@ -175,7 +176,9 @@ async def test_of_events_that_are_long_as_many_are_told_as_the_bytes_of_a_docume
     session = await new_session(database, context={"k": "x" * 200_000})
     payload = {"title": "ä" * 90_000, "source": "USER"}
     for _ in range(30):
-        await SqlJournal(database).append([tell(session, SessionEventType.SESSION_TITLED, None, NOW, payload=payload)])
+        await SqlJournal(database).append(
+            [event_of(session, SessionEventType.SESSION_TITLED, None, NOW, payload=payload)]
+        )
     document = await exported(transfer, session.id)
     events, size = document["events"], len(msgspec.json.encode(document))
     assert DOCUMENT_BYTES_MAX - 181_000 < size <= DOCUMENT_BYTES_MAX

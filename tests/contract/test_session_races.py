@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.domain.errors import RevisionConflict, Unavailable
-from subgraph.domain.journal import JournalEntry, SessionEventType, tell
+from subgraph.domain.journal import JournalEntry, SessionEventType, event_of
 from subgraph.domain.sessions import SessionChange
 from subgraph.operations.sessions.session_blobs import SessionKey
 from tests.support.own_valkey import kill
@@ -199,8 +199,8 @@ async def test_the_relay_ends_the_copies_of_a_change_that_was_never_fenced(
         await process.reads.sessions(session.tenant_id, [session.id, kept.id])
     asked = len(truth.asked)
     truth.commit(next_of(session))  # by a process that could not reach Redis
-    event = tell(session, SessionEventType.SESSION_UPDATED, None, session.created_at)
-    of_kept = tell(kept, SessionEventType.SESSION_UPDATED, None, session.created_at)
+    event = event_of(session, SessionEventType.SESSION_UPDATED, None, session.created_at)
+    of_kept = event_of(kept, SessionEventType.SESSION_UPDATED, None, session.created_at)
     await one.cache.relay(truth, [JournalEntry(1, 1, event), JournalEntry(2, 1, of_kept)])
     found = await other.reads.sessions(session.tenant_id, [session.id, kept.id])
     assert found == {session.id: next_of(session).updated[0], kept.id: kept}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from subgraph.domain.planning.columns import UNOWNED, PlanningInput
 from subgraph.domain.planning.explain import explain
 from subgraph.domain.planning.plan import MoveReason, SkipReason, UnplaceableReason, plan_rebalance
-from subgraph.domain.planning.whynot import WhyNot, why_not
+from subgraph.domain.planning.violations import Violation, violations_of
 from tests.support.planning_fleets import POLICY, UNBOUNDED, carried_out, fleet, pod_loads, settle
 
 
@@ -144,13 +144,13 @@ def test_every_pod_says_all_that_speaks_against_a_tile() -> None:
     columns = fleet([3, 1, 1, 1], [UNOWNED, 1, 2, 3], [4, 4, 2, 4], cordoned=[0], draining=[1])
     columns = replace(columns, pod_tiles_max=np.array([9, 9, 9, 1]))
     columns = labelled(columns, [1, 0, 0, 0], [[1] * 4, [1, 1, 0, 1]])
-    assert why_not(columns, 0) == [
-        (WhyNot.NOT_ACCEPTING,),
-        (WhyNot.EVACUATING, WhyNot.NOT_ACCEPTING),
-        (WhyNot.LABELS, WhyNot.OVER_CAPACITY),
-        (WhyNot.FULL_TILES,),
+    assert violations_of(columns, 0) == [
+        (Violation.NOT_ACCEPTING,),
+        (Violation.EVACUATING, Violation.NOT_ACCEPTING),
+        (Violation.LABELS, Violation.OVER_CAPACITY),
+        (Violation.FULL_TILES,),
     ]
-    assert why_not(pinned(columns, [UNOWNED, 1, 2, 1]), 3)[3] == (WhyNot.PINNED_ELSEWHERE,)
+    assert violations_of(pinned(columns, [UNOWNED, 1, 2, 1]), 3)[3] == (Violation.PINNED_ELSEWHERE,)
 
 
 def test_an_explanation_has_the_terms_of_every_pod() -> None:
@@ -166,7 +166,7 @@ def test_an_explanation_has_the_terms_of_every_pod() -> None:
     assert terms.churn.tolist() == [0.0, 4.0, 4.0]
     assert terms.neighbors_kept.tolist() == [1, 1, 1]
     assert terms.possible.tolist() == [True, True, True]
-    assert terms.objections[2] == (WhyNot.OVER_CAPACITY,)
+    assert terms.violations[2] == (Violation.OVER_CAPACITY,)
     assert explain(columns, replace(POLICY, capacity_hard=True), 0).possible.tolist() == [True, True, False]
 
 

@@ -320,7 +320,7 @@ async def test_while_the_picture_is_held_still_changes_and_loads_wait_and_none_i
 ) -> None:
     live.tell(FleetChange(10, 11, {T1: tile(owner=held(A, 1))}))
     await eventually(lambda: view.current().version == 11, "A owns the tile")
-    async with view.still() as fleet:
+    async with view.frozen() as fleet:
         live.tell(FleetChange(11, 12, {T2: tile()}))
         live.loads.put_nowait(LoadReading(reported(5_000, report(A, {T1: 5.0}))))
         # Beats go on meanwhile, and that nothing arrives is no sign of a gap.

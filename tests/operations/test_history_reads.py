@@ -281,7 +281,7 @@ async def test_terms_that_ended_longer_ago_than_the_retention_are_swept_in_batch
 ) -> None:
     day_ms = timedelta(days=1) // timedelta(milliseconds=1)
     live.now_ms = 100 * day_ms
-    await view.look()
+    await view.refresh()
     old, count = live.now_ms - 30 * day_ms - 1, 2 * TERMS_PER_WRITE_MAX + 1
     await recorded.record([fact(epoch, LOST, ended_at_ms=old) for epoch in range(100, 100 + count)])
     await recorded.record([fact(1, LOST, ended_at_ms=live.now_ms - 29 * day_ms), fact(2, ACTIVE, at_ms=1)])

@@ -11,7 +11,7 @@ from subgraph.domain.fleet.quarantine import quarantined_rows
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.pods import PodStatus
 from subgraph.domain.suspicion import QuarantinePolicy
-from subgraph.operations.by_hand.hand_moves import HandMoves
+from subgraph.operations.by_hand.manual_moves import ManualMoves
 from subgraph.operations.by_hand.tile_rules import TileRules
 from subgraph.operations.control.rebalancing import Rebalancing
 from subgraph.operations.fleet.pod_registering import NewPod
@@ -126,7 +126,7 @@ async def test_a_move_by_hand_frees_the_tile(start: Starts, make_pod: MakesPod) 
     process = await start(pace=LONG)
     poison, (fourth,), _ = await killed_three(process, make_pod)
     rebalancing = Rebalancing(process.live, process.view, WITHOUT_COOL_DOWN)
-    moved = await HandMoves(process.live, process.view, rebalancing).move(CALLER, poison, fourth.id)
+    moved = await ManualMoves(process.live, process.view, rebalancing).move(CALLER, poison, fourth.id)
     assert moved.term.pod_id == fourth.id
     assert record_in(process.view.current(), poison).suspicion is None
 

@@ -6,7 +6,7 @@ import pytest
 
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.fleet.picture import Fleet
-from subgraph.operations.by_hand.hand_moves import HandMoves
+from subgraph.operations.by_hand.manual_moves import ManualMoves
 from subgraph.operations.control.rebalancing import Rebalancing
 from tests.operations.conftest import MakesPod, Starts, add_tiles
 from tests.support.fleet_process import WITHOUT_COOL_DOWN, FleetProcess, Pace
@@ -44,7 +44,7 @@ async def test_steps_of_a_handoff_between_two_rounds_do_not_take_the_reason_away
     b = await make_pod(process, B)
     await eventually(lambda: process.cycles[-1].skip not in (None, "NEW_LEADER"), "a round has nothing to do")
     reason, seen = process.cycles[-1].skip, len(process.cycles)
-    moves = HandMoves(process.live, process.view, Rebalancing(process.live, process.view, WITHOUT_COOL_DOWN))
+    moves = ManualMoves(process.live, process.view, Rebalancing(process.live, process.view, WITHOUT_COOL_DOWN))
     # Now and then a cut-over falls into a regular cycle.
     for target in (b, a, b, a):
         await moves.move(Caller(TENANT, "ann", ALL_SCOPES), tile, target.id)

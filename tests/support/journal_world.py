@@ -18,7 +18,7 @@ from subgraph.domain import sessions
 from subgraph.domain.access import ALL_SCOPES, Caller
 from subgraph.domain.errors import Unavailable
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import JournalEntry, SessionEventType, tell
+from subgraph.domain.journal import JournalEntry, SessionEventType, event_of
 from subgraph.domain.journal_cursor import encode_position
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions import Session
@@ -322,7 +322,7 @@ class JournalWorld:
 
     async def tick(self, session: Session, count: int = 1) -> None:
         """So many ticks of a session are told, at once."""
-        await self.journal.append([tell(session, SessionEventType.SESSION_TICK, None, NOW) for _ in range(count)])
+        await self.journal.append([event_of(session, SessionEventType.SESSION_TICK, None, NOW) for _ in range(count)])
         self.process.feed.wake()
 
     def _start(self, killed_at_step: int | None) -> ServerProcess:

@@ -12,7 +12,7 @@ from subgraph.adapters.sql.tables import REGISTERED_CELLS
 from subgraph.domain.coverage.cells import CellArray
 from subgraph.domain.coverage.packing import pack_cells
 from subgraph.domain.ids import tile_id
-from subgraph.domain.journal import SessionEvent, SessionEventType, tell
+from subgraph.domain.journal import SessionEvent, SessionEventType, event_of
 from subgraph.domain.registration import NewCoverage, TileTemplate
 from subgraph.domain.sessions import Session
 
@@ -56,4 +56,4 @@ def told_of_cells(
     """What the journal tells of a registration, or its end."""
     some = [tile_id(session.id, cell) for cell in cells[:TILES_TOLD_MAX].tolist()]
     payload = {"count": int(cells.size), "tiles": [{"tileId": one} for one in some]}
-    return tell(session, event_type, actor, at, payload=payload)
+    return event_of(session, event_type, actor, at, payload=payload)

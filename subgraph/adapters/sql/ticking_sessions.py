@@ -10,7 +10,7 @@ from subgraph.adapters.sql.database import Database
 from subgraph.adapters.sql.journal import write_events
 from subgraph.adapters.sql.rows import session_of
 from subgraph.adapters.sql.tables import SESSION
-from subgraph.domain.journal import SessionEvent, SessionEventType, tell
+from subgraph.domain.journal import SessionEvent, SessionEventType, event_of
 from subgraph.domain.sessions import SessionState
 from subgraph.domain.ticks import tick_due
 
@@ -44,7 +44,7 @@ def _told(row: Row[Any], now: datetime, connection: Connection) -> SessionEvent 
     if tick is None:
         return None
     payload = {"number": tick.number, "missed": tick.missed}
-    return tell(session_of(row), SessionEventType.SESSION_TICK, None, now, payload=payload)
+    return event_of(session_of(row), SessionEventType.SESSION_TICK, None, now, payload=payload)
 
 
 def _due(now: datetime) -> Select[tuple[object, ...]]:

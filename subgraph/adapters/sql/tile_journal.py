@@ -11,7 +11,7 @@ from subgraph.adapters.sql.journal import write_events
 from subgraph.adapters.sql.rows import session_of
 from subgraph.adapters.sql.tables import FLEET, SESSION
 from subgraph.domain.ids import SessionId
-from subgraph.domain.journal import tell
+from subgraph.domain.journal import event_of
 from subgraph.operations.history.term_history import LoggedChange
 from subgraph.operations.history.tile_journal import TilesTold, tiles_told
 
@@ -60,7 +60,7 @@ def _write_told(told: Sequence[TilesTold], connection: Connection) -> None:
     ]
     session_by_id = {SessionId(row.id): session_of(row) for row in rows}
     events = [
-        tell(session_by_id[one.session_id], one.type, None, _at(one), payload=one.payload)
+        event_of(session_by_id[one.session_id], one.type, None, _at(one), payload=one.payload)
         for one in told
         if one.session_id in session_by_id
     ]

@@ -25,7 +25,7 @@ class PlacementMutations:
         """Move a tile."""
 
         async def act() -> PodAssignmentPayload:
-            moves, caller = info.context.services.hand_moves, info.context.caller
+            moves, caller = info.context.services.manual_moves, info.context.caller
             term = await moves.move(caller, TileId(str(input.tile_id)), PodId(str(input.pod_id)))
             return PodAssignmentPayload(assignment=to_assignment(term))
 

@@ -89,7 +89,7 @@ class TileMutations:
         """Split a tile."""
 
         async def act() -> TilesPayload:
-            divisions, caller = info.context.services.hand_divisions, info.context.caller
+            divisions, caller = info.context.services.manual_divisions, info.context.caller
             return await _covering(info, await divisions.split(caller, TileId(str(input.tile_id))))
 
         return await told(TilesPayload, act)
@@ -105,7 +105,7 @@ class TileMutations:
         """Merge tiles."""
 
         async def act() -> TilesPayload:
-            divisions, caller = info.context.services.hand_divisions, info.context.caller
+            divisions, caller = info.context.services.manual_divisions, info.context.caller
             done = await divisions.merge(caller, SessionId(str(input.session_id)), input.to_cell())
             return await _covering(info, done)
 

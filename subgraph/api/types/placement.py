@@ -60,7 +60,7 @@ def explain(info: Info, tile: "Tile", first: int | None) -> PlacementExplanation
         InvalidInput: the size is no page's.
     """
     services, size = info.context.services, page_size(first, PAGE_SIZE)
-    candidates = services.hand_moves.explain(tile.reading.id)
+    candidates = services.manual_moves.explain(tile.reading.id)
     owner = tile.reading.record.owner
     pods = load_pods(info, [candidate.pod_id for candidate in candidates[:size]])
     return PlacementExplanation(

@@ -11,7 +11,7 @@ from subgraph.domain.fleet.plans import PlacementPolicy
 from subgraph.domain.fleet.rejections import FORBIDDEN, MissingLabels, missing_labels
 from subgraph.domain.ids import PodId, TileId
 from subgraph.domain.planning.explain import explain
-from subgraph.domain.planning.whynot import WhyNot
+from subgraph.domain.planning.violations import Violation
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def explain_tile(fleet: Fleet, tile_id: TileId, now_ms: int, policy: PlacementPo
         Candidate(
             pod.id,
             bool(told.possible[index]),
-            _names(told.objections[index], lacks_labels=bool(missing[index]), is_forbidden=pod.id in forbidden),
+            _names(told.violations[index], lacks_labels=bool(missing[index]), is_forbidden=pod.id in forbidden),
             missing[index],
             float(told.gain[index]),
             {
@@ -60,6 +60,6 @@ def explain_tile(fleet: Fleet, tile_id: TileId, now_ms: int, policy: PlacementPo
     return sorted(candidates, key=lambda one: (not one.feasible, -one.score, one.pod_id))
 
 
-def _names(codes: Sequence[WhyNot], *, lacks_labels: bool, is_forbidden: bool) -> tuple[str, ...]:
-    by_rules = [name for name, holds in ((WhyNot.LABELS.name, lacks_labels), (FORBIDDEN, is_forbidden)) if holds]
-    return tuple(name for code in codes for name in (by_rules if code is WhyNot.LABELS else [code.name]))
+def _names(codes: Sequence[Violation], *, lacks_labels: bool, is_forbidden: bool) -> tuple[str, ...]:
+    by_rules = [name for name, holds in ((Violation.LABELS.name, lacks_labels), (FORBIDDEN, is_forbidden)) if holds]
+    return tuple(name for code in codes for name in (by_rules if code is Violation.LABELS else [code.name]))

@@ -15,7 +15,7 @@ from subgraph.domain.ids import PodId
 from subgraph.domain.planning.columns import UNOWNED, Flags, PlanningInput
 from subgraph.domain.planning.plan import Plan
 from subgraph.domain.planning.standing import Standing
-from subgraph.domain.planning.whynot import NO_OBJECTION, WhyNot, main_objections
+from subgraph.domain.planning.violations import NO_VIOLATION, Violation, main_violations
 
 FORBIDDEN = "FORBIDDEN"
 """An operator wants the tile off the pod. To the planner that is one more group that is not allowed there."""
@@ -68,14 +68,14 @@ class Rejections:
         return self._answer_of.get(asked)
 
     def _answer(self, tile: int, required: LabelSet, forbidden: Sequence[PodId]) -> tuple[Rejection, ...]:
-        codes = main_objections(self._input, self._standing, tile)
+        codes = main_violations(self._input, self._standing, tile)
         rejections: list[Rejection] = []
-        for code in np.unique(codes[codes != NO_OBJECTION]).tolist():
+        for code in np.unique(codes[codes != NO_VIOLATION]).tolist():
             pods = np.flatnonzero(codes == code)
-            if code == WhyNot.LABELS:
+            if code == Violation.LABELS:
                 rejections += self._by_rules(pods, required, frozenset(forbidden))
             else:
-                rejections.append(self._rejection(WhyNot(code).name, (), pods))
+                rejections.append(self._rejection(Violation(code).name, (), pods))
         return tuple(sorted(rejections, key=lambda one: -one.pod_count)[:REJECTIONS_MAX])
 
     def _by_rules(self, pods: npt.NDArray[np.intp], required: LabelSet, forbidden: frozenset[PodId]) -> list[Rejection]:
@@ -87,7 +87,7 @@ class Rejections:
         for position, pattern in enumerate(patterns):
             missing = tuple(label for label, lacking in zip(labels, pattern.tolist(), strict=True) if lacking)
             these = pods[which.reshape(-1) == position]
-            rejections.append(self._rejection(WhyNot.LABELS.name if missing else FORBIDDEN, missing, these))
+            rejections.append(self._rejection(Violation.LABELS.name if missing else FORBIDDEN, missing, these))
         return rejections
 
     def _bear(self, label: tuple[str, str]) -> Flags:

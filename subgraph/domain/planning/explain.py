@@ -7,7 +7,7 @@ import numpy as np
 from subgraph.domain.planning.columns import UNOWNED, Counts, Flags, Loads, PlanningInput
 from subgraph.domain.planning.policy import BalancePolicy
 from subgraph.domain.planning.standing import Standing
-from subgraph.domain.planning.whynot import WhyNot, why_not
+from subgraph.domain.planning.violations import Violation, violations_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,7 +18,7 @@ class Explanation:
     pod: int  # that has the tile, UNOWNED where none has
     load: float
     possible: Flags  # whether no hard constraint forbids the tile there
-    objections: list[tuple[WhyNot, ...]]
+    violations: list[tuple[Violation, ...]]
     utilization_after: Loads
     gain: Loads  # by how much the hotter of its pod and this one cools; below 0 where that gets hotter
     churn: Loads  # the load that would move
@@ -36,14 +36,14 @@ def explain(columns: PlanningInput, policy: BalancePolicy, tile: int) -> Explana
         before = np.maximum(standing.utilization, standing.utilization[pod])
         left_behind = (standing.pod_load[pod] - load) / standing.pod_capacity[pod]
         gain = np.where(elsewhere, before - np.maximum(after, left_behind), 0.0)
-    objections = why_not(columns, tile)
-    soft = () if policy.capacity_hard else (WhyNot.OVER_CAPACITY,)
+    violations = violations_of(columns, tile)
+    soft = () if policy.capacity_hard else (Violation.OVER_CAPACITY,)
     return Explanation(
         tile=tile,
         pod=pod,
         load=load,
-        possible=np.array([all(code in soft for code in codes) for codes in objections], np.bool_),
-        objections=objections,
+        possible=np.array([all(code in soft for code in codes) for codes in violations], np.bool_),
+        violations=violations,
         utilization_after=after,
         gain=gain,
         churn=np.where(elsewhere & (pod != UNOWNED), load, 0.0),

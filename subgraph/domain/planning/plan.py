@@ -16,7 +16,7 @@ from subgraph.domain.planning.resolution import Divisions, ResolutionPolicy, spl
 from subgraph.domain.planning.split import Splitting, after_split, split
 from subgraph.domain.planning.standing import Standing
 from subgraph.domain.planning.urgent import urgent
-from subgraph.domain.planning.whynot import unplaceable_reasons
+from subgraph.domain.planning.violations import unplaceable_reasons
 
 __all__ = ["MoveReason", "Plan", "PlanOutcome", "SkipReason", "UnplaceableReason", "plan_rebalance"]
 

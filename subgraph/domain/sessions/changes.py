@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from subgraph.domain.errors import IllegalState, InvalidInput
 from subgraph.domain.expiry import TTL_MAX
-from subgraph.domain.journal import SessionEvent, SessionEventType, tell
+from subgraph.domain.journal import SessionEvent, SessionEventType, event_of
 from subgraph.domain.naming import check_name, normal_name
 from subgraph.domain.new_session import CONTEXT_BYTES_MAX, check_details, check_json_size
 from subgraph.domain.sessions.lifecycle import active, as_of, changed, check_revision, extend, require_active
@@ -44,10 +44,10 @@ def update(
     events: tuple[SessionEvent, ...] = ()
     if fields:
         payload = {"fields": fields}
-        events = (tell(after, SessionEventType.SESSION_UPDATED, actor, now, payload=payload),)
+        events = (event_of(after, SessionEventType.SESSION_UPDATED, actor, now, payload=payload),)
     if after.context != session.context:
         told = _keys_told(_differing(session.context, after.context))
-        events = (*events, tell(after, SessionEventType.CONTEXT_UPDATED, actor, now, payload=told))
+        events = (*events, event_of(after, SessionEventType.CONTEXT_UPDATED, actor, now, payload=told))
     after = active(after, now)
     if patch.extend_ttl is not None:
         (after,), of_extension = _extended(after, patch.extend_ttl, actor, now)
@@ -66,13 +66,13 @@ def touch(session: Session, *, actor: str, now: datetime) -> SessionChange:
     require_active(as_of(session, now), ("id",))
     if now - session.last_active_at < min(TOUCH_INTERVAL_MAX, (session.ttl or TTL_MAX) / 10):
         return SessionChange()
-    event = tell(session, SessionEventType.SESSION_UPDATED, actor, now, payload={"fields": ["lastActiveAt"]})
+    event = event_of(session, SessionEventType.SESSION_UPDATED, actor, now, payload={"fields": ["lastActiveAt"]})
     return changed(session, active(session, now), now, (event,))
 
 
 def release_external_id(session: Session, *, actor: str, now: datetime) -> SessionChange:
     """Take a session's external id from it, so that another one may bear it."""
-    event = tell(session, SessionEventType.SESSION_UPDATED, actor, now, payload={"fields": ["externalId"]})
+    event = event_of(session, SessionEventType.SESSION_UPDATED, actor, now, payload={"fields": ["externalId"]})
     return changed(session, replace(session, external_id=None), now, (event,))
 
 
@@ -103,7 +103,7 @@ def rename(
     renamed = active(replace(session, display_name=name, holds_name=holds_name), now)
     payload = {"from": session.display_name, "to": name}
     return changed(
-        session, renamed, now, (tell(session, SessionEventType.SESSION_RENAMED, actor, now, payload=payload),)
+        session, renamed, now, (event_of(session, SessionEventType.SESSION_RENAMED, actor, now, payload=payload),)
     )
 
 

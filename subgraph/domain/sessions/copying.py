@@ -9,7 +9,7 @@ from enum import StrEnum
 from subgraph.domain.errors import SessionExpired
 from subgraph.domain.expiry import DEFAULTS, ExpiryPolicy, SessionDefaults
 from subgraph.domain.ids import TenantId
-from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.journal import SessionEventType, event_of
 from subgraph.domain.new_session import NewSession
 from subgraph.domain.sessions.creation import create
 from subgraph.domain.sessions.record import Session, SessionChange, SessionState
@@ -71,5 +71,5 @@ def copy(
     payload: dict[str, object] = {"include": sorted(part.value for part in include)}
     if may_be_named(source, made):
         payload = {"sourceId": source.id, **payload}
-    told = tell(made, SessionEventType.SESSION_COPIED, owner_id, now, payload=payload)
+    told = event_of(made, SessionEventType.SESSION_COPIED, owner_id, now, payload=payload)
     return replace(change, created=(made,), events=(*change.events, told))

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from subgraph.domain.expiry import DEFAULTS, ExpiryPolicy, SessionDefaults, expiry_of
 from subgraph.domain.ids import SessionId, TenantId
-from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.journal import SessionEventType, event_of
 from subgraph.domain.naming import MAIN_DISPLAY_NAME, normal_name
 from subgraph.domain.new_session import NewSession, check_new_session
 from subgraph.domain.sessions.record import Association, Session, SessionChange, SessionState
@@ -70,7 +70,7 @@ def create(
         tick_interval=wanted.tick_interval,
         required_labels=dict(wanted.required_labels),
     )
-    started = tell(session, SessionEventType.SESSION_STARTED, owner_id, now)
+    started = event_of(session, SessionEventType.SESSION_STARTED, owner_id, now)
     associates = [members[one] for one in dict.fromkeys(wanted.associate_ids)]
     told = told_of_associates(session, associates, SessionEventType.SESSION_ASSOCIATED, owner_id, now)
     associated = tuple(Association(session_id, one.id) for one in associates)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from subgraph.domain.errors import IllegalState, InvalidInput, NotFound, RevisionConflict, SessionExpired
 from subgraph.domain.expiry import DEFAULTS, ExpiryPolicy, SessionDefaults, check_ttl, expiry_of
-from subgraph.domain.journal import SessionEvent, SessionEventType, tell
+from subgraph.domain.journal import SessionEvent, SessionEventType, event_of
 from subgraph.domain.naming import check_name, normal_name, retired_main_name
 from subgraph.domain.new_session import TEXT_LENGTH_MAX
 from subgraph.domain.sessions.creation import succeed_main
@@ -24,7 +24,7 @@ TRANSITIONS: Mapping[SessionState, frozenset[SessionState]] = {
 }
 """Which state may follow which. Only `_move` reads it."""
 
-Told = tuple[SessionEvent, ...]
+Events = tuple[SessionEvent, ...]
 
 
 def as_of(session: Session, now: datetime) -> Session:
@@ -63,7 +63,7 @@ def check_revision(session: Session, expected_revision: int | None) -> None:
         raise RevisionConflict(session.id, session.revision, ("expectedRevision",))
 
 
-def changed(session: Session, after: Session, now: datetime, events: Told) -> SessionChange:
+def changed(session: Session, after: Session, now: datetime, events: Events) -> SessionChange:
     """The change from a session, as it is stored, to what a decision made of it."""
     return SessionChange(updated=(replace(after, revision=session.revision + 1, updated_at=now),), events=events)
 
@@ -102,7 +102,7 @@ def end(
     check_revision(session, expected_revision)
     require_active(as_of(session, now), ("id",))
     ended = replace(_move(session, SessionState.ENDED), ended_at=now, stopped_at=now)
-    told = (tell(session, SessionEventType.SESSION_ENDED, actor, now),)
+    told = (event_of(session, SessionEventType.SESSION_ENDED, actor, now),)
     return _stopped(session, ended, actor, now, told, defaults)
 
 
@@ -135,7 +135,7 @@ def extend(
     after = replace(revived, ttl=ttl, expires_at=now + ttl, last_active_at=now, stopped_at=None)
     event_type = SessionEventType.SESSION_REVIVED if is_revived else SessionEventType.SESSION_EXTENDED
     payload = {"expiresAt": (now + ttl).isoformat()}
-    return changed(session, after, now, (*events, tell(session, event_type, actor, now, payload=payload)))
+    return changed(session, after, now, (*events, event_of(session, event_type, actor, now, payload=payload)))
 
 
 def delete(
@@ -172,7 +172,7 @@ def purge(session: Session, *, actor: str | None, now: datetime, expected_revisi
     if lapsed.state is SessionState.ACTIVE:
         # Whoever waits for its stop is told of it in the same words as by a deletion that can be undone.
         events = (*events, _told_deleted(lapsed, actor, now))
-    events = (*events, tell(session, SessionEventType.SESSION_PURGED, actor, now))
+    events = (*events, event_of(session, SessionEventType.SESSION_PURGED, actor, now))
     if not session.is_main:
         return SessionChange(purged=(session,), events=events)
     successor = succeed_main(session, actor, now)
@@ -208,7 +208,7 @@ def restore(
     restored = replace(there, display_name=name, holds_name=holds_name)
     if target is SessionState.ACTIVE:
         restored = active(replace(restored, stopped_at=None), now)
-    event = tell(session, SessionEventType.SESSION_RESTORED, actor, now, payload={"state": target.value})
+    event = event_of(session, SessionEventType.SESSION_RESTORED, actor, now, payload={"state": target.value})
     return changed(session, restored, now, (event,))
 
 
@@ -218,16 +218,16 @@ def _move(session: Session, target: SessionState) -> Session:
     return replace(session, state=target)
 
 
-def _lapsed(session: Session, now: datetime) -> tuple[Session, Told]:
+def _lapsed(session: Session, now: datetime) -> tuple[Session, Events]:
     """The session as of now, and what is to be told of its expiry if nobody has."""
     if as_of(session, now) is session:
         return session, ()
     expired = replace(_move(session, SessionState.EXPIRED), stopped_at=session.expires_at)
-    return expired, (tell(session, SessionEventType.SESSION_EXPIRED, None, now),)
+    return expired, (event_of(session, SessionEventType.SESSION_EXPIRED, None, now),)
 
 
 def _stopped(
-    session: Session, after: Session, actor: str, now: datetime, events: Told, defaults: SessionDefaults
+    session: Session, after: Session, actor: str, now: datetime, events: Events, defaults: SessionDefaults
 ) -> SessionChange:
     """The change that stops a session; a main is followed by another one in the same change, and is ordinary itself."""
     if not session.is_main:
@@ -246,7 +246,7 @@ def _stopped(
 
 
 def _told_deleted(session: Session, actor: str | None, now: datetime) -> SessionEvent:
-    return tell(session, SessionEventType.SESSION_DELETED, actor, now, payload={"formerState": session.state.value})
+    return event_of(session, SessionEventType.SESSION_DELETED, actor, now, payload={"formerState": session.state.value})
 
 
 def _state_before_deletion(session: Session, now: datetime) -> SessionState:

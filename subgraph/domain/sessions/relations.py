@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from subgraph.domain.journal import SessionEvent, SessionEventType, tell
+from subgraph.domain.journal import SessionEvent, SessionEventType, event_of
 from subgraph.domain.sessions.record import Session
 
 
@@ -18,9 +18,9 @@ def told_of_associates(
     if not associates:
         return ()
     named = [one.id for one in associates if may_be_named(one, parent)]
-    of_parent = tell(parent, event_type, actor, now, payload={"associateIds": named})
+    of_parent = event_of(parent, event_type, actor, now, payload={"associateIds": named})
     of_associates = (
-        tell(one, event_type, actor, now, payload={"parentId": parent.id})
+        event_of(one, event_type, actor, now, payload={"parentId": parent.id})
         for one in associates
         if may_be_named(parent, one)
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from subgraph.domain.errors import InvalidInput
-from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.journal import SessionEventType, event_of
 from subgraph.domain.limits import check_length
 from subgraph.domain.sessions.lifecycle import active, as_of, changed, check_revision, require_active
 from subgraph.domain.sessions.record import Session, SessionChange
@@ -93,7 +93,7 @@ def entitle(
     if session.title == title or (session.title is not None and source is not TitleSource.USER):
         return SessionChange()
     payload = {"title": title, "source": source.value}
-    event = tell(session, SessionEventType.SESSION_TITLED, actor, now, payload=payload)
+    event = event_of(session, SessionEventType.SESSION_TITLED, actor, now, payload=payload)
     return changed(session, active(replace(session, title=title), now), now, (event,))
 
 

@@ -62,12 +62,12 @@ class Operator:
             raise InvalidInput("a pause ends in the future, within 7 days", ("until",), "P7D")
         check_length("reason", len(reason.strip()), REASON_LENGTH_MAX, ("reason",))
         await self.live.set_pause(Pause(until_ms, by, reason))
-        await self.view.look()
+        await self.view.refresh()
 
     async def resume(self) -> None:
         """Let rebalancing go on."""
         await self.live.set_pause(None)
-        await self.view.look()
+        await self.view.refresh()
 
     async def _set_status(self, pod_id: PodId, status: PodStatus) -> None:
         for _ in range(COMMIT_ATTEMPTS_MAX):

@@ -82,7 +82,7 @@ class ControlCycle:
             return
         lost = await self._lose_pods(term, fleet, beat.now_ms)
         await self._forget_pods(term, fleet, beat.now_ms)
-        async with self.view.still():
+        async with self.view.frozen():
             settled, imposed = self._settled(term, fleet, beat.now_ms, lost, forgives=is_regular)
             plan = await self._plan(term, fleet, beat.now_ms, settled, lost, is_regular)
         # Nothing is awaited between this and the reading of what to write, so it is the same picture.

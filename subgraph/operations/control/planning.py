@@ -16,7 +16,7 @@ the heap would keep it until the next one, in holes that hardly anything else fi
 
 
 async def planned(prepared: PreparedPlan) -> FleetPlan:
-    """Compute a plan. The picture it was prepared on must hold still until this returns (see `FleetView.still`)."""
+    """Compute a plan. The picture it was prepared on must hold still until this returns (see `FleetView.frozen`)."""
     if prepared.tiles < IN_THREAD_TILES_MIN:
         return prepared.named(prepared.compute())
     return prepared.named(await asyncio.to_thread(_computed, prepared))

@@ -66,7 +66,7 @@ class RebalanceServing:
         if request.plan_id is not None and plan is None:
             return RebalanceAnswer(refused="the plan has expired")
         # A pod may have left since this cycle settled its tiles: what is due is written with the moves.
-        async with self.view.still():
+        async with self.view.frozen():
             due = self.due(term, fleet, beat.now_ms)
             if plan is None:
                 policy = with_max_churn(self.placement, request.max_churn)

@@ -76,7 +76,7 @@ class Rebalancing:
         _check_emergency(max_churn, emergency=emergency)
         fleet, now_ms = self.view.current(), self.view.now_ms()
         _check_suppositions(fleet, what_if)
-        async with self.view.still():
+        async with self.view.frozen():
             prepared = prepare_plan(
                 fleet, str(uuid4()), now_ms, policy, by_hand=True, emergency=emergency, what_if=what_if
             )

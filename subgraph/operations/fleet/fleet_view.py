@@ -145,8 +145,8 @@ class FleetView:
         """Changes of tiles that were too many to wait for history, as of the last beat."""
         return self._beat.dropped_changes if self._beat else 0
 
-    async def look(self) -> None:
-        """Take the pulse now: what was written before shows after it.
+    async def refresh(self) -> None:
+        """Read the store's status now, so that it reflects all earlier writes.
 
         Raises:
             Unavailable: the store does not answer.
@@ -183,8 +183,8 @@ class FleetView:
         return self._fleet
 
     @contextlib.asynccontextmanager
-    async def still(self) -> AsyncIterator[Fleet]:
-        """The picture as it is now: it takes in no change and no loads until the block ends. Reading goes on."""
+    async def frozen(self) -> AsyncIterator[Fleet]:
+        """The fleet, to which no changes and no loads are applied until the block ends. Reads go on."""
         async with self._changing:
             yield self._fleet
 

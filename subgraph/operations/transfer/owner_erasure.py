@@ -15,7 +15,7 @@ from subgraph.domain.access import Caller, Scope
 from subgraph.domain.erasure import ERASED, Traces, check_owner_id
 from subgraph.domain.errors import NotAllowed, NotFound, RevisionConflict, Unavailable
 from subgraph.domain.ids import SessionId
-from subgraph.domain.journal import SessionEventType, tell
+from subgraph.domain.journal import SessionEventType, event_of
 from subgraph.domain.sessions import Session, SessionChange
 from subgraph.domain.sessions.creation import create_main
 from subgraph.operations.ports import MonotonicClock
@@ -142,7 +142,7 @@ class OwnerErasure:
             if main is None or not main.is_main:
                 raise NotFound("Session", "main")
             payload = {"sessions": purged}
-            event = tell(main, SessionEventType.OWNER_ERASED, actor, self.sessions.clock(), payload=payload)
+            event = event_of(main, SessionEventType.OWNER_ERASED, actor, self.sessions.clock(), payload=payload)
             return SessionChange(events=(event,))
 
         for _ in range(LOST_RACES_MAX):

@@ -1,4 +1,4 @@
-"""Owns splitting and merging tiles by hand, each as a plan of one step that the leader carries out like any other."""
+"""Owns manual splits and merges: each is a plan of one step, which the leader carries out like any other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ ATTEMPTS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
-class HandDivisions:
-    """Splits and merges as an operator wants them: bounds hold, thresholds do not."""
+class ManualDivisions:
+    """Splits and merges on behalf of an operator: limits apply, load thresholds do not."""
 
     sessions: Sessions
     live: LiveFleet

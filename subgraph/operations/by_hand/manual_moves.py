@@ -1,4 +1,4 @@
-"""Owns moving a tile by hand, as a plan of one move carried out like any other, and the account of its place."""
+"""Owns manual moves of a tile, each a plan of one move, carried out like any other; and explanations of placements."""
 
 from dataclasses import dataclass
 from uuid import uuid4
@@ -20,8 +20,8 @@ from subgraph.operations.fleet.readings import rows_of
 
 
 @dataclass(frozen=True, slots=True)
-class HandMoves:
-    """Moves of single tiles, as an operator wants them."""
+class ManualMoves:
+    """Moves of single tiles on behalf of an operator."""
 
     live: LiveFleet
     view: FleetView
