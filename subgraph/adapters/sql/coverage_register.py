@@ -1,4 +1,4 @@
-"""Owns what is registered of sessions' coverage in SQL: a packed row a registration, small ones put together."""
+"""Owns registered coverage in SQL: one packed row per registration; small ones are compacted."""
 
 from collections import defaultdict
 from collections.abc import Sequence

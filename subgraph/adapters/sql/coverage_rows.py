@@ -1,4 +1,4 @@
-"""Owns what a registration writes in SQL: a packed row with what its tiles begin as, and what the journal tells."""
+"""Owns the rows a registration writes in SQL: a packed row with its tiles' initial state, and its event."""
 
 from collections.abc import Mapping
 from datetime import datetime

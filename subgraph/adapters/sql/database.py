@@ -1,4 +1,4 @@
-"""Owns the use of SQL: reads that see one moment, writes, and gathered writes whose journal has commit order.
+"""Owns access to SQL: snapshot reads, writes, and grouped writes whose journal is in commit order.
 
 The same promises on SQLite and on PostgreSQL, whose connections differ; every wait is bounded, and ends as Unavailable.
 """

@@ -1,4 +1,4 @@
-"""Owns how a database's failures are told: at start as one line, in service as Unavailable."""
+"""Owns the mapping of database failures: at start to one line, in service to Unavailable."""
 
 import sqlite3
 from collections.abc import Iterator

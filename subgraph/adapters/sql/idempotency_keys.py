@@ -1,4 +1,4 @@
-"""Owns idempotency keys in SQL: each is written first, in the transaction of what is made with it."""
+"""Owns idempotency keys in SQL: each is inserted first, in the transaction of its mutation."""
 
 from datetime import datetime
 

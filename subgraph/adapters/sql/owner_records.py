@@ -1,4 +1,4 @@
-"""Owns what SQL holds of an owner: found by its id, and deleted in transactions of bounded size."""
+"""Owns an owner's data in SQL: found by the owner's id, and deleted in transactions of bounded size."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

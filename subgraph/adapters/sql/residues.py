@@ -1,4 +1,4 @@
-"""Owns searching SQL for traces of an owner: every text of every row of every table, page by page."""
+"""Owns the search of SQL for traces of an owner: every text of every row of every table, page by page."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Owns the map between the domain's values and the rows of the tables, in both directions."""
+"""Owns the mapping between domain values and table rows, in both directions."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Owns why a change of a session was refused, found by queries: databases word violations of indexes differently."""
+"""Owns the cause of a refused change, found by queries, as databases word constraint violations differently."""
 
 from sqlalchemy import Connection, select
 

@@ -1,4 +1,4 @@
-"""Owns the reading of all that SQL holds of a session, at one moment."""
+"""Owns reading all that SQL holds of a session, in one snapshot."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Owns the hierarchy of sessions in SQL: decided on in the transaction that writes it, and read page by page."""
+"""Owns the hierarchy of sessions in SQL: checked in the transaction that writes it, and read in pages."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence

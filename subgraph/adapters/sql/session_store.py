@@ -1,4 +1,4 @@
-"""Owns sessions and their journal in SQL: reads of one tenant, and changes that are written whole or not at all."""
+"""Owns sessions and their journal in SQL: reads within one tenant, and atomic changes."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

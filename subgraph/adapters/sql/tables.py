@@ -1,4 +1,4 @@
-"""Owns the shape of the SQL tables: columns, keys and indexes. The migrations build the same; a test compares them."""
+"""Owns the SQL tables: columns, keys and indexes. The migrations build the same; a test compares them."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Owns the sessions that tick in SQL: which are due, and their ticks in the journal, each once."""
+"""Owns ticking sessions in SQL: those that are due, and their ticks in the journal, each once."""
 
 from datetime import datetime, timedelta
 from functools import partial

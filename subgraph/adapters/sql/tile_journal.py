@@ -1,4 +1,4 @@
-"""Owns what the journal tells of tiles in SQL: events, and up to which entry of the fleet's log, in one transaction."""
+"""Owns tile events in SQL: written in one transaction with the position reached in the fleet's log."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

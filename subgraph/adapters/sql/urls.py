@@ -1,4 +1,4 @@
-"""Owns which databases this version accepts, and how one is named in a message."""
+"""Owns which databases this version accepts, and how messages refer to them."""
 
 from pathlib import Path
 

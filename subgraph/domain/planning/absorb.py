@@ -1,4 +1,4 @@
-"""Owns how regions grow: tiles without an owner go to a pod beside them, as far as it has room."""
+"""Owns region growing: tiles without an owner go to an adjacent pod, as far as it has room."""
 
 import numpy as np
 

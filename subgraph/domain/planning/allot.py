@@ -1,4 +1,4 @@
-"""Owns how tiles that must go somewhere find a pod under all hard constraints: pins, labels, slots and capacity."""
+"""Owns the assignment of tiles that need a pod under all hard constraints: pins, labels, slots and capacity."""
 
 from dataclasses import replace
 

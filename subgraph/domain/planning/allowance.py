@@ -1,4 +1,4 @@
-"""Owns what is left of a budget of load and of moves."""
+"""Owns the remainder of a budget of load and of moves."""
 
 from dataclasses import dataclass
 

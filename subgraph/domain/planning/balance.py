@@ -1,4 +1,4 @@
-"""Owns the phase that evens out the load: whether there is reason to, and the steps that do it."""
+"""Owns the balancing phase: whether the imbalance calls for it, and its steps."""
 
 from dataclasses import dataclass, replace
 

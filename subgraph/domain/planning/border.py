@@ -1,4 +1,4 @@
-"""Owns what a tile's neighbours say about where it could go: the adjacent pod that suits it best, and what it costs."""
+"""Owns the choice of an adjacent pod for a tile: the one that fits best, and the cut edges that it costs."""
 
 from dataclasses import dataclass
 

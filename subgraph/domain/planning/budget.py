@@ -1,4 +1,4 @@
-"""Owns what balancing may move in a round: in all, and what any one pod may give and take."""
+"""Owns the budget of a balancing round: in total, and per pod that gives or receives."""
 
 import math
 from dataclasses import dataclass, replace

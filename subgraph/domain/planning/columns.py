@@ -1,4 +1,4 @@
-"""Owns what the planner is told: the fleet as columns, one row per tile and one per pod."""
+"""Owns the planner's input: the fleet as columns, one row per tile and one per pod."""
 
 from dataclasses import dataclass
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""Owns how tiles that must go somewhere are dealt to the pods: all of them, largest first, to where most room is."""
+"""Owns greedy assignment of tiles that need a pod: largest tile first, to the pod with the most room for it."""
 
 import heapq
 

@@ -1,4 +1,4 @@
-"""Owns distances in the graph of neighbours: connected components, and steps from chosen tiles to all others."""
+"""Owns distances in the graph of neighbours: connected components, and hops from chosen tiles to all others."""
 
 import numpy as np
 

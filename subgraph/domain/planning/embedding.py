@@ -1,4 +1,4 @@
-"""Owns coordinates for tiles of which only the neighbours are known: what is near in the graph is near in space."""
+"""Owns coordinates for tiles from their graph of neighbours alone, by landmark multidimensional scaling."""
 
 import numpy as np
 import numpy.typing as npt

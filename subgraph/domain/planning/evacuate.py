@@ -1,4 +1,4 @@
-"""Owns the phase that empties draining pods, the heaviest tiles first, within a budget of its own."""
+"""Owns the phase that empties draining pods, heaviest tiles first, within a budget of its own."""
 
 from dataclasses import dataclass
 

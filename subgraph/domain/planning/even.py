@@ -1,4 +1,4 @@
-"""Owns how the load is evened out in a round, hot pods first, then cold ones, and what to say if nothing helps."""
+"""Owns the order of a balancing round: hot pods first, then cold ones; and the reason if nothing helps."""
 
 from dataclasses import dataclass, replace
 

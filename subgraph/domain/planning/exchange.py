@@ -1,4 +1,4 @@
-"""Owns the last resort for a pod that is still hot: the one move or swap with a cold pod that helps most."""
+"""Owns the fallback for a pod that is still hot: the single best move or swap with a cold pod."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Owns the table at which hot and cold pods exchange tiles: what is best for one of them, and what that changes."""
+"""Owns the table of exchanges between hot and cold pods: the best one for each pod, and what it changes."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Owns the account of one tile: what each pod would be like with it, and what speaks against it there."""
+"""Owns the explanation of one tile's placement: for each pod, the state with the tile and violated constraints."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Owns the phase that fills pods which hold too little, as new ones do, from those that hold most."""
+"""Owns the phase that moves load from the most loaded pods to underloaded ones, such as new pods."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Owns how tiles that need not move are matched to pods with room for them: largest first, never above the target."""
+"""Owns greedy matching of movable tiles to pods with room: largest first, never above the target load."""
 
 import heapq
 

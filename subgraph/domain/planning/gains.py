@@ -1,4 +1,4 @@
-"""Owns the account of what each move is good for, in their order."""
+"""Owns the gain of each move, computed in the order of execution."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Owns which tiles hot pods give, and to whom, where neighbours are known: few edges cut, little load over the need."""
+"""Owns which tiles hot pods give to whom, where neighbours are known: few cut edges, little excess load."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Owns the graph of neighbouring tiles: who is around a tile, and how many neighbours are on two different pods."""
+"""Owns the graph of neighbouring tiles: adjacency, and the number of edges cut between pods."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

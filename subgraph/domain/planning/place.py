@@ -1,4 +1,4 @@
-"""Owns the phase that gives every unowned tile an owner, whatever it costs: nobody works on it until then."""
+"""Owns the phase that assigns every tile without an owner, regardless of budget: nobody works on it until then."""
 
 import numpy as np
 

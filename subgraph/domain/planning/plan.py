@@ -1,4 +1,4 @@
-"""Owns the planner: a pure function of the fleet's columns and a policy that runs the phases and accounts for them."""
+"""Owns the planner: a pure function of the fleet's columns and a policy, which runs the phases in order."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Owns how hard the planner balances, and how much a single round may move."""
+"""Owns the planner's policy: targets, thresholds, hysteresis and budgets."""
 
 import math
 from dataclasses import dataclass, replace

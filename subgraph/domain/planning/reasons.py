@@ -1,4 +1,4 @@
-"""Owns the words in which a plan says why it moves a tile, why it cannot, and why it does nothing."""
+"""Owns the reasons a plan gives: why a tile moves, why it cannot be placed or split, why nothing changes."""
 
 from enum import IntEnum, StrEnum
 

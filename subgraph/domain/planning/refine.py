@@ -1,4 +1,4 @@
-"""Owns the last look at a round: for a few pods and their heaviest tiles, is there a better way to share them out?"""
+"""Owns a beam search at the end of a round: for a few pods and their heaviest tiles, is there a better distribution?"""
 
 from dataclasses import replace
 

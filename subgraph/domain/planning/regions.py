@@ -1,4 +1,4 @@
-"""Owns how tiles are cut into regions of given weights with few edges between them: in two, in two again, and so on."""
+"""Owns graph partitioning by recursive bisection: regions of given weights with few edges cut."""
 
 import numpy as np
 

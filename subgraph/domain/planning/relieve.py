@@ -1,4 +1,4 @@
-"""Owns the main step of balancing: hot pods give what covers their excess, cold ones take it up to the target."""
+"""Owns the main step of balancing: hot pods give tiles that cover their excess, cold pods take up to the target."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Owns the phase that moves owned tiles to where the rules want them: to their pin, off a pod their labels forbid."""
+"""Owns the phase that enforces constraints on owned tiles: to their pin, off pods that labels forbid."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Owns how fine tiles are made: the load above which one splits, that below which siblings merge, and the bounds."""
+"""Owns the policy on tile resolution: the load above which a tile splits, below which siblings merge, and limits."""
 
 from dataclasses import dataclass
 

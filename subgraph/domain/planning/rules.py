@@ -1,4 +1,4 @@
-"""Owns which tile may be on which pod: labels that groups of tiles require, and pins."""
+"""Owns placement constraints: labels that groups of tiles require, and pins."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Owns how tiles that must go somewhere are placed where neighbours are known: whole regions to one pod."""
+"""Owns the initial placement of tiles whose neighbours are known: whole regions go to one pod."""
 
 from dataclasses import replace
 

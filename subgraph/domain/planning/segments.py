@@ -1,4 +1,4 @@
-"""Owns sums and positions within runs of equal keys: what is asked of many pods, or many parts, at once."""
+"""Owns segmented sums and ranks: vectorised over runs of equal keys."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""Owns which tiles a hot pod gives away: a set that covers its excess with as little over as can be found."""
+"""Owns which tiles a hot pod gives away: a set that covers its excess with little left over."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Owns the phase that splits tiles too hot to stay whole, the hottest first; the parts spread in rounds to come."""
+"""Owns the phase that splits hot tiles, hottest first; the children are spread in later rounds."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""Owns the fleet as it stands between two phases of a plan, with what the phases share derived from it once."""
+"""Owns the state of the fleet between two phases of a plan, with values derived from it once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

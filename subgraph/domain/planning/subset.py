@@ -1,4 +1,4 @@
-"""Owns the search for a few tiles that cover a need: of all sets of up to four, the one that costs least."""
+"""Owns the search for the cheapest set of at most four tiles that covers a given load."""
 
 from functools import cache
 from typing import Literal

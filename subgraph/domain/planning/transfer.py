@@ -1,4 +1,4 @@
-"""Owns how load gets from pods that have too much to pods that have room for it: cut and fit, in passes."""
+"""Owns the transfer of load from overloaded pods to pods with room, in passes of selecting and fitting."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Owns what comes before balancing: no tile without an owner, none on a draining pod, none where a rule forbids it."""
+"""Owns what precedes balancing: tiles without an owner, on draining pods, or where a constraint forbids them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Owns the level to which an amount fills vessels of unequal size and content."""
+"""Owns water-filling: the common level up to which an amount fills vessels of unequal size and content."""
 
 import numpy as np
 

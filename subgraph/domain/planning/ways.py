@@ -1,4 +1,4 @@
-"""Owns ways to deal a few tiles out to a few pods: all of them side by side, one a row."""
+"""Owns the states of a beam search: assignments of a few tiles to a few pods, one per row."""
 
 from dataclasses import dataclass
 

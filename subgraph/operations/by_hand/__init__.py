@@ -1,1 +1,1 @@
-"""What operators do by hand to single tiles and pods."""
+"""Operations that an operator requests for single tiles and pods."""

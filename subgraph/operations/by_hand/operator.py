@@ -1,4 +1,4 @@
-"""Owns what an operator does to the fleet by hand: cordon, uncordon and drain pods, pause and resume rebalancing."""
+"""Owns an operator's changes to the fleet: cordon, uncordon and drain pods, pause and resume rebalancing."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Owns what an operator rules about single tiles: pins, pods they are kept off, the end of a quarantine."""
+"""Owns an operator's constraints on single tiles: pins, forbidden pods, the end of a quarantine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Owns writing what a cycle has decided: epochs are reserved, and all is committed only on what it was decided on."""
+"""Owns the commit of a cycle's decisions: epochs are reserved, then everything is compare-and-set."""
 
 import logging
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Owns how many records to write become commits: each of so many tiles at most, and no group torn apart."""
+"""Owns batching: records to write become commits of bounded size, and no group is divided."""
 
 from collections.abc import Iterator, Mapping
 

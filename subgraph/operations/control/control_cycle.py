@@ -1,4 +1,4 @@
-"""Owns one cycle of the leader: settle what is due, plan what is better, write it, and tell of it."""
+"""Owns one cycle of the leader: settle handoffs, plan, commit, announce."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

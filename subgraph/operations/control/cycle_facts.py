@@ -1,4 +1,4 @@
-"""Owns what a cycle of the control loop tells of itself, for metrics and logs."""
+"""Owns what a control cycle reports to metrics and logs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

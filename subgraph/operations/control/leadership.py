@@ -1,4 +1,4 @@
-"""Owns who leads the fleet: the lease in the live store, and the incarnation in SQL, raised before all else."""
+"""Owns leader election: the lease in the live store, and the incarnation in SQL, which is raised first."""
 
 import logging
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Owns planning beside the event loop: what takes long is computed in a thread, while everything else goes on."""
+"""Owns planning off the event loop: long computations run in a thread."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Owns how the leader serves those who ask for a rebalance: carried out, refused, or known as carried out before."""
+"""Owns how the leader serves requests to rebalance: applies, refuses, or finds them already applied."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

@@ -1,1 +1,1 @@
-"""What is registered of sessions: it becomes tiles, it follows a session's stops and starts, it is taken out again."""
+"""Registered coverage of sessions: tiles are made from it, released at a stop, restored at a revival."""

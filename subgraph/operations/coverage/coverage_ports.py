@@ -1,4 +1,4 @@
-"""Owns the promises about what is registered of sessions' coverage; a contract suite each holds adapters to them."""
+"""Owns the ports of registered coverage; a contract suite for each holds adapters to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

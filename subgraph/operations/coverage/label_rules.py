@@ -1,4 +1,4 @@
-"""Owns what tiles require of their pods' labels: said of a session, of a coverage or of single tiles."""
+"""Owns the labels that tiles require of pods: set on a session, a coverage or single tiles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Owns the use cases of tiles: giving a session its coverage, and finding the tile of a place."""
+"""Owns the use cases of tiles: registering a session's coverage, and finding the tile of a place."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

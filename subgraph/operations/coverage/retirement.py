@@ -1,4 +1,4 @@
-"""Owns the release of tiles that are not wanted any more, all of a session or some: owners drain, nobody follows."""
+"""Owns the release of tiles, all of a session or some: their owners drain them and get no successor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Owns how tiles leave a session's coverage: in SQL first, then by the ordinary handoff, each answered for itself."""
+"""Owns the removal of tiles from a session's coverage: in SQL first, then by the ordinary handoff."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -1,1 +1,1 @@
-"""The live fleet: its port, the picture that every process keeps of it, its pods, and who is told what of it."""
+"""The live fleet: its port, each process's view of it, its pods, and the feeds of its changes."""

@@ -1,4 +1,4 @@
-"""Owns what is read of the live fleet beside its records: its pulse, what pods claim, and readings of loads."""
+"""Owns values read of the live fleet beside its records: the store's status, pods' claims, load reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

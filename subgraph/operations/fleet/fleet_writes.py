@@ -1,4 +1,4 @@
-"""Owns what a write to the live fleet is: who writes, by which proof, what is compared, and what came of it."""
+"""Owns the values of a write to the live fleet: its author and proof, what is compared, its result."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Owns the registration of pods: who registers is the one instance, and works on nothing but what it says it holds."""
+"""Owns the registration of pods: the caller becomes the only instance, with the tiles it claims to hold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

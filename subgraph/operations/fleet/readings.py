@@ -1,4 +1,4 @@
-"""Owns read models of tiles and pods: values of one moment, independent of the picture, which keeps changing."""
+"""Owns read models of tiles and pods: immutable snapshots, independent of the view, which keeps changing."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Owns questions about all tiles of a session: which match a filter, and sums, computed on columns."""
+"""Owns queries over all tiles of a session: filters and sums, computed on columns."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Owns whose tiles a caller may see: with fleet:read all, otherwise those of sessions it may see."""
+"""Owns which tiles a caller may see: all with fleet:read, otherwise those of sessions it may see."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 

@@ -1,1 +1,1 @@
-"""Who owned which tile and when: recorded in SQL, compared with what lives, and read."""
+"""The history of ownership: recorded in SQL, compared with the living terms, and queried."""

@@ -1,4 +1,4 @@
-"""Owns what can be asked of the history of ownership: what SQL has recorded, brought up to date by what lives."""
+"""Owns queries of the history of ownership: what SQL has recorded, updated with the living terms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""The journal: announced, read as pages and streams, told of by itself, and forgotten after its retention."""
+"""The journal: published, read as pages and streams, written by the server itself, and deleted by age."""

@@ -1,4 +1,4 @@
-"""Owns the promises about the journal: entries in the order of commits, whose positions are all readers' cursors."""
+"""Owns the port of the journal: entries in commit order, whose positions are the cursors of all readers."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Owns the promises about stored sessions that adapters keep; one contract suite per port holds them to it."""
+"""Owns the ports of stored sessions; a contract suite for each holds adapters to it."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
