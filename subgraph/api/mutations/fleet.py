@@ -18,7 +18,7 @@ class FleetMutations:
     """The fleet."""
 
     @strawberry.mutation(
-        description="Let rebalancing rest for a while; tiles without an owner are placed all the same."
+        description="Pause rebalancing for a limited time. Tiles without an owner are assigned nevertheless."
     )
     @needs(Scope.FLEET_OPERATE)
     async def pause_rebalancing(self, info: Info, input: PauseRebalancingInput) -> FleetPayload:
@@ -32,7 +32,7 @@ class FleetMutations:
 
         return await told(FleetPayload, act)
 
-    @strawberry.mutation(description="End a pause of rebalancing.")
+    @strawberry.mutation(description="Resume rebalancing before its pause ends.")
     @needs(Scope.FLEET_OPERATE)
     async def resume_rebalancing(self, info: Info) -> FleetPayload:
         """Resume rebalancing."""

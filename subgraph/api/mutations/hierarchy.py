@@ -21,8 +21,8 @@ class HierarchyMutations:
 
     @strawberry.mutation(
         description=(
-            "Make sessions associates of a parent, which is answered. There are no cycles, and none comes twice. "
-            "Idempotent."
+            "Add associates to a parent session; returns the parent. Cycles are refused; existing associates are "
+            "ignored. Idempotent."
         )
     )
     @needs(Scope.SESSION_WRITE)
@@ -30,9 +30,7 @@ class HierarchyMutations:
         """Associate sessions."""
         return await _changed(info, info.context.services.families.associate, input)
 
-    @strawberry.mutation(
-        description="Have sessions be associates of a parent no more; the parent is answered. Idempotent."
-    )
+    @strawberry.mutation(description="Remove associates from a parent session; returns the parent. Idempotent.")
     @needs(Scope.SESSION_WRITE)
     async def dissociate_sessions(self, info: Info, input: AssociateSessionsInput) -> SessionPayload:
         """Dissociate sessions."""

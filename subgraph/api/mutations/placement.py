@@ -19,7 +19,9 @@ from subgraph.domain.ids import PodId, TileId
 class PlacementMutations:
     """Placement."""
 
-    @strawberry.mutation(description="Move a tile to a pod by hand, make-before-break; an unowned one at once.")
+    @strawberry.mutation(
+        description="Move a tile to a pod, make-before-break. A tile without an owner is assigned at once."
+    )
     @needs(Scope.FLEET_OPERATE)
     async def move_tile(self, info: Info, input: PlaceTileInput) -> PodAssignmentPayload:
         """Move a tile."""
@@ -45,7 +47,7 @@ class PlacementMutations:
 
         return await told(PodAssignmentPayload, act)
 
-    @strawberry.mutation(description="Let a tile be placed freely again. Idempotent.")
+    @strawberry.mutation(description="Remove a tile's pin, so that it can be assigned to any pod. Idempotent.")
     @needs(Scope.FLEET_OPERATE)
     async def unpin_tile(self, info: Info, input: TileRefInput) -> PodAssignmentPayload:
         """Unpin a tile."""
@@ -58,7 +60,10 @@ class PlacementMutations:
         return await told(PodAssignmentPayload, act)
 
     @strawberry.mutation(
-        description="Keep a tile off a pod: it is never placed there, and moves away if it is there, make-before-break."
+        description=(
+            "Forbid a pod for a tile: the tile is never assigned to it, and is moved away if the pod owns it, "
+            "make-before-break."
+        )
     )
     @needs(Scope.FLEET_OPERATE)
     async def forbid_tile(self, info: Info, input: PlaceTileInput) -> TilePayload:
@@ -66,7 +71,7 @@ class PlacementMutations:
         tile_id, rules = TileId(str(input.tile_id)), info.context.services.tile_rules
         return await _ruled(info, tile_id, rules.forbid(info.context.caller, tile_id, PodId(str(input.pod_id))))
 
-    @strawberry.mutation(description="Let a tile be on a pod again. Idempotent.")
+    @strawberry.mutation(description="Revoke forbidTile: the pod may own the tile again. Idempotent.")
     @needs(Scope.FLEET_OPERATE)
     async def allow_tile(self, info: Info, input: PlaceTileInput) -> TilePayload:
         """Allow a tile on a pod."""
@@ -74,7 +79,7 @@ class PlacementMutations:
         return await _ruled(info, tile_id, rules.allow(info.context.caller, tile_id, PodId(str(input.pod_id))))
 
     @strawberry.mutation(
-        description="End a tile's quarantine and forget the losses that led to it: it is placed at once. Idempotent."
+        description="End a tile's quarantine and clear the losses that led to it; it is assigned at once. Idempotent."
     )
     @needs(Scope.FLEET_OPERATE)
     async def release_tile(self, info: Info, input: TileRefInput) -> TilePayload:

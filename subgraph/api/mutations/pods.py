@@ -62,7 +62,9 @@ class PodMutations:
         return await told(HeartbeatPodPayload, act)
 
     @strawberry.mutation(
-        description="Report the loads of tiles; renews the lease too. Stale entries are refused one by one."
+        description=(
+            "Report the loads of tiles, and renew the pod's lease. Entries with a stale epoch are refused individually."
+        )
     )
     @needs(Scope.POD)
     async def report_tile_loads(self, info: Info, input: ReportTileLoadsInput) -> ReportTileLoadsPayload:
@@ -75,7 +77,7 @@ class PodMutations:
         return await told(ReportTileLoadsPayload, act)
 
     @strawberry.mutation(
-        description="Acknowledge that terms have reached a phase. Repeated and late ones change nothing."
+        description="Acknowledge that terms have reached a phase. Repeated and late acknowledgements have no effect."
     )
     @needs(Scope.POD)
     async def acknowledge_assignments(
@@ -93,7 +95,7 @@ class PodMutations:
         return await told(AcknowledgeAssignmentsPayload, act)
 
     @strawberry.mutation(
-        description="A pod leaves, by its own word, after its drain; tiles it still has are placed elsewhere."
+        description="Deregister a pod, normally after its drain. Tiles it still owns are assigned to other pods."
     )
     @needs(Scope.POD)
     async def deregister_pod(self, info: Info, input: HeartbeatPodInput) -> PodPayload:
@@ -105,19 +107,21 @@ class PodMutations:
 
         return await told(PodPayload, act)
 
-    @strawberry.mutation(description="Give a pod no new tiles; it keeps those it has.")
+    @strawberry.mutation(description="Cordon a pod: it keeps its tiles and receives no new ones.")
     @needs(Scope.FLEET_OPERATE)
     async def cordon_pod(self, info: Info, input: PodRefInput) -> PodPayload:
         """Cordon a pod."""
         return await _operated(info, input, info.context.services.operator.cordon)
 
-    @strawberry.mutation(description="Let a cordoned or draining pod have tiles again.")
+    @strawberry.mutation(description="Make a cordoned or draining pod READY again.")
     @needs(Scope.FLEET_OPERATE)
     async def uncordon_pod(self, info: Info, input: PodRefInput) -> PodPayload:
         """Uncordon a pod."""
         return await _operated(info, input, info.context.services.operator.uncordon)
 
-    @strawberry.mutation(description="Move a pod's tiles away, make-before-break, and give it no new ones.")
+    @strawberry.mutation(
+        description="Drain a pod: its tiles are moved away, make-before-break, and it receives no new ones."
+    )
     @needs(Scope.FLEET_OPERATE, Scope.POD)
     async def drain_pod(self, info: Info, input: PodRefInput) -> PodPayload:
         """Drain a pod."""

@@ -139,7 +139,7 @@ class SessionMutations:
 
         return await told(SessionPayload, act)
 
-    @strawberry.mutation(description="Give a session another name. Its id, and all that refers to it, stays.")
+    @strawberry.mutation(description="Rename a session. Its id and references to it do not change.")
     @needs(Scope.SESSION_WRITE)
     async def rename_session(self, info: Info, input: RenameSessionInput) -> SessionPayload:
         """Rename a session."""

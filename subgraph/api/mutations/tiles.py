@@ -26,7 +26,10 @@ class TileMutations:
     """Tiles."""
 
     @strawberry.mutation(
-        description="Cover cells or a polygon with tiles. Idempotent and cheap: for records outside all tiles, too."
+        description=(
+            "Register tiles that cover cells or an area. Idempotent, and cheap enough to call when a record lies "
+            "outside all tiles."
+        )
     )
     @needs(Scope.SESSION_WRITE)
     async def register_tiles(self, info: Info, input: RegisterTilesInput) -> TilesPayload:

@@ -31,7 +31,7 @@ class FleetQueries:
         """The fleet."""
         return to_fleet(info)
 
-    @strawberry.field(description="A dry run: what rebalancing would do now, or if pods or loads were others.")
+    @strawberry.field(description="A dry run: what rebalancing would do now, or with hypothetical pods or loads.")
     @needs(Scope.FLEET_READ)
     async def rebalance_plan(self, info: Info, input: RebalancePlanInput | None = None) -> RebalancePlan:
         """A dry run."""
