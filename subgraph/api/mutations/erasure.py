@@ -17,10 +17,10 @@ class ErasureMutations:
 
     @strawberry.mutation(
         description=(
-            "Erase an owner from the tenant, for good: its sessions are purged, with their journal, tiles, history and "
-            "keys, and its id is taken out of what the journal tells of others. The main session's journal tells that "
-            "it happened (OWNER_ERASED), and not to whom. Then every store is looked through for what still bears a "
-            f"trace. At most {SESSIONS_PER_CALL_MAX:,} sessions a call; may be broken off and asked for again."
+            "Erase an owner from the tenant permanently: its sessions are purged, with their journal, tiles, history "
+            "and keys, and its id is removed from the events of other sessions. The main session's journal records "
+            "the erasure (OWNER_ERASED), without the owner's id. Then every store is searched for remaining traces. "
+            f"At most {SESSIONS_PER_CALL_MAX:,} sessions a call. A call that was interrupted can be repeated."
         )
     )
     @needs(Scope.TENANT_WRITE)

@@ -48,10 +48,10 @@ class TileMutations:
 
     @strawberry.mutation(
         description=(
-            "Take tiles out of their sessions' coverage: their pods let go of them, and nobody follows. A tile that "
-            "has split goes with all its parts; of one of which a part is named, the other parts stay. Idempotent; "
-            "tiles are refused one by one, with NOT_FOUND where the caller has no such session. `tiles`: those whose "
-            "pods have not let go yet."
+            "Remove tiles from their sessions' coverage: their pods release them, and they get no new owner. A tile "
+            "that was split is removed with its children; if a child is given, the others stay. Idempotent. "
+            "Tiles are refused individually, with NOT_FOUND if the caller has no such session. `tiles` returns those "
+            "that have not been released yet."
         )
     )
     @needs(Scope.SESSION_WRITE)
