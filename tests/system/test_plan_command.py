@@ -37,7 +37,7 @@ def test_what_cannot_be_planned_is_one_line(server: RunningServer) -> None:
         assert failed.exit_code == 1
         (line,) = failed.output.strip().splitlines()
         assert says in line
-    lost = CliRunner().invoke(main, ["plan", "--url", f"{server.url}/"])
+    lost = CliRunner().invoke(main, ["plan", "--url", f"{server.url}/elsewhere"])
     assert (lost.exit_code, len(lost.output.strip().splitlines())) == (1, 1)
     assert "404" in lost.output
     away = CliRunner().invoke(main, ["plan", "--url", "http://127.0.0.1:1/graphql"])
