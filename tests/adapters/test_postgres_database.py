@@ -24,8 +24,9 @@ BRIEF = 0.3
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return postgres_database(tmp_path)
+def url(tmp_path: Path) -> Iterator[str]:
+    with postgres_database(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

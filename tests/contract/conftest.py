@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,7 +15,7 @@ from subgraph.adapters.redis.event_bus import RedisEventBus
 from subgraph.adapters.redis.live_fleet import RedisLiveFleet
 from subgraph.adapters.sql.database import Database, open_database
 from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
-from tests.support.databases import DATABASES
+from tests.support.databases import DATABASES, MakeDatabase
 from tests.support.journal_in_memory import JournalInMemory
 from tests.support.journal_world import JournalWorld
 from tests.support.own_valkey import own_valkey
@@ -73,11 +73,12 @@ async def own_live(valkey: EmbeddedValkey, fleet_id: str) -> AsyncIterator[Redis
     await client.aclose()
 
 
-@pytest.fixture(params=DATABASES, ids=lambda make_url: make_url.__name__)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=DATABASES, ids=lambda make: make.__name__)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database of the test's own, of each kind in turn."""
-    make_url: Callable[[Path], str] = request.param
-    return make_url(tmp_path)
+    database: MakeDatabase = request.param
+    with database(tmp_path) as url:
+        yield url
 
 
 @pytest.fixture
@@ -87,11 +88,12 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-@pytest.fixture(params=[None, *DATABASES], ids=lambda make_url: make_url.__name__ if make_url else "memory")
-def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+@pytest.fixture(params=[None, *DATABASES], ids=lambda make: make.__name__ if make else "memory")
+def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | None]:
     """Where a journal of the test's own is kept: in a database of each kind in turn, or None: in its twin in memory."""
-    make_url: Callable[[Path], str] | None = request.param
-    return None if make_url is None else make_url(tmp_path)
+    database: MakeDatabase | None = request.param
+    with contextlib.nullcontext() if database is None else database(tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

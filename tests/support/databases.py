@@ -7,10 +7,10 @@ import functools
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -21,22 +21,31 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from subgraph.adapters.sql import migrations
 from subgraph.adapters.sql.database import migrate_database, sqlite_url
+from subgraph.adapters.sql.tables import SqlTable
 from subgraph.adapters.sql.urls import database_url
 from tests.support.own_postgres import missing_postgres, own_postgres
 
 T = TypeVar("T")
 
 
-def sqlite_file(directory: Path) -> str:
+@contextlib.contextmanager
+def sqlite_file(directory: Path) -> Iterator[str]:
     """The URL of a new SQLite file, with this version's empty tables."""
     path = directory / "sessions.sqlite3"
     path.write_bytes(_current_sqlite())
-    return sqlite_url(path)
+    yield sqlite_url(path)
 
 
-def postgres_database(_: Path) -> str:
-    """The URL of a new database, with this version's empty tables, on the PostgreSQL of this test run's process."""
-    return _new_database(_current_template())
+@contextlib.contextmanager
+def postgres_database(_: Path) -> Iterator[str]:
+    """The URL of a database with this version's empty tables, on the PostgreSQL of this test run's process.
+
+    It is the next test's afterwards, emptied: a new one is a copy of hundreds of files. So its tables are not altered.
+    """
+    url = _EMPTIED.pop() if _EMPTIED else _new_database(_current_template())
+    yield url
+    _run(lambda: execute_in(url, _empty))
+    _EMPTIED.append(url)
 
 
 def empty_sqlite(directory: Path) -> str:
@@ -49,11 +58,16 @@ def empty_postgres(_: Path) -> str:
     return _new_database("template0")
 
 
-DATABASES: list[Callable[[Path], str]] = [sqlite_file, postgres_database]
+MakeDatabase: TypeAlias = Callable[[Path], contextlib.AbstractContextManager[str]]
+
+DATABASES: list[MakeDatabase] = [sqlite_file, postgres_database]
 """One entry per kind of database; a kind that joins is held to every promise of the suites."""
 
 EMPTY_DATABASES: list[Callable[[Path], str]] = [empty_sqlite, empty_postgres]
 """The same, without any tables."""
+
+
+_EMPTIED: list[str] = []
 
 
 @functools.cache
@@ -82,6 +96,13 @@ def _current_sqlite() -> bytes:
         _run(lambda: migrate_database(sqlite_url(path)))
         # Once nobody has it open, all is in this one file.
         return path.read_bytes()
+
+
+def _empty(connection: Connection) -> None:
+    # Whoever a test has left behind, in a process that it killed for instance, would keep its locks.
+    others = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()"
+    connection.execute(text(f"{others} AND pid <> pg_backend_pid()"))
+    connection.execute(text(f"TRUNCATE {', '.join(SqlTable.metadata.tables)} RESTART IDENTITY"))
 
 
 def _new_database(template: str) -> str:

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.client.redis_connection import connect
-from tests.support.databases import sqlite_file
+from tests.support.databases import empty_sqlite
 from tests.support.own_valkey import own_valkey
 from tests.support.polling import eventually
 from tests.support.record_flow import flowing
@@ -46,7 +46,7 @@ class World:
     serving: ExitStack = field(default_factory=ExitStack)
 
     def serve(self) -> None:
-        stores = ("--redis-url", self.valkey.url, "--database-url", sqlite_file(self.directory))
+        stores = ("--redis-url", self.valkey.url, "--database-url", empty_sqlite(self.directory))
         self.server = self.serving.enter_context(
             running_server(self.directory / "data", "--port", str(self.port), *stores)
         )

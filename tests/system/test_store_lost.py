@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from subgraph.adapters.valkey.embedded_valkey import EmbeddedValkey
 from subgraph.client.redis_connection import connect
-from tests.support.databases import sqlite_file
+from tests.support.databases import empty_sqlite
 from tests.support.own_valkey import kill, own_valkey
 from tests.support.polling import eventually
 from tests.support.record_flow import flowing
@@ -93,7 +93,7 @@ async def world_of(directory: Path, *, embedded: bool) -> AsyncIterator[World]:
             made = World(server.redis_url, data_store, server)
         else:
             fleet_store = await closing.enter_async_context(own_valkey(directory / "fleet"))
-            stores = ("--redis-url", fleet_store.url, "--database-url", sqlite_file(directory))
+            stores = ("--redis-url", fleet_store.url, "--database-url", empty_sqlite(directory))
             server = closing.enter_context(running_server(directory / "data", *stores))
             made = World(fleet_store.url, data_store, server, fleet_store)
         closing.callback(made.kill_pods)
