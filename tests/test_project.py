@@ -56,7 +56,7 @@ OPERATIONS_MAY_IMPORT: dict[str, set[str]] = {
 """Folder of operations to the folders it may import besides itself: no two need each other. All may import what lies
 beside the folders, which imports none of them."""
 
-DOMAIN_MAY_IMPORT = {*sys.stdlib_module_names, "h3", "numpy", "msgspec"} - {
+DOMAIN_MAY_IMPORT = {*sys.stdlib_module_names, "h3", "numpy", "msgspec", "shapely"} - {
     "asyncio",
     "socket",
     "sqlite3",

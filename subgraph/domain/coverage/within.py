@@ -6,18 +6,18 @@ the cells along the outline, however many others there are.
 """
 
 import math
-from collections.abc import Iterator
 from itertools import chain
 
 import h3.api.basic_int as h3
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from subgraph.domain.coverage.cells import CellArray, ancestors_of, resolutions_of
 from subgraph.domain.coverage.geojson import Path, Polygon, read_polygons
 
 AREA_POSITIONS_MAX = 1_000
-"""Most positions of an area to look up: each edge is held against every coarser cell and those along the outline."""
+"""Most positions of an area to look up; every edge of each polygon is held against the cells."""
 
 LEVELS_UP = 3
 """Of a contiguous coverage, 343 cells are in one coarser cell."""
@@ -49,12 +49,19 @@ def cells_within(area: list[Polygon], cells: CellArray) -> CellArray:
     is_first = np.diff(coarser, prepend=-1) != 0
     groups, group = coarser[is_first], np.cumsum(is_first) - 1
     lat, lng = _centres(groups)
-    lat_reach, lng_reach = _reaches(groups, lat, lng)
-    along_outline = np.flatnonzero(_near_an_outline(area, lat, lng, lat_reach, lng_reach)[group])
-    found = _inside(area, lat, lng)[group]
-    found[along_outline] = _inside(area, *_centres(cells[along_outline]))
+    shapes = [_shape(polygon, turn) for polygon in area for turn in TURNS]
+    along_outline = np.flatnonzero(_near_an_outline(shapes, lat, lng, *_reaches(groups, lat, lng))[group])
+    found = _inside(shapes, lat, lng)[group]
+    found[along_outline] = _inside(shapes, *_centres(cells[along_outline]))
     within: CellArray = cells[found]
     return within
+
+
+def _shape(polygon: Polygon, turn: float) -> shapely.Polygon:
+    outer, *holes = ([(lng + turn, lat) for lat, lng in ring] for ring in polygon)
+    shape = shapely.Polygon(outer, holes)
+    shapely.prepare(shape)
+    return shape
 
 
 def _centres(cells: CellArray) -> tuple[Degrees, Degrees]:
@@ -76,42 +83,20 @@ def _reaches(groups: CellArray, lat: Degrees, lng: Degrees) -> tuple[Degrees, De
     return np.degrees(reach), np.where(is_round_pole, 360.0, np.degrees(np.arcsin(width)))
 
 
-def _near_an_outline(area: list[Polygon], lat: Degrees, lng: Degrees, lat_reach: Degrees, lng_reach: Degrees) -> Mask:
-    """Which boxes an edge meets: their shadows meet on both axes, and on the line across the edge."""
+def _near_an_outline(
+    shapes: list[shapely.Polygon], lat: Degrees, lng: Degrees, lat_reach: Degrees, lng_reach: Degrees
+) -> Mask:
+    boxes = shapely.box(lng - lng_reach, lat - lat_reach, lng + lng_reach, lat + lat_reach)
     near = np.zeros(lat.size, np.bool_)
-    for (start_lat, start_lng), (end_lat, end_lng) in chain.from_iterable(map(_edges, area)):
-        rise, run = (end_lat - start_lat) / 2, (end_lng - start_lng) / 2
-        lat_off = lat - (start_lat + rise)
-        for turn in TURNS:
-            lng_off = lng + turn - (start_lng + run)
-            near |= (
-                (np.abs(lat_off) <= lat_reach + abs(rise))
-                & (np.abs(lng_off) <= lng_reach + abs(run))
-                & (np.abs(lat_off * run - lng_off * rise) <= lat_reach * abs(run) + lng_reach * abs(rise))
-            )
+    for shape in shapes:
+        outline = shape.boundary
+        shapely.prepare(outline)
+        near |= shapely.intersects(outline, boxes)
     return near
 
 
-def _inside(area: list[Polygon], lat: Degrees, lng: Degrees) -> Mask:
-    by_lat = np.argsort(lat)
-    lats, lngs = lat[by_lat], lng[by_lat]
+def _inside(shapes: list[shapely.Polygon], lat: Degrees, lng: Degrees) -> Mask:
     inside = np.zeros(lat.size, np.bool_)
-    for polygon in area:
-        for turn in TURNS:
-            inside[by_lat] |= _inside_one(polygon, lats, lngs + turn)
+    for shape in shapes:
+        inside |= shapely.contains_xy(shape, lng, lat)
     return inside
-
-
-def _inside_one(polygon: Polygon, lats: Degrees, lngs: Degrees) -> Mask:
-    """By how many edges a line to the east of each place crosses: an odd number. Latitudes are in ascending order."""
-    odd = np.zeros(lats.size, np.bool_)
-    for (start_lat, start_lng), (end_lat, end_lng) in _edges(polygon):
-        if start_lat != end_lat:
-            first, last = lats.searchsorted((min(start_lat, end_lat), max(start_lat, end_lat)))
-            slope = (end_lng - start_lng) / (end_lat - start_lat)
-            odd[first:last] ^= lngs[first:last] < start_lng + (lats[first:last] - start_lat) * slope
-    return odd
-
-
-def _edges(polygon: Polygon) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
-    return ((ring[index - 1], place) for ring in polygon for index, place in enumerate(ring))
