@@ -6,7 +6,7 @@ over, and so is a value between being awaited and being completed. What is short
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from graphql import GraphQLObjectType, GraphQLOutputType, GraphQLResolveInfo
@@ -72,23 +72,13 @@ class ExecutionInTurns(StrawberryGraphQLCoreExecutionContext):
             if awaited:
                 self._abandon([results[name] for name in awaited], turns)
 
-        try:
-            is_whole = go_on()
-        except Exception:
-            give_up()
-            raise
+        is_whole = _first_turn(go_on, give_up)
         if is_whole and not awaited:
             return results
 
         async def rest() -> dict[str, Any]:
-            try:
-                while not is_whole:
-                    await turns.next()
-                    if go_on():
-                        break
-            except BaseException:
-                give_up()
-                raise
+            if not is_whole:
+                await _further_turns(turns, go_on, give_up)
             values = await self._each([results[name] for name in awaited], turns)
             results.update(zip(awaited, values, strict=True))
             return results
@@ -138,23 +128,13 @@ class ExecutionInTurns(StrawberryGraphQLCoreExecutionContext):
             if left:
                 self._abandon(left, turns)
 
-        try:
-            is_whole = go_on()
-        except Exception:
-            give_up()
-            raise
+        is_whole = _first_turn(go_on, give_up)
         if is_whole and not awaited:
             return completed
 
         async def rest() -> list[Any]:
-            try:
-                while not is_whole:
-                    await turns.next()
-                    if go_on():
-                        break
-            except BaseException:
-                give_up()
-                raise
+            if not is_whole:
+                await _further_turns(turns, go_on, give_up)
             for index, value in zip(awaited, await self._each([completed[i] for i in awaited], turns), strict=True):
                 completed[index] = value
             return completed
@@ -189,6 +169,26 @@ class ExecutionInTurns(StrawberryGraphQLCoreExecutionContext):
         ending = asyncio.ensure_future(end_each())
         self.background_futures.add(ending)
         ending.add_done_callback(self.background_futures.discard)
+
+
+def _first_turn(go_on: Callable[[], bool], give_up: Callable[[], None]) -> bool:
+    """Go on as far as the turn reaches; whether that is all. After a failure all is given up."""
+    try:
+        return go_on()
+    except Exception:
+        give_up()
+        raise
+
+
+async def _further_turns(turns: Turns, go_on: Callable[[], bool], give_up: Callable[[], None]) -> None:
+    """Go on, turn after turn, until that is all. After a failure, or when cancelled, all is given up."""
+    try:
+        await turns.next()
+        while not go_on():
+            await turns.next()
+    except BaseException:
+        give_up()
+        raise
 
 
 async def _begin(awaitable: Awaitable[T], turns: Turns) -> T:

@@ -3,6 +3,8 @@
 https://graphql.github.io/graphql-over-http/draft/
 """
 
+from functools import lru_cache
+
 from starlette.responses import Response
 
 JSON_TYPE = "application/json"
@@ -15,6 +17,7 @@ _STREAMS = ("text/event-stream", "multipart/mixed")
 """Who asks for these is told in JSON to take a WebSocket."""
 
 
+@lru_cache(maxsize=64)
 def answer_type(accept: str | None) -> str | None:
     """The type to answer in; None: the client accepts none of them. Without a wish it is JSON."""
     if not accept or not accept.strip():
